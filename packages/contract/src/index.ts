@@ -1,0 +1,4 @@
+export * from './credentials.ts';
+export * from './error-codes.ts';
+export * from './permissions.ts';
+export * from './states.ts';

@@ -1,0 +1,96 @@
+/**
+ * What the floors above know of images. Nothing here knows HTTP dialects or SQL.
+ */
+
+/** A reference as Docker means it, with every default filled in. */
+export interface ImageReference {
+  /** `docker.io`, `localhost:5000`, `[::1]:5000`. */
+  registry: string;
+  /** `library/python`. */
+  repository: string;
+  tag: string | undefined;
+  digest: string | undefined;
+}
+
+/** The part of an OCI image config that starting a sandbox needs. */
+export interface ImageConfig {
+  env: string[];
+  entrypoint: string[];
+  cmd: string[];
+  workingDir: string;
+  /** `name`, `uid`, `name:group`, `uid:gid` or empty for root. */
+  user: string;
+  labels: Record<string, string>;
+  exposedPorts: string[];
+  volumes: string[];
+  stopSignal: string | undefined;
+}
+
+export interface RegistryCredentials {
+  username: string;
+  password: string;
+}
+
+/** Looked up for each registry host that a pull talks to; undefined is anonymous. */
+export type CredentialLookup = (registryHost: string) => Promise<RegistryCredentials | undefined>;
+
+export interface PulledImage {
+  /** The reference with the digest that it was resolved to: `docker.io/library/python@sha256:…`. */
+  resolved: string;
+  /** diffIDs, base first. Each is in the layer store, complete and synced. */
+  layers: string[];
+  config: ImageConfig;
+  /** Bytes of all layers as they lie on disk. */
+  sizeBytes: number;
+}
+
+export interface PullProgress {
+  phase: 'resolving' | 'downloading' | 'done';
+  downloadedBytes: number;
+  totalBytes: number;
+  /** Layers that were there already, and all. */
+  layersReady: number;
+  layersTotal: number;
+}
+
+export interface PullOptions {
+  credentials: CredentialLookup;
+  signal: AbortSignal;
+  /** Refused when the layers, unpacked, are more than this. */
+  maxBytes: number;
+  onProgress?: (progress: PullProgress) => void;
+}
+
+export interface ImagePuller {
+  /**
+   * Resolves the reference, fetches the layers that are missing, verifies every digest and diffID, unpacks.
+   * Resolves only when all layers are durable (syncfs). Calls at the same time share the download of a layer; an
+   * aborted call stops a download only when no other call waits for it. A half-done call leaves nothing in the store.
+   * Raises `image_unavailable`, `image_invalid`, `insufficient_storage` or `timeout`.
+   */
+  pull(reference: ImageReference, options: PullOptions): Promise<PulledImage>;
+}
+
+/** One immutable directory of changes in overlayfs form, with uids already shifted. */
+export interface Layer {
+  diffId: string;
+  /** Absolute path of the `diff` directory, for a lowerdir. */
+  path: string;
+  /** Short path relative to the store's root, for option strings that must fit in one page. */
+  shortPath: string;
+  sizeBytes: number;
+}
+
+export interface LayerStore {
+  readonly root: string;
+  /** The layer, if it is complete. */
+  get(diffId: string): Promise<Layer | undefined>;
+  /**
+   * Runs `fill` on an empty private directory and, when it succeeds, makes it the layer by a rename after syncfs. A layer
+   * that is already there wins, and what was filled is dropped. A failed or killed call leaves only litter that `sweep` takes.
+   */
+  add(diffId: string, fill: (directory: string, signal: AbortSignal) => Promise<{ sizeBytes: number }>, signal: AbortSignal): Promise<Layer>;
+  /** Removes layers that are not in `reachable`, and aged litter of calls that never ended. Returns the freed diffIDs. */
+  sweep(reachable: ReadonlySet<string>): Promise<string[]>;
+  list(): Promise<Layer[]>;
+}

@@ -1,0 +1,88 @@
+import type { SandboxState, SnapshotState } from '@darkroom/contract';
+
+/**
+ * The states of snapshots and sandboxes, and the only ways between them.
+ *
+ * A *moving* state has an owner (the server instance that works on it) and a deadline counted from entering it. When the
+ * deadline passes, or the owner's lease ends, `onTimeout` is entered with a reason; following those alone always leads
+ * to a resting state (a property test holds that). A *resting* state stays until somebody asks for a change.
+ */
+export type StateRule<S extends string> =
+  | { kind: 'resting'; to: readonly S[] }
+  | { kind: 'moving'; to: readonly S[]; deadlineSeconds: number; onTimeout: S; timeoutReason: string };
+
+export type StateTable<S extends string> = Readonly<Record<S, StateRule<S>>>;
+
+/** `gone` is the end of a removed snapshot: the row is deleted. */
+export type SnapshotStep = SnapshotState | 'gone';
+
+export const SNAPSHOT_TABLE: StateTable<SnapshotStep> = {
+  pending: {
+    kind: 'moving',
+    to: ['pulling', 'building', 'error', 'removing'],
+    deadlineSeconds: 10 * 60,
+    onTimeout: 'error',
+    timeoutReason: 'No worker took the snapshot up within 10 minutes. Create it again; if that repeats, look at the server log.',
+  },
+  pulling: {
+    kind: 'moving',
+    to: ['active', 'error', 'pending', 'removing'],
+    deadlineSeconds: 60 * 60,
+    onTimeout: 'error',
+    timeoutReason: 'Pulling the image took longer than 60 minutes. Check the connection to the registry and create the snapshot again.',
+  },
+  building: {
+    kind: 'moving',
+    to: ['active', 'error', 'build_failed', 'removing'],
+    deadlineSeconds: 120 * 60,
+    onTimeout: 'build_failed',
+    timeoutReason: 'The build took longer than 120 minutes.',
+  },
+  active: { kind: 'resting', to: ['inactive', 'error', 'removing'] },
+  inactive: { kind: 'resting', to: ['active', 'pending', 'removing'] },
+  error: { kind: 'resting', to: ['removing'] },
+  build_failed: { kind: 'resting', to: ['removing'] },
+  removing: {
+    kind: 'moving',
+    to: ['gone'],
+    deadlineSeconds: 5 * 60,
+    onTimeout: 'gone',
+    timeoutReason: 'Removed.',
+  },
+  gone: { kind: 'resting', to: [] },
+};
+
+export const SANDBOX_TABLE: StateTable<SandboxState> = {
+  creating: {
+    kind: 'moving',
+    to: ['started', 'error', 'destroying'],
+    deadlineSeconds: 60,
+    onTimeout: 'error',
+    timeoutReason: 'The sandbox did not start within 60 seconds.',
+  },
+  starting: {
+    kind: 'moving',
+    to: ['started', 'stopped', 'error', 'destroying'],
+    deadlineSeconds: 60,
+    onTimeout: 'error',
+    timeoutReason: 'The sandbox did not start within 60 seconds.',
+  },
+  started: { kind: 'resting', to: ['stopping', 'stopped', 'error', 'destroying'] },
+  stopping: {
+    kind: 'moving',
+    to: ['stopped', 'error', 'destroying'],
+    deadlineSeconds: 60,
+    onTimeout: 'error',
+    timeoutReason: 'The sandbox did not stop within 60 seconds.',
+  },
+  stopped: { kind: 'resting', to: ['starting', 'destroying'] },
+  error: { kind: 'resting', to: ['starting', 'destroying'] },
+  destroying: {
+    kind: 'moving',
+    to: ['destroyed'],
+    deadlineSeconds: 5 * 60,
+    onTimeout: 'destroyed',
+    timeoutReason: 'Removed.',
+  },
+  destroyed: { kind: 'resting', to: [] },
+};

@@ -1,0 +1,181 @@
+import type { Permission, SandboxState, SnapshotState } from '@darkroom/contract';
+import type { ColumnType, Generated, JSONColumnType } from 'kysely';
+
+/** The tables as Kysely sees them. The SQL that makes them is in `migrations/`; int8 and numeric are read as numbers. */
+export interface Database {
+  organizations: OrganizationTable;
+  users: UserTable;
+  api_keys: ApiKeyTable;
+  registries: RegistryTable;
+  instances: InstanceTable;
+  snapshots: SnapshotTable;
+  sandboxes: SandboxTable;
+  events: EventTable;
+  state_counts: StateCountTable;
+}
+
+type Timestamp = ColumnType<Date, Date | string | undefined, Date | string>;
+type NullableTimestamp = ColumnType<Date | null, Date | string | null | undefined, Date | string | null>;
+
+export interface OrganizationTable {
+  id: Generated<string>;
+  name: string;
+  default_region: Generated<string>;
+  suspended_at: NullableTimestamp;
+  suspension_reason: string | null;
+  /** Most that one sandbox may ask for: cores, GiB, GiB. */
+  max_cpu_per_sandbox: number;
+  max_memory_per_sandbox: number;
+  max_disk_per_sandbox: number;
+  /** Snapshots in building, pending, pulling and active together. */
+  snapshot_quota: number;
+  /** GB, as the user sees sizes. */
+  max_snapshot_size_gb: number;
+  snapshot_deactivation_timeout_minutes: Generated<number>;
+  /** All started sandboxes together. */
+  total_cpu_quota: number;
+  total_memory_quota: number;
+  total_disk_quota: number;
+  created_at: Timestamp;
+  updated_at: Timestamp;
+}
+
+export interface UserTable {
+  id: Generated<string>;
+  name: string;
+  created_at: Timestamp;
+}
+
+export interface ApiKeyTable {
+  id: Generated<string>;
+  organization_id: string;
+  user_id: string;
+  name: string;
+  /** SHA-256 of the whole key; the key itself is shown once and never stored. */
+  hash: Buffer;
+  prefix: string;
+  suffix: string;
+  permissions: Permission[];
+  is_admin: Generated<boolean>;
+  created_at: Timestamp;
+  last_used_at: NullableTimestamp;
+  expires_at: NullableTimestamp;
+}
+
+export interface RegistryTable {
+  id: Generated<string>;
+  organization_id: string;
+  name: string;
+  url: string;
+  username: string;
+  /** AES-256-GCM under the key of the state directory (`platform/secrets.ts`). */
+  password_encrypted: Buffer;
+  project: Generated<string>;
+  registry_type: Generated<string>;
+  created_at: Timestamp;
+  updated_at: Timestamp;
+}
+
+/** One row for each server process; its lease is the owner's lease of everything that names it in `owner_id`. */
+export interface InstanceTable {
+  id: string;
+  runner_id: string;
+  started_at: Timestamp;
+  lease_expires_at: Timestamp;
+}
+
+export interface SnapshotTable {
+  id: Generated<string>;
+  organization_id: string;
+  name: string;
+  general: Generated<boolean>;
+  state: SnapshotState;
+  image_name: string | null;
+  /** The reference with the digest that it was resolved to. */
+  ref: string | null;
+  entrypoint: string[] | null;
+  cpu: number;
+  gpu: Generated<number>;
+  mem: number;
+  disk: number;
+  size_bytes: number | null;
+  error_reason: string | null;
+  error_code: string | null;
+  region_id: string;
+  sandbox_class: Generated<string>;
+  runner_id: string | null;
+  source_sandbox_id: string | null;
+  /** diffIDs, base first. Set together with `active`. */
+  layers: string[] | null;
+  /** What a sandbox needs of the image config (`SnapshotImage` in `snapshots/types.ts`). */
+  image: JSONColumnType<object | null, string | null | undefined, string | null>;
+  created_at: Timestamp;
+  updated_at: Timestamp;
+  last_used_at: NullableTimestamp;
+  owner_id: string | null;
+  state_entered_at: Timestamp;
+  deadline_at: NullableTimestamp;
+}
+
+export interface SandboxTable {
+  id: Generated<string>;
+  organization_id: string;
+  name: string;
+  snapshot_id: string | null;
+  snapshot_name: string;
+  state: SandboxState;
+  desired_state: string;
+  error_reason: string | null;
+  error_code: string | null;
+  user_name: string;
+  env: JSONColumnType<Record<string, string>, string, string>;
+  labels: JSONColumnType<Record<string, string>, string, string>;
+  is_public: Generated<boolean>;
+  region_id: string;
+  runner_id: string | null;
+  cpu: number;
+  gpu: Generated<number>;
+  memory: number;
+  disk: number;
+  /** Minutes; 0 is off. */
+  auto_stop_interval: number;
+  auto_archive_interval: number;
+  /** Minutes after stop; 0 deletes on stop, -1 is off. */
+  auto_delete_interval: number;
+  network_block_all: Generated<boolean>;
+  network_allow_list: string | null;
+  domain_allow_list: string | null;
+  /** diffIDs, base first, and the image config: a sandbox outlives its snapshot, so it has its own copy. */
+  layers: string[];
+  image: JSONColumnType<object, string, string>;
+  entrypoint: string[] | null;
+  created_at: Timestamp;
+  updated_at: Timestamp;
+  last_activity_at: Timestamp;
+  stopped_at: NullableTimestamp;
+  owner_id: string | null;
+  state_entered_at: Timestamp;
+  deadline_at: NullableTimestamp;
+}
+
+/** Who changed what, when and why: written in the transaction of the change. */
+export interface EventTable {
+  id: Generated<number>;
+  organization_id: string;
+  subject_type: 'snapshot' | 'sandbox';
+  subject_id: string;
+  from_state: string | null;
+  to_state: string;
+  actor: string;
+  reason: string | null;
+  at: Timestamp;
+}
+
+/** Rows per organization, subject and state, kept by triggers: list totals, quotas and metrics without a scan. */
+export interface StateCountTable {
+  organization_id: string;
+  subject_type: 'snapshot' | 'sandbox';
+  state: string;
+  general: boolean;
+  count: number;
+}

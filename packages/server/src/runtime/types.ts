@@ -1,0 +1,107 @@
+/**
+ * The machine as the floors above see it: containers on this or another runner. Nothing here knows HTTP or SQL.
+ */
+import type { Readable, Writable } from 'node:stream';
+
+export interface ContainerLimits {
+  /** Cores; fractions are allowed. */
+  cpu: number;
+  memoryBytes: number;
+  pids: number;
+}
+
+export interface ContainerSpec {
+  id: string;
+  hostname: string;
+  /** Absolute paths of layer directories, base first. */
+  layers: readonly string[];
+  env: Readonly<Record<string, string>>;
+  limits: ContainerLimits;
+  network: { blockAll: boolean };
+}
+
+export interface ContainerStatus {
+  id: string;
+  running: boolean;
+  /** Host pid of the container's pid 1 while it runs. */
+  pid: number | undefined;
+}
+
+export interface ContainerExit {
+  id: string;
+  /** What is known of the cause, for a person: `out of memory`, `ended`. */
+  reason: string;
+}
+
+/** A user as a process runs under it, resolved in the container's own passwd and group files. */
+export interface ProcessUser {
+  uid: number;
+  gid: number;
+  additionalGids: number[];
+  home: string;
+  name: string;
+}
+
+export interface ExecSpec {
+  argv: readonly string[];
+  env: Readonly<Record<string, string>>;
+  cwd: string;
+  user: ProcessUser;
+}
+
+export interface ExecProcess {
+  readonly stdin: Writable;
+  readonly stdout: Readable;
+  readonly stderr: Readable;
+  /** Resolves when the first process ended; what it left in the background may still hold the streams open. */
+  readonly exited: Promise<{ exitCode: number; signal: string | undefined }>;
+  /** SIGKILLs the process and everything that it started, also what changed its session or its parent. Resolves when all are gone. */
+  killTree(): Promise<void>;
+}
+
+export interface FileStat {
+  size: number;
+  /** Permission and type bits, as in stat(2). */
+  mode: number;
+  mtimeMs: number;
+  uid: number;
+  gid: number;
+}
+
+/**
+ * Files inside a running container, resolved in its root by the kernel (`openat2`, `RESOLVE_IN_ROOT`), so that no symlink
+ * leads out, not even one swapped during the call. Paths are absolute in the container. Errors: `not_found`, `forbidden`,
+ * `invalid_request` (a directory where a file is wanted, a device), `insufficient_storage`.
+ */
+export interface ContainerFiles {
+  /** Streams a regular file. */
+  read(path: string): Promise<{ stat: FileStat; stream: Readable }>;
+  /** Creates parents, writes beside the target and renames over it, so that a reader sees the old or the new file. */
+  write(path: string, content: Readable, owner: { uid: number; gid: number }): Promise<{ size: number }>;
+  stat(path: string): Promise<FileStat>;
+}
+
+export interface SandboxRuntime {
+  /**
+   * Mounts the layers under the container's own writable directory (kept from an earlier run, made at the first), starts pid 1
+   * in a ready network namespace, and resolves when an exec can run. A second call while it runs raises `conflict`.
+   * A half-done call leaves nothing running and nothing mounted.
+   */
+  start(spec: ContainerSpec): Promise<ContainerStatus>;
+  /** SIGTERM to all processes, SIGKILL after `graceMs`. Keeps the writable directory. Nothing to do when it does not run. */
+  stop(id: string, options: { graceMs: number }): Promise<void>;
+  /** Stops it at once and removes everything of it. Idempotent. */
+  remove(id: string): Promise<void>;
+  /** What is really there: every container that runs or has a writable directory. */
+  list(): Promise<ContainerStatus[]>;
+  exec(id: string, spec: ExecSpec): Promise<ExecProcess>;
+  /** `name`, `uid`, `name:group`, `uid:gid`, or empty for root; undefined when the name is not in the container's passwd. */
+  resolveUser(id: string, user: string): Promise<ProcessUser | undefined>;
+  files(id: string): ContainerFiles;
+  /** Calls back when a container ends by itself (not by `stop` or `remove`), also one adopted after a restart. */
+  onExit(listener: (exit: ContainerExit) => void): void;
+  /** Makes ready namespaces and adopts the containers that run. */
+  open(): Promise<void>;
+  /** Releases what was made ahead of time. Containers go on running. */
+  close(): Promise<void>;
+}
