@@ -89,7 +89,11 @@ export interface LayerStore {
    * Runs `fill` on an empty private directory and, when it succeeds, makes it the layer by a rename after syncfs. A layer
    * that is already there wins, and what was filled is dropped. A failed or killed call leaves only litter that `sweep` takes.
    */
-  add(diffId: string, fill: (directory: string, signal: AbortSignal) => Promise<{ sizeBytes: number }>, signal: AbortSignal): Promise<Layer>;
+  add(
+    diffId: string,
+    fill: (directory: string, signal: AbortSignal) => Promise<{ sizeBytes: number }>,
+    signal: AbortSignal,
+  ): Promise<Layer>;
   /** Removes layers that are not in `reachable`, and aged litter of calls that never ended. Returns the freed diffIDs. */
   sweep(reachable: ReadonlySet<string>): Promise<string[]>;
   list(): Promise<Layer[]>;

@@ -22,14 +22,16 @@ export const SNAPSHOT_TABLE: StateTable<SnapshotStep> = {
     to: ['pulling', 'building', 'error', 'removing'],
     deadlineSeconds: 10 * 60,
     onTimeout: 'error',
-    timeoutReason: 'No worker took the snapshot up within 10 minutes. Create it again; if that repeats, look at the server log.',
+    timeoutReason:
+      'No worker took the snapshot up within 10 minutes. Create it again; if that repeats, look at the server log.',
   },
   pulling: {
     kind: 'moving',
     to: ['active', 'error', 'pending', 'removing'],
     deadlineSeconds: 60 * 60,
     onTimeout: 'error',
-    timeoutReason: 'Pulling the image took longer than 60 minutes. Check the connection to the registry and create the snapshot again.',
+    timeoutReason:
+      'Pulling the image took longer than 60 minutes. Check the connection to the registry and create the snapshot again.',
   },
   building: {
     kind: 'moving',

@@ -103,7 +103,10 @@ export const configSchema = z.strictObject({
       /** Output of one command past this is dropped, and the result says so. */
       maxOutputBytes: bytes.default(1024 * 1024 * 1024),
       /** A command without a time-out of its own is ended after this. */
-      maxSeconds: z.int().positive().default(24 * 60 * 60),
+      maxSeconds: z
+        .int()
+        .positive()
+        .default(24 * 60 * 60),
     })
     .prefault({}),
   jobs: z

@@ -14,6 +14,10 @@ export interface EventBus {
    * Resolves with the first non-undefined answer of `check`, which is asked at once and after each change of the subject
    * (also after a reconnect, when changes may have been missed). Raises `timeout` when the time is over.
    */
-  waitFor<T>(subjectId: string, check: () => Promise<T | undefined>, options: { timeoutMs: number; signal?: AbortSignal }): Promise<T>;
+  waitFor<T>(
+    subjectId: string,
+    check: () => Promise<T | undefined>,
+    options: { timeoutMs: number; signal?: AbortSignal },
+  ): Promise<T>;
   close(): Promise<void>;
 }

@@ -20,7 +20,11 @@ export interface JobQueue {
   /** Part of the transaction: a rolled-back one leaves no job. One job of a name and key at a time. */
   enqueue<N extends JobName>(trx: Transaction<Database>, name: N, key: string, data: JobTypes[N]): Promise<void>;
   /** Runs the handler for jobs of this name, `concurrency` at a time. A handler that raises a retryable error is tried again with backoff; handlers are re-entrant. */
-  work<N extends JobName>(name: N, options: { concurrency: number }, handler: (data: JobTypes[N], context: JobContext) => Promise<void>): Promise<void>;
+  work<N extends JobName>(
+    name: N,
+    options: { concurrency: number },
+    handler: (data: JobTypes[N], context: JobContext) => Promise<void>,
+  ): Promise<void>;
   /** Ends the job of this key, waiting or running, on whichever server runs it. */
   cancel(name: JobName, key: string): Promise<void>;
   start(): Promise<void>;
