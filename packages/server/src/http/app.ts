@@ -1,0 +1,79 @@
+import { randomUUID } from 'node:crypto';
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
+import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
+import { addBodyParsers } from './body-parsers.ts';
+import { routeNotFound, sendApiError } from './daytona/errors.ts';
+import { type DaytonaDeps, daytonaDialect } from './daytona/index.ts';
+import { healthRoutes, type ReadinessCheck } from './health.ts';
+import { addMetrics, type HttpMetrics } from './metrics.ts';
+import { addOpenApi } from './openapi.ts';
+
+export interface AppDeps {
+  log: FastifyBaseLogger;
+  version: string;
+  metrics: HttpMetrics;
+  readiness: readonly ReadinessCheck[];
+  daytona: DaytonaDeps;
+}
+
+/** A JSON body; uploads are streams and have limits of their own. */
+const BODY_LIMIT = 10 * 1024 * 1024;
+/** Slow heads are cut off; a whole request may take long, because uploads are requests. */
+const HEADERS_TIMEOUT_MS = 20_000;
+const REQUEST_TIMEOUT_MS = 60 * 60_000;
+/** Longer than the idle time of common load balancers, so that they close first. */
+const KEEP_ALIVE_TIMEOUT_MS = 75_000;
+/** Names of snapshots have no limit of their own; the head of a request has one of 16 KiB. */
+const MAX_PARAM_LENGTH = 16 * 1024;
+
+/** Every plugin and prefix, in the order in which a request meets them. */
+export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
+  const app = Fastify({
+    loggerInstance: deps.log,
+    // One line for each request is written by `addMetrics`, with what matters of it.
+    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
+    genReqId: (request) => acceptableId(request.headers['x-request-id']) ?? randomUUID(),
+    bodyLimit: BODY_LIMIT,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+    http: { headersTimeout: HEADERS_TIMEOUT_MS },
+    routerOptions: {
+      ignoreDuplicateSlashes: true,
+      ignoreTrailingSlash: true,
+      maxParamLength: MAX_PARAM_LENGTH,
+    },
+    frameworkErrors: (error, request, reply) => sendApiError(error, request, reply),
+  }).withTypeProvider<ZodTypeProvider>();
+
+  app.setValidatorCompiler(validatorCompiler);
+  app.setSerializerCompiler(serializerCompiler);
+  addBodyParsers(app);
+  app.addHook('onRequest', async (request, reply) => {
+    reply.header('x-request-id', request.id);
+  });
+  app.setErrorHandler(sendApiError);
+  app.setNotFoundHandler((request) => {
+    throw routeNotFound(request);
+  });
+
+  addMetrics(app, deps.metrics);
+  await addOpenApi(app, { version: deps.version });
+  await app.register(healthRoutes(deps.readiness));
+  await app.register(daytonaDialect(deps.daytona));
+  return app;
+}
+
+/** Ends in bounded time: no new requests, `graceMs` for those that run, then their connections are cut. */
+export async function closeApp(app: FastifyInstance, options: { graceMs: number }): Promise<void> {
+  const cut = setTimeout(() => app.server.closeAllConnections(), options.graceMs);
+  try {
+    await app.close();
+  } finally {
+    clearTimeout(cut);
+  }
+}
+
+/** An id from a proxy in front is kept, so that its log and ours can be read together. */
+function acceptableId(header: string | string[] | undefined): string | undefined {
+  return typeof header === 'string' && /^[\w.:-]{1,100}$/.test(header) ? header : undefined;
+}

@@ -1,0 +1,46 @@
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { type AuthPluginDeps, authPlugin } from '../auth-plugin.ts';
+import { routeNotFound, sendApiError, sendToolboxError } from './errors.ts';
+
+export interface DaytonaDeps {
+  auth: AuthPluginDeps;
+  /** Plugins of `/api`, each `xxxRoutes(deps)` of a file in this folder. */
+  api: readonly FastifyPluginAsyncZod[];
+  /** Plugins of `/toolbox`; their routes begin with `/:sandboxId`. */
+  toolbox: readonly FastifyPluginAsyncZod[];
+}
+
+const API_VERSION = 'v0.190.0';
+
+/**
+ * The Daytona dialect. A file of this folder exports `xxxRoutes(deps): FastifyPluginAsyncZod`; `http/routes.ts` makes them
+ * all and hands them in here. In a route:
+ * - `request.auth` is who asks; `config: { public: true }` opens a route to everyone;
+ * - `onRequest: requirePermission('write:snapshots')` refuses a key before the body is read;
+ * - `config: { rateLimit: 'sandbox-create' }` counts against a limit besides `authenticated`;
+ * - a raised DarkroomError becomes the dialect's error body; nothing else needs to be caught.
+ */
+export function daytonaDialect(deps: DaytonaDeps): FastifyPluginAsyncZod {
+  return async (app) => {
+    await app.register(scope(deps.auth, deps.api, sendApiError), { prefix: '/api' });
+    await app.register(scope(deps.auth, deps.toolbox, sendToolboxError), { prefix: '/toolbox' });
+  };
+}
+
+function scope(
+  auth: AuthPluginDeps,
+  routes: readonly FastifyPluginAsyncZod[],
+  sendError: typeof sendApiError,
+): FastifyPluginAsyncZod {
+  return async (app) => {
+    app.addHook('onRequest', async (_request, reply) => {
+      reply.header('x-daytona-api-version', API_VERSION);
+    });
+    app.setErrorHandler(sendError);
+    app.setNotFoundHandler((request) => {
+      throw routeNotFound(request);
+    });
+    await app.register(authPlugin, auth);
+    for (const plugin of routes) await app.register(plugin);
+  };
+}

@@ -1,0 +1,30 @@
+interface Issue {
+  keyword: string;
+  instancePath: string;
+  message?: string;
+  params: Record<string, unknown>;
+}
+
+const ZOD_DEFAULT = /^(Invalid (input|option|string|UUID|ISO|key|URL|number)|Too (small|big)|Unrecognized)/;
+
+/** One sentence part for each issue, joined as the Daytona API joins them: `name must be a string, cpu must be …`. */
+export function validationMessage(issues: readonly Issue[]): string {
+  return issues.map(describe).join(', ');
+}
+
+function describe(issue: Issue): string {
+  const field = issue.instancePath.split('/').filter(Boolean).join('.') || 'body';
+  const message = issue.message ?? 'is not valid';
+  if (issue.keyword === 'invalid_type') {
+    const expected = String(issue.params.expected);
+    // zod tells a missing member only in its own words.
+    if (message.endsWith('received undefined')) return `${field} is required and must be ${withArticle(expected)}`;
+    return `${field} must be ${withArticle(expected)}`;
+  }
+  // A schema that has a message of its own writes it in full.
+  return ZOD_DEFAULT.test(message) ? `${field}: ${message}` : message;
+}
+
+function withArticle(type: string): string {
+  return `${/^[aeio]/.test(type) ? 'an' : 'a'} ${type}`;
+}
