@@ -1,0 +1,39 @@
+import type { Kysely } from 'kysely';
+import { type Migration, Migrator } from 'kysely/migration';
+import { DarkroomError, messageOf } from '../errors.ts';
+import * as init from './migrations/0001-init.ts';
+import type { Database } from './schema.ts';
+
+const MIGRATIONS: Readonly<Record<string, Migration>> = {
+  '0001-init': init,
+};
+
+/** Brings the tables up to this version's. Servers that start at the same time take turns (an advisory lock). */
+export async function migrate(db: Kysely<Database>): Promise<void> {
+  const migrator = new Migrator({ db, provider: { getMigrations: async () => ({ ...MIGRATIONS }) } });
+  await refuseNewerDatabase(db);
+  const { error, results } = await migrator.migrateToLatest();
+  if (error === undefined) return;
+  const failed = results?.find((result) => result.status === 'Error')?.migrationName;
+  const step = failed === undefined ? '' : ` at ${failed}`;
+  throw new DarkroomError('internal', `the database could not be migrated${step}: ${messageOf(error)}`, {
+    hint: 'Nothing was changed. Look at the message, put it right, and start again.',
+    cause: error,
+  });
+}
+
+async function refuseNewerDatabase(db: Kysely<Database>): Promise<void> {
+  const tables = await db.introspection.getTables({ withInternalKyselyTables: true });
+  if (!tables.some((table) => table.name === 'kysely_migration')) return;
+  const applied = await db
+    .withTables<{ kysely_migration: { name: string } }>()
+    .selectFrom('kysely_migration')
+    .select('name')
+    .orderBy('name')
+    .execute();
+  const unknown = applied.map((row) => row.name).filter((name) => !(name in MIGRATIONS));
+  if (unknown.length === 0) return;
+  throw new DarkroomError('internal', `the database is newer than this Darkroom: it has ${unknown.join(', ')}`, {
+    hint: 'Run the newer Darkroom again, or restore the backup that was made before it.',
+  });
+}
