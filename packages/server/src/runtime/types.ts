@@ -47,6 +47,11 @@ export interface ExecSpec {
   env: Readonly<Record<string, string>>;
   cwd: string;
   user: ProcessUser;
+  /**
+   * An open file of the host that takes stdout and stderr in place of the streams, which are then at their end: for a process
+   * that must outlive the server. Its stdin is empty. The caller closes its own descriptor.
+   */
+  outputFd?: number;
 }
 
 export interface ExecProcess {
