@@ -1,0 +1,157 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Credentials, credentialsSchema } from '@darkroom/contract';
+import { run } from '../../packages/server/src/platform/process.ts';
+
+const launcher = join(import.meta.dirname, '..', '..', 'bin', 'darkroom');
+
+export interface DarkroomOptions {
+  stateDir?: string;
+  /** The configuration file's content; `registries.mirrors` and the like. */
+  config?: Record<string, unknown>;
+  env?: Record<string, string>;
+}
+
+/** A real server: `bin/darkroom up` in a process of its own, over a state directory of its own. */
+export interface Darkroom extends Credentials {
+  readonly stateDir: string;
+  /** Everything that it printed so far. */
+  output(): string;
+  /** SIGTERM, and waits for the end. */
+  stop(): Promise<void>;
+  /** SIGKILL of the server process, and waits for the end. */
+  kill(): Promise<void>;
+  /** Starts it again on the same port and state directory. */
+  restart(): Promise<void>;
+  /** Stops it, ends its sandboxes and removes all that it kept. */
+  destroy(): Promise<void>;
+  /** A request to the Daytona API with the admin key. */
+  api(path: string, init?: { method?: string; body?: unknown; headers?: Record<string, string> }): Promise<Response>;
+  readonly pid: number;
+}
+
+const START_LIMIT_MS = 60_000;
+
+export async function startDarkroom(options: DarkroomOptions = {}): Promise<Darkroom> {
+  const stateDir = options.stateDir ?? (await mkdtemp(join(tmpdir(), 'darkroom-test-')));
+  const configFile = `${stateDir}.yml`;
+  // JSON is YAML.
+  await writeFile(configFile, JSON.stringify({ pool: { maxBytes: 8 * 2 ** 30 }, ...options.config }));
+  let listen = '127.0.0.1:0';
+  let current = await launch();
+
+  async function launch() {
+    const started = await spawnServer(
+      ['up', '--state-dir', stateDir, '--listen', listen, '--config', configFile],
+      options.env ?? {},
+    );
+    const credentials = credentialsSchema.parse(JSON.parse(await readFile(join(stateDir, 'credentials.json'), 'utf8')));
+    listen = new URL(credentials.url).host;
+    return { ...started, credentials };
+  }
+
+  const end = async (signal: NodeJS.Signals) => {
+    if (current.child.exitCode !== null || current.child.signalCode !== null) return;
+    current.child.kill(signal);
+    await current.ended;
+  };
+
+  return {
+    stateDir,
+    get url() {
+      return current.credentials.url;
+    },
+    get apiKey() {
+      return current.credentials.apiKey;
+    },
+    get organizationId() {
+      return current.credentials.organizationId;
+    },
+    get pid() {
+      return current.child.pid ?? -1;
+    },
+    output: () => current.output(),
+    stop: () => end('SIGTERM'),
+    kill: () => end('SIGKILL'),
+    async restart() {
+      await end('SIGTERM');
+      current = await launch();
+    },
+    async destroy() {
+      try {
+        await deleteAllSandboxes(current.credentials).catch(() => {});
+        await end('SIGTERM');
+      } finally {
+        await end('SIGKILL');
+        await removeState(stateDir);
+        await rm(configFile, { force: true });
+      }
+    },
+    api: (path, init = {}) => request(current.credentials, path, init),
+  };
+}
+
+function request(
+  credentials: Credentials,
+  path: string,
+  init: { method?: string; body?: unknown; headers?: Record<string, string> },
+): Promise<Response> {
+  const body = init.body === undefined ? {} : { body: JSON.stringify(init.body) };
+  return fetch(`${credentials.url}/api${path}`, {
+    method: init.method ?? 'GET',
+    headers: {
+      authorization: `Bearer ${credentials.apiKey}`,
+      ...(init.body === undefined ? {} : { 'content-type': 'application/json' }),
+      ...init.headers,
+    },
+    ...body,
+    signal: AbortSignal.timeout(120_000),
+  });
+}
+
+async function spawnServer(args: string[], env: Record<string, string>) {
+  // Its own process group would hide it from Ctrl-C of the test run; it stays in ours.
+  const child: ChildProcess = spawn(process.execPath, [launcher, ...args], {
+    env: { ...process.env, DARKROOM_LOG_LEVEL: 'debug', DARKROOM_LOG_FORMAT: 'json', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let output = '';
+  const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+  await new Promise<void>((resolve, reject) => {
+    const tooLate = setTimeout(() => {
+      child.kill('SIGKILL');
+      reject(new Error(`the server did not start within ${START_LIMIT_MS} ms:\n${output}`));
+    }, START_LIMIT_MS);
+    const onData = (text: Buffer) => {
+      output += text.toString();
+      if (/listening on http/i.test(output)) {
+        clearTimeout(tooLate);
+        resolve();
+      }
+    };
+    child.stdout?.on('data', onData);
+    child.stderr?.on('data', onData);
+    child.once('exit', (code, signal) => {
+      clearTimeout(tooLate);
+      reject(new Error(`the server ended at start (${code ?? signal}):\n${output}`));
+    });
+  });
+  return { child, ended, output: () => output };
+}
+
+async function deleteAllSandboxes(credentials: Credentials): Promise<void> {
+  const answer = await request(credentials, '/sandbox?limit=200', {});
+  const page: unknown = await answer.json();
+  if (typeof page !== 'object' || page === null || !('items' in page) || !Array.isArray(page.items)) return;
+  await Promise.all(
+    page.items.map((item: { id: string }) => request(credentials, `/sandbox/${item.id}`, { method: 'DELETE' })),
+  );
+}
+
+/** The pool may be a mount of its own; it goes first. */
+async function removeState(stateDir: string): Promise<void> {
+  await run('umount', ['--lazy', join(stateDir, 'pool')], { timeoutMs: 10_000, okCodes: [0, 1, 32] });
+  await rm(stateDir, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
+}
