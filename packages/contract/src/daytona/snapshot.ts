@@ -1,0 +1,97 @@
+import { z } from 'zod';
+import { SNAPSHOT_STATES } from '../states.ts';
+
+/** PostgreSQL keeps no NUL in text. */
+const text = z.string().refine((value) => !value.includes('\0'), { error: 'Text must not contain NUL characters' });
+
+export const snapshotStateSchema = z.enum(SNAPSHOT_STATES).meta({ id: 'SnapshotState' });
+
+export const buildInfoSchema = z
+  .object({
+    dockerfileContent: z.string().optional(),
+    contextHashes: z.array(z.string()).optional(),
+    createdAt: z.iso.datetime(),
+    updatedAt: z.iso.datetime(),
+    snapshotRef: z.string(),
+  })
+  .meta({ id: 'BuildInfo' });
+
+/** Clients in Go and Python refuse an object without one of the required keys, so nullable ones are always there. */
+export const snapshotSchema = z
+  .object({
+    id: z.uuid(),
+    organizationId: z.uuid().optional(),
+    general: z.boolean(),
+    name: z.string(),
+    imageName: z.string().optional(),
+    state: snapshotStateSchema,
+    /** GB, fractional. */
+    size: z.number().nullable(),
+    entrypoint: z.array(z.string()).nullable(),
+    cpu: z.number(),
+    gpu: z.number(),
+    /** GiB; the name is `mem` here and `memory` in sandboxes. */
+    mem: z.number(),
+    disk: z.number(),
+    errorReason: z.string().nullable(),
+    createdAt: z.iso.datetime(),
+    updatedAt: z.iso.datetime(),
+    lastUsedAt: z.iso.datetime().nullable(),
+    buildInfo: buildInfoSchema.optional(),
+    regionIds: z.array(z.string()).optional(),
+    initialRunnerId: z.string().optional(),
+    ref: z.string().optional(),
+    sandboxClass: z.string().optional(),
+    sourceSandboxId: z.string().nullable(),
+  })
+  .meta({ id: 'Snapshot' });
+export type SnapshotDto = z.infer<typeof snapshotSchema>;
+
+export const snapshotPageSchema = z
+  .object({ items: z.array(snapshotSchema), total: z.int(), page: z.int(), totalPages: z.int() })
+  .meta({ id: 'PaginatedSnapshots' });
+export type SnapshotPageDto = z.infer<typeof snapshotPageSchema>;
+
+/** Markup, addresses and control characters have no place in what other people's screens show. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
+const UNSAFE_NAME = /<[^>]*>|[\x00-\x1f\x7f]|:\/\/|(^|[^\w.-])www\.|^(javascript|data|mailto|tel):/i;
+
+const resource = z.number().min(0).nullish();
+
+export const createSnapshotSchema = z
+  .object({
+    name: z.string().refine((name) => !UNSAFE_NAME.test(name), {
+      error: 'name must not contain HTML tags, URLs, or control characters',
+    }),
+    imageName: text.nullish(),
+    entrypoint: z.array(text).nullish(),
+    cpu: resource,
+    gpu: z.number().min(0).max(1).nullish(),
+    gpuType: z.union([z.string(), z.array(z.string()).min(1)]).nullish(),
+    /** GiB. */
+    memory: resource,
+    disk: resource,
+    buildInfo: z
+      .object({ dockerfileContent: text.min(1), contextHashes: z.array(text).nullish() })
+      .meta({ id: 'CreateBuildInfo' })
+      .nullish(),
+    regionId: text.nullish(),
+    sandboxClass: z.enum(['container', 'linux-vm', 'android', 'windows']).nullish(),
+  })
+  .meta({ id: 'CreateSnapshot' });
+export type CreateSnapshotDto = z.infer<typeof createSnapshotSchema>;
+
+export const SNAPSHOT_SORT_FIELDS = ['name', 'state', 'lastUsedAt', 'createdAt'] as const;
+
+export const listSnapshotsQuerySchema = z.object({
+  page: z.coerce.number().pipe(z.int().min(1)).default(1),
+  limit: z.coerce.number().pipe(z.int().min(1).max(200)).default(100),
+  /** Case-insensitive part of the name. */
+  name: text.optional(),
+  sourceSandboxId: text.optional(),
+  sort: z.enum(SNAPSHOT_SORT_FIELDS).default('lastUsedAt'),
+  order: z.enum(['asc', 'desc']).default('desc'),
+});
+export type ListSnapshotsQuery = z.infer<typeof listSnapshotsQuerySchema>;
+
+export const setGeneralSchema = z.object({ general: z.boolean() }).meta({ id: 'SetSnapshotGeneral' });
