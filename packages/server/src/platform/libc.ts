@@ -41,6 +41,7 @@ const c = {
   ),
   umount2: libc.func('int umount2(const char *target, int flags)'),
   syncfs: libc.func('int syncfs(int fd)'),
+  flock: libc.func('int flock(int fd, int operation)'),
   lsetxattr: libc.func('int lsetxattr(const void *path, const char *name, const void *value, size_t size, int flags)'),
   lgetxattr: libc.func('long lgetxattr(const void *path, const char *name, _Out_ uint8_t *value, size_t size)'),
   llistxattr: libc.func('long llistxattr(const void *path, _Out_ uint8_t *list, size_t size)'),
@@ -50,6 +51,7 @@ const c = {
 export const MS_RDONLY = 1;
 export const MS_NOSUID = 2;
 export const MS_NODEV = 4;
+export const MS_NOATIME = 1024;
 export const MS_BIND = 4096;
 export const MS_REC = 16384;
 export const MS_PRIVATE = 1 << 18;
@@ -66,6 +68,18 @@ export function unmount(target: string, flags = 0): void {
 /** Waits until everything of the file system that `fd` lies on is on disk. */
 export function syncfs(fd: number): void {
   checked('syncfs', c.syncfs(fd));
+}
+
+const LOCK_EX = 2;
+const LOCK_NB = 4;
+
+/** Takes the exclusive lock of an open file; false when another open of the file has it. It goes with the last descriptor. */
+export function tryLockFile(fd: number): boolean {
+  const result = c.flock(fd, LOCK_EX | LOCK_NB);
+  // One number with two names.
+  if (result < 0 && koffi.errno() === koffi.os.errno.EAGAIN) return false;
+  checked('flock', result);
+  return true;
 }
 
 export function setXattr(path: Path, name: string, value: Buffer): void {
