@@ -16,7 +16,7 @@ export type StateTable<S extends string> = Readonly<Record<S, StateRule<S>>>;
 /** `gone` is the end of a removed snapshot: the row is deleted. */
 export type SnapshotStep = SnapshotState | 'gone';
 
-export const SNAPSHOT_TABLE: StateTable<SnapshotStep> = {
+export const SNAPSHOT_TABLE = {
   pending: {
     kind: 'moving',
     to: ['pulling', 'building', 'error', 'removing'],
@@ -52,9 +52,9 @@ export const SNAPSHOT_TABLE: StateTable<SnapshotStep> = {
     timeoutReason: 'Removed.',
   },
   gone: { kind: 'resting', to: [] },
-};
+} as const satisfies StateTable<SnapshotStep>;
 
-export const SANDBOX_TABLE: StateTable<SandboxState> = {
+export const SANDBOX_TABLE = {
   creating: {
     kind: 'moving',
     to: ['started', 'error', 'destroying'],
@@ -87,4 +87,9 @@ export const SANDBOX_TABLE: StateTable<SandboxState> = {
     timeoutReason: 'Removed.',
   },
   destroyed: { kind: 'resting', to: [] },
-};
+} as const satisfies StateTable<SandboxState>;
+
+/** The states that the table allows to go to `To`. */
+export type StepsBefore<Table extends StateTable<string>, To> = {
+  [From in keyof Table]: To extends Table[From]['to'][number] ? From : never;
+}[keyof Table];

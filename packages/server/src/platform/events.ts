@@ -1,3 +1,6 @@
+/** The NOTIFY channel of changes of state. */
+export const STATE_CHANNEL = 'darkroom_state';
+
 /** A change of state, as waiters see it. Sent by the database (NOTIFY) at the commit of the change. */
 export interface StateChange {
   subjectType: 'snapshot' | 'sandbox';

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { run } from '../process.ts';
 import type { DatabaseUser } from './postgres-files.ts';
@@ -63,7 +63,10 @@ export async function makeLauncher(native: string, stateDir: string, user: Datab
   return {
     direct: false,
     seen: () => shown.data,
-    close: () => rm(view, { recursive: true, force: true }),
+    close: async () => {
+      // One by one and only when empty: should a mount ever be visible here, nothing below it may be taken for litter.
+      for (const directory of [shown.native, shown.data, view]) await rmdir(directory).catch(() => {});
+    },
     spawn: (program, dataDir, { args, logFd }) => {
       const unshare = ['unshare', '--mount', '--propagation', 'private', 'sh', '-c', WITH_BINDS, 'sh'];
       const binds = [native, shown.native, dataDir, shown.data];
