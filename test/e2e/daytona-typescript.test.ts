@@ -28,11 +28,49 @@ afterAll(async () => {
   await rm(workspace, { recursive: true, force: true });
 });
 
-const sdks = { '@daytonaio/sdk 0.190.1': oldest, '@daytonaio/sdk newest': legacy, '@daytona/sdk newest': newest };
+type Connection = { apiKey: string; apiUrl: string };
 
-describe.each(Object.entries(sdks))('%s', (label, sdk) => {
+// The three declare the same classes, each with a brand of its own: what takes a snapshot back is written out for each.
+const sdks = {
+  '@daytonaio/sdk 0.190.1': {
+    sdk: oldest,
+    remove: async (connection: Connection, name: string) => {
+      const { snapshot } = new oldest.Daytona(connection);
+      await snapshot.delete(await snapshot.get(name));
+    },
+    activate: async (connection: Connection, name: string) => {
+      const { snapshot } = new oldest.Daytona(connection);
+      return (await snapshot.activate(await snapshot.get(name))).state;
+    },
+  },
+  '@daytonaio/sdk newest': {
+    sdk: legacy,
+    remove: async (connection: Connection, name: string) => {
+      const { snapshot } = new legacy.Daytona(connection);
+      await snapshot.delete(await snapshot.get(name));
+    },
+    activate: async (connection: Connection, name: string) => {
+      const { snapshot } = new legacy.Daytona(connection);
+      return (await snapshot.activate(await snapshot.get(name))).state;
+    },
+  },
+  '@daytona/sdk newest': {
+    sdk: newest,
+    remove: async (connection: Connection, name: string) => {
+      const { snapshot } = new newest.Daytona(connection);
+      await snapshot.delete(await snapshot.get(name));
+    },
+    activate: async (connection: Connection, name: string) => {
+      const { snapshot } = new newest.Daytona(connection);
+      return (await snapshot.activate(await snapshot.get(name))).state;
+    },
+  },
+};
+
+describe.each(Object.entries(sdks))('%s', (label, { sdk, remove, activate }) => {
   const prefix = label.replace(/[^a-z0-9.]+/g, '-').replace(/^-/, '');
-  const connect = () => new sdk.Daytona({ apiKey: darkroom.apiKey, apiUrl: `${darkroom.url}/api` });
+  const connection = () => ({ apiKey: darkroom.apiKey, apiUrl: `${darkroom.url}/api` });
+  const connect = () => new sdk.Daytona(connection());
 
   describe('snapshots', () => {
     const name = `${prefix}/python:3.11`;
@@ -119,18 +157,17 @@ describe.each(Object.entries(sdks))('%s', (label, sdk) => {
         statusCode: 400,
         message: expect.stringContaining(`Snapshot ${snapshot.name} is inactive`),
       });
-      const activated = await connect().snapshot.activate(snapshot);
-      expect(activated.state).toBe('active');
+      expect(await activate(connection(), snapshot.name)).toBe('active');
     });
 
     test('delete frees the name at once', async () => {
       const daytona = connect();
       const snapshot = await daytona.snapshot.get(`${prefix}-entry`);
-      await daytona.snapshot.delete(snapshot);
+      await remove(connection(), snapshot.name);
       await expect(daytona.snapshot.get(snapshot.name)).rejects.toBeInstanceOf(sdk.DaytonaNotFoundError);
       const again = await daytona.snapshot.create({ name: snapshot.name, image: inject('baseImage') });
       expect(again.id).not.toBe(snapshot.id);
-      await daytona.snapshot.delete(again);
+      await remove(connection(), again.name);
     });
 
     test('a wrong key is a DaytonaAuthenticationError', async () => {
