@@ -1,0 +1,112 @@
+import { join } from 'node:path';
+import {
+  childCgroups,
+  flatKey,
+  processesOf,
+  readCgroupFile,
+  readCgroupNumber,
+  removeCgroupTree,
+} from './cgroup-files.ts';
+import type { CgroupLayout } from './cgroup-layout.ts';
+
+export interface CgroupUsage {
+  memoryBytes: number;
+  /** Of all cores together, since the container started. */
+  cpuMicros: number;
+  pids: number;
+}
+
+/** The cgroups of this Darkroom's containers. Reading one that is gone answers undefined, or nothing. */
+export interface Cgroups {
+  readonly version: 1 | 2;
+  /** `/darkroom-<tag>`, as crun means it. */
+  readonly parent: string;
+  /** `linux.cgroupsPath` of a container's config.json. */
+  pathFor(id: string): string;
+  /** Processes that the kernel killed for want of memory inside the container's limit. */
+  oomKills(id: string): Promise<number | undefined>;
+  /** Host pids of everything in it, whatever session or parent they took. */
+  pids(id: string): Promise<number[]>;
+  usage(id: string): Promise<CgroupUsage | undefined>;
+  /** Containers that have a cgroup, in any hierarchy. */
+  list(): Promise<string[]>;
+  /** Waits for dying processes for a few seconds; raises `conflict` when some stay. Idempotent. */
+  remove(id: string): Promise<void>;
+  /** Removes the cgroups without processes of containers that are not in `live`. Returns their ids. */
+  removeLeftovers(live: ReadonlySet<string>): Promise<string[]>;
+  /** Removes the parent, when no container is left. */
+  removeParent(): Promise<void>;
+}
+
+/** Over hierarchies that are ready; `prepareCgroups` makes them so. */
+export function cgroupsIn(layout: CgroupLayout, tag: string): Cgroups {
+  const parent = `/${parentName(tag)}`;
+  const version = layout.mode === 'v2' ? 2 : 1;
+  const directories = (id: string) => layout.hierarchies.map((hierarchy) => join(hierarchy, parent, id));
+  const directoryFor = (controller: string, id: string) =>
+    join(layout.controllers.get(controller) ?? layout.hierarchies[0] ?? '', parent, id);
+  const file = (controller: string, id: string, name: string) => join(directoryFor(controller, id), name);
+  const usage = version === 2 ? usageV2 : usageV1;
+
+  const cgroups: Cgroups = {
+    version,
+    parent,
+    pathFor: (id) => `${parent}/${id}`,
+    oomKills: async (id) =>
+      flatKey(
+        await readCgroupFile(file('memory', id, version === 2 ? 'memory.events' : 'memory.oom_control')),
+        'oom_kill',
+      ),
+    pids: (id) => processesOf(directoryFor('pids', id)),
+    usage: (id) => usage((controller, name) => file(controller, id, name)),
+    async list() {
+      const names = await Promise.all(layout.hierarchies.map((hierarchy) => childCgroups(join(hierarchy, parent))));
+      return [...new Set(names.flat())];
+    },
+    async remove(id) {
+      await Promise.all(directories(id).map(removeCgroupTree));
+    },
+    async removeLeftovers(live) {
+      const removed: string[] = [];
+      for (const id of await cgroups.list()) {
+        if (live.has(id)) continue;
+        const pids = await Promise.all(directories(id).map(processesOf));
+        if (pids.flat().length > 0) continue;
+        await cgroups.remove(id);
+        removed.push(id);
+      }
+      return removed;
+    },
+    async removeParent() {
+      if ((await cgroups.list()).length > 0) return;
+      await Promise.all(layout.hierarchies.map((hierarchy) => removeCgroupTree(join(hierarchy, parent))));
+    },
+  };
+  return cgroups;
+}
+
+export function parentName(tag: string): string {
+  return `darkroom-${tag}`;
+}
+
+type FileOf = (controller: string, name: string) => string;
+
+async function usageV1(file: FileOf): Promise<CgroupUsage | undefined> {
+  const [memoryBytes, cpuNanos, pids] = await Promise.all([
+    readCgroupNumber(file('memory', 'memory.usage_in_bytes')),
+    readCgroupNumber(file('cpuacct', 'cpuacct.usage')),
+    readCgroupNumber(file('pids', 'pids.current')),
+  ]);
+  if (memoryBytes === undefined || pids === undefined) return undefined;
+  return { memoryBytes, cpuMicros: Math.round((cpuNanos ?? 0) / 1000), pids };
+}
+
+async function usageV2(file: FileOf): Promise<CgroupUsage | undefined> {
+  const [memoryBytes, cpu, pids] = await Promise.all([
+    readCgroupNumber(file('memory', 'memory.current')),
+    readCgroupFile(file('cpu', 'cpu.stat')),
+    readCgroupNumber(file('pids', 'pids.current')),
+  ]);
+  if (memoryBytes === undefined || pids === undefined) return undefined;
+  return { memoryBytes, cpuMicros: flatKey(cpu, 'usage_usec') ?? 0, pids };
+}
