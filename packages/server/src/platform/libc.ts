@@ -4,7 +4,7 @@ import koffi from 'koffi';
  * System calls that Node has no name for, through libc. All are synchronous and short; a failed one raises `SystemCallError` with
  * the errno's name in `code`, like Node's own file system errors. Never `unshare` or `setns` here: Node is multi-threaded.
  */
-const libc = koffi.load('libc.so.6');
+export const libc = koffi.load('libc.so.6');
 
 const ERRNO_NAMES = new Map(Object.entries(koffi.os.errno).map(([name, value]) => [value, name]));
 
@@ -23,14 +23,14 @@ export class SystemCallError extends Error {
   }
 }
 
-type Path = string | Buffer;
+export type Path = string | Buffer;
 
 /** Paths may be bytes that are not UTF-8; C wants them with a terminating zero. */
-function cPath(path: Path): Buffer {
+export function cPath(path: Path): Buffer {
   return typeof path === 'string' ? Buffer.from(`${path}\0`) : Buffer.concat([path, Buffer.of(0)]);
 }
 
-function checked(syscall: string, result: number, subject: Path = ''): number {
+export function checked(syscall: string, result: number, subject: Path = ''): number {
   if (result >= 0) return result;
   throw new SystemCallError(syscall, koffi.errno(), subject.toString());
 }

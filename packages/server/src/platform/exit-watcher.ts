@@ -1,0 +1,69 @@
+import { closeSync, writeSync } from 'node:fs';
+import { Worker } from 'node:worker_threads';
+import { epollAddOnce, epollCreate, epollRemove, eventFd } from './libc-epoll.ts';
+
+export interface ExitWatcher {
+  /**
+   * Calls back once when the process behind the pidfd has ended, also at once when it had before. The watcher owns the
+   * descriptor from here on. Returns the way to stop watching.
+   */
+  watch(pidfd: number, listener: () => void): () => void;
+  close(): Promise<void>;
+}
+
+/** Learns of the end of any number of processes, children or not, from one sleeping thread. Nothing polls. */
+export function createExitWatcher(): ExitWatcher {
+  const epoll = epollCreate();
+  const wakeUp = eventFd();
+  epollAddOnce(epoll, wakeUp, 0);
+  const watched = new Map<number, { pidfd: number; listener: () => void }>();
+  let nextToken = 1;
+  let closed = false;
+
+  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+  const thread = new Worker(new URL(`./exit-watcher-thread.${extension}`, import.meta.url), { workerData: { epoll } });
+  thread.unref();
+  const ended = new Promise<void>((resolve) => thread.once('exit', () => resolve()));
+  thread.on('message', (tokens: number[]) => {
+    for (const token of tokens) finish(token)?.listener();
+  });
+
+  // Node joins its threads when it exits, and this one sleeps in the kernel.
+  const wake = () => {
+    writeSync(wakeUp, Buffer.from([1, 0, 0, 0, 0, 0, 0, 0]));
+  };
+  process.once('exit', wake);
+
+  function finish(token: number) {
+    const entry = watched.get(token);
+    if (!watched.delete(token) || !entry) return undefined;
+    if (!closed) epollRemove(epoll, entry.pidfd);
+    closeSync(entry.pidfd);
+    return entry;
+  }
+
+  return {
+    watch(pidfd, listener) {
+      const token = nextToken;
+      nextToken = (nextToken % 0xffff_fff0) + 1;
+      try {
+        epollAddOnce(epoll, pidfd, token);
+      } catch (error) {
+        closeSync(pidfd);
+        throw error;
+      }
+      watched.set(token, { pidfd, listener });
+      return () => void finish(token);
+    },
+    async close() {
+      if (closed) return;
+      closed = true;
+      process.removeListener('exit', wake);
+      wake();
+      await ended;
+      for (const token of [...watched.keys()]) finish(token);
+      closeSync(wakeUp);
+      closeSync(epoll);
+    },
+  };
+}
