@@ -1,0 +1,140 @@
+import { rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { DarkroomError, errnoOf, messageOf } from '../../platform/errors.ts';
+import { MNT_DETACH, MS_BIND, mount, unmount } from '../../platform/libc.ts';
+import { run } from '../../platform/process.ts';
+import type { AddressBlock } from './address-plan.ts';
+import { startHolders } from './namespace-holders.ts';
+
+/** A user namespace, a network namespace that it owns, and the way out of it. */
+export interface ReadyNamespaces extends AddressBlock {
+  /** Files that a container runtime joins the namespaces by. */
+  userPath: string;
+  netPath: string;
+}
+
+export interface MakeOptions {
+  runDir: string;
+  idBase: number;
+  idCount: number;
+}
+
+const IP_TIMEOUT_MS = 20_000;
+
+/**
+ * Makes several at once: one shell with a holder process for each, one `ip` for all host ends. What could not be made is
+ * taken away again; only when nothing could be made it raises, with what the tools said.
+ */
+export async function makeNamespaces(
+  blocks: readonly AddressBlock[],
+  options: MakeOptions,
+): Promise<ReadyNamespaces[]> {
+  const holders = await startHolders(blocks);
+  const pinned = new Map<AddressBlock, ReadyNamespaces>();
+  const keep = new Set<ReadyNamespaces>();
+  let complaint = '';
+  try {
+    for (const [block, pid] of holders.pids) {
+      const namespaces = withPaths(block, options.runDir);
+      pinned.set(block, namespaces);
+      mapIds(pid, options);
+      pin(pid, namespaces);
+    }
+    const links = await makeLinks(holders.pids);
+    complaint = links.complaint;
+    const complete = await holders.configure();
+    for (const [block, namespaces] of pinned) {
+      if (complete.has(block) && links.made.has(block)) keep.add(namespaces);
+    }
+  } catch (cause) {
+    throw new DarkroomError('unavailable', `make network namespaces: ${messageOf(cause)}`, { cause, retryable: true });
+  } finally {
+    await holders.abandon();
+    for (const namespaces of pinned.values()) if (!keep.has(namespaces)) unpin(namespaces);
+  }
+  if (keep.size > 0) return [...keep];
+  throw new DarkroomError(
+    'unavailable',
+    `make network namespaces: ${[holders.complaints(), complaint].filter(Boolean).join('; ')}`,
+    {
+      hint: 'Run `darkroom doctor`; user.max_user_namespaces and user.max_net_namespaces limit them.',
+      retryable: true,
+    },
+  );
+}
+
+export function withPaths(block: AddressBlock, runDir: string): ReadyNamespaces {
+  return {
+    ...block,
+    userPath: join(runDir, `${block.index.toString(16)}.user`),
+    netPath: join(runDir, `${block.index.toString(16)}.net`),
+  };
+}
+
+/** Once nothing runs in them the kernel takes them away, and the veth pair with them, by itself. Idempotent. */
+export function unpin(namespaces: ReadyNamespaces): void {
+  for (const path of [namespaces.netPath, namespaces.userPath]) {
+    try {
+      unmount(path, MNT_DETACH);
+    } catch (error) {
+      // EINVAL: not a mount point, because an earlier server made it in its own mount namespace.
+      if (errnoOf(error) !== 'EINVAL' && errnoOf(error) !== 'ENOENT') throw error;
+    }
+    rmSync(path, { force: true });
+  }
+}
+
+function mapIds(pid: number, options: MakeOptions): void {
+  for (const file of ['uid_map', 'gid_map']) {
+    writeFileSync(`/proc/${pid}/${file}`, `0 ${options.idBase} ${options.idCount}`);
+  }
+}
+
+function pin(pid: number, namespaces: ReadyNamespaces): void {
+  for (const [kind, path] of [
+    ['user', namespaces.userPath],
+    ['net', namespaces.netPath],
+  ] as const) {
+    writeFileSync(path, '', { mode: 0o600 });
+    mount(`/proc/${pid}/ns/${kind}`, path, null, MS_BIND, null);
+  }
+}
+
+/** The host's ends. `ip -batch` goes on after a failed line and names it. */
+async function makeLinks(
+  pids: ReadonlyMap<AddressBlock, number>,
+): Promise<{ made: Set<AddressBlock>; complaint: string }> {
+  const add = [...pids].map(([block, pid]) => `link add ${block.hostInterface} type veth peer name eth0 netns ${pid}`);
+  const added = await ipBatch(add);
+  const made = new Set([...pids.keys()].filter((_, position) => !added.failed.has(position)));
+  for (const block of made) hardenHostEnd(block.hostInterface);
+  const linked = [...made];
+  const raise = linked.flatMap((block) => [
+    // A peer route for this one address: nothing else may come in by this interface (see anti_spoof).
+    `addr add ${block.gateway} peer ${block.address}/32 dev ${block.hostInterface}`,
+    `link set ${block.hostInterface} up`,
+  ]);
+  const raised = await ipBatch(raise);
+  for (const line of raised.failed) {
+    const block = linked[Math.floor(line / 2)];
+    if (block) made.delete(block);
+  }
+  return { made, complaint: added.complaint || raised.complaint };
+}
+
+function hardenHostEnd(hostInterface: string): void {
+  writeFileSync(`/proc/sys/net/ipv6/conf/${hostInterface}/disable_ipv6`, '1');
+  // Answer ARP only for the gateway address, not for every address of the host.
+  writeFileSync(`/proc/sys/net/ipv4/conf/${hostInterface}/arp_ignore`, '1');
+}
+
+async function ipBatch(lines: readonly string[]): Promise<{ failed: Set<number>; complaint: string }> {
+  if (lines.length === 0) return { failed: new Set(), complaint: '' };
+  const result = await run('ip', ['-force', '-batch', '-'], {
+    input: lines.map((line) => `${line}\n`).join(''),
+    timeoutMs: IP_TIMEOUT_MS,
+    okCodes: [0, 1, 2],
+  });
+  const failed = [...result.stderr.matchAll(/Command failed -:(\d+)/g)].map((match) => Number(match[1]) - 1);
+  return { failed: new Set(failed), complaint: result.stderr.trim().slice(-1000) };
+}

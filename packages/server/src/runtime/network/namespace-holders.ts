@@ -1,0 +1,100 @@
+import { spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { DarkroomError, errnoOf } from '../../platform/errors.ts';
+import type { AddressBlock } from './address-plan.ts';
+
+/** Processes that each sit in a new user and network namespace, until they are told to set up its addresses and end. */
+export interface NamespaceHolders {
+  /** Host pids by address block, once all have their namespaces (or ended without). */
+  readonly pids: ReadonlyMap<AddressBlock, number>;
+  /** Lets them set up `eth0`, which must be there by now, and end. Resolves to the blocks that are complete. */
+  configure(): Promise<ReadonlySet<AddressBlock>>;
+  /** Ends them without that. Idempotent. */
+  abandon(): Promise<void>;
+  /** What the tools complained about. */
+  complaints(): string;
+}
+
+// The whole batch takes well under a second; a machine that swaps takes longer.
+const HOLDERS_TIMEOUT_MS = 20_000;
+
+/**
+ * Each holder waits for the end of its standard input, a pipe that the server holds: it goes on when the server says so and
+ * it cannot outlive a server that is killed. `--keep-caps` gives it the rights over its network although no user is mapped
+ * at the time of exec. IPv6 is turned off before an interface exists that could get a link-local address.
+ */
+const SCRIPT = `
+exec 3<&0
+hold='echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6; echo "made $0 $$"; read -r _; exec ip -batch - <<END
+link set lo up
+addr add $1/30 dev eth0
+link set eth0 up
+route add default via $2
+END'
+while [ $# -gt 0 ]; do
+  (unshare --user --net --keep-caps sh -c "$hold" "$1" "$2" "$3" <&3 && echo "done $1" || echo "failed $1") &
+  shift 3
+done
+exec 3<&-
+wait
+`;
+
+export async function startHolders(blocks: readonly AddressBlock[]): Promise<NamespaceHolders> {
+  const byIndex = new Map(blocks.map((block) => [String(block.index), block]));
+  const args = blocks.flatMap((block) => [String(block.index), block.address, block.gateway]);
+  // A process group of its own, so that a batch that hangs can be ended with all its holders.
+  const shell = spawn('sh', ['-c', SCRIPT, 'darkroom-namespaces', ...args], { detached: true, stdio: 'pipe' });
+  const pids = new Map<AddressBlock, number>();
+  const complete = new Set<AddressBlock>();
+  const ended = new Set<AddressBlock>();
+  const allMade = Promise.withResolvers<void>();
+  let stderr = '';
+
+  const closed = new Promise<void>((resolve, reject) => {
+    shell.once('error', (cause) => reject(new DarkroomError('internal', `start sh: ${cause.message}`, { cause })));
+    shell.once('close', () => resolve());
+  });
+  closed.then(allMade.resolve, allMade.reject);
+  shell.stdin.on('error', () => {});
+  shell.stderr.setEncoding('utf8').on('data', (text: string) => {
+    if (stderr.length < 10_000) stderr += text;
+  });
+  createInterface(shell.stdout).on('line', (line) => {
+    const [event, index = '', pid] = line.split(' ');
+    const block = byIndex.get(index);
+    if (block === undefined) return;
+    if (event === 'made') pids.set(block, Number(pid));
+    if (event === 'done') complete.add(block);
+    if (event !== 'made') ended.add(block);
+    if (new Set([...pids.keys(), ...ended]).size === blocks.length) allMade.resolve();
+  });
+  const timeout = setTimeout(killGroup, HOLDERS_TIMEOUT_MS);
+  const over = closed.finally(() => clearTimeout(timeout));
+  over.catch(() => {});
+
+  function killGroup() {
+    if (shell.pid === undefined) return;
+    stderr += `ended after ${HOLDERS_TIMEOUT_MS} ms\n`;
+    try {
+      process.kill(-shell.pid, 'SIGKILL');
+    } catch (error) {
+      if (errnoOf(error) !== 'ESRCH') throw error;
+    }
+  }
+
+  await allMade.promise;
+  return {
+    pids,
+    async configure() {
+      shell.stdin.end();
+      await over;
+      return complete;
+    },
+    async abandon() {
+      // At the end of the input they find no eth0, or one that nobody will use, and end.
+      shell.stdin.end();
+      await over;
+    },
+    complaints: () => stderr.trim().slice(-1000),
+  };
+}

@@ -1,0 +1,130 @@
+import { randomInt } from 'node:crypto';
+import { DarkroomError } from '../../platform/errors.ts';
+import { createAddressBlocks } from './address-blocks.ts';
+import { type AddressPlan, addressPlan } from './address-plan.ts';
+import { createFirewall } from './firewall.ts';
+import { watchFirewall } from './firewall-watch.ts';
+import { enableForwarding } from './ip-forwarding.ts';
+import { clearRunDir, deleteInterfaces, existingInterfaces } from './leftovers.ts';
+import { type ReadyNamespaces, unpin, withPaths } from './make-namespaces.ts';
+import { resolverFor } from './name-servers.ts';
+import { createNamespaceStock } from './namespace-stock.ts';
+import type { NetworkLog } from './network-log.ts';
+
+export type { ReadyNamespaces } from './make-namespaces.ts';
+export type { NetworkLog } from './network-log.ts';
+
+export interface NetworkPoolOptions {
+  /** Eight hex digits of this server (`instanceTag`): in the name of every interface and of the nft table. */
+  tag: string;
+  /** Where namespaces are pinned; in the server's private mount namespace, so that a kill lets them go. */
+  runDir: string;
+  cidr: string;
+  /** Host ids that are 0 and up in each user namespace. */
+  idBase: number;
+  idCount: number;
+  /** How many are kept ready. */
+  ready: number;
+  allowPrivate: readonly string[];
+  dns?: readonly string[] | undefined;
+  log: NetworkLog;
+}
+
+/**
+ * User and network namespaces for sandboxes, made ahead of time, and the firewall between sandboxes, the host and the world.
+ * The firewall stays when the server ends while sandboxes run; it goes with the last of them (`close` without any in use).
+ */
+export interface NetworkPool {
+  /**
+   * Puts the firewall in place (replacing an older server's), takes away what earlier runs left except the blocks in use,
+   * and begins to fill the pool. Call once, before anything else.
+   */
+  open(inUse: readonly { index: number }[]): Promise<void>;
+  /** At once when one is ready, else as soon as one is made. `unavailable` when none can be had within half a minute. */
+  take(signal?: AbortSignal): Promise<ReadyNamespaces>;
+  /** Call when nothing runs in them any more. Idempotent. */
+  release(namespaces: { index: number }): Promise<void>;
+  /** Counts a block as in use that a running container has from an earlier server. */
+  adopt(index: number): ReadyNamespaces;
+  /** A blocked sandbox reaches nothing at all; the host can still open connections to it. Survives a restart. */
+  setBlockAll(namespaces: { index: number }, blocked: boolean): Promise<void>;
+  /** The sandboxes' /etc/resolv.conf. */
+  resolvConf(): string;
+  /** Lets go of what was made ahead of time. Sandboxes keep their network. Idempotent. */
+  close(): Promise<void>;
+}
+
+export function createNetworkPool(options: NetworkPoolOptions): NetworkPool {
+  const plan = addressPlan(options.cidr, options.tag);
+  const blocks = createAddressBlocks(plan, randomInt(plan.size));
+  const resolver = resolverFor(options.dns, options.log);
+  const firewall = createFirewall({
+    tag: options.tag,
+    cidr: plan.cidr,
+    interfacePrefix: plan.interfacePrefix,
+    nameServers: resolver.nameServers,
+    allowPrivate: options.allowPrivate,
+  });
+  const stock = createNamespaceStock({ ...options, plan, blocks });
+  const inUse = new Set<number>();
+  let stopWatch = async () => {};
+  let closed = false;
+
+  function adopt(index: number): ReadyNamespaces {
+    const namespaces = withPaths(plan.block(index), options.runDir);
+    if (blocks.isUsed(index) && !inUse.has(index)) {
+      throw new DarkroomError('internal', `the address block ${index} was given out before it was adopted`);
+    }
+    blocks.use(index);
+    inUse.add(index);
+    return namespaces;
+  }
+
+  return {
+    async open(running) {
+      for (const { index } of running) adopt(index);
+      clearRunDir(options.runDir);
+      await takeAwayLeftovers(plan, inUse);
+      await firewall.install(namesOf(plan, inUse));
+      enableForwarding(options.log);
+      stopWatch = watchFirewall(firewall, () => namesOf(plan, inUse), options.log);
+      stock.start();
+    },
+    async take(signal) {
+      const namespaces = await stock.take(signal);
+      inUse.add(namespaces.index);
+      return namespaces;
+    },
+    async release({ index }) {
+      if (!inUse.delete(index)) return;
+      const namespaces = withPaths(plan.block(index), options.runDir);
+      unpin(namespaces);
+      // The name comes back with another sandbox, which must not inherit this.
+      await firewall.setBlocked(namespaces.hostInterface, false);
+      blocks.free(index);
+      stock.blocksFreed();
+    },
+    adopt,
+    async setBlockAll({ index }, blocked) {
+      if (!inUse.has(index)) throw new DarkroomError('internal', `the address block ${index} is not in use`);
+      await firewall.setBlocked(plan.block(index).hostInterface, blocked);
+    },
+    resolvConf: () => resolver.resolvConf,
+    async close() {
+      if (closed) return;
+      closed = true;
+      await stopWatch();
+      await stock.close();
+      if (inUse.size === 0) await firewall.remove();
+    },
+  };
+}
+
+async function takeAwayLeftovers(plan: AddressPlan, inUse: ReadonlySet<number>): Promise<void> {
+  const leftovers = [...existingInterfaces(plan)].filter(([index]) => !inUse.has(index));
+  await deleteInterfaces(leftovers.map(([, name]) => name));
+}
+
+function namesOf(plan: AddressPlan, indexes: ReadonlySet<number>): Set<string> {
+  return new Set([...indexes].map((index) => plan.block(index).hostInterface));
+}
