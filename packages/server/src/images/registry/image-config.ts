@@ -1,0 +1,60 @@
+import { z } from 'zod';
+import { isDigest } from '../reference.ts';
+import type { ImageConfig } from '../types.ts';
+import { type Platform, parseJson, read } from './manifest.ts';
+
+// A NUL would cut a string short for the kernel, and no text column takes one.
+const text = z.string().refine((value) => !value.includes('\0'), 'has a NUL character');
+const list = z.array(text).nullish();
+const keys = z.record(text, z.unknown()).nullish();
+
+const configSchema = z.object({
+  architecture: text.nullish(),
+  os: text.nullish(),
+  variant: text.nullish(),
+  config: z
+    .object({
+      Env: list,
+      Entrypoint: list,
+      Cmd: list,
+      WorkingDir: text.nullish(),
+      User: text.nullish(),
+      Labels: z.record(text, text).nullish(),
+      ExposedPorts: keys,
+      Volumes: keys,
+      StopSignal: text.nullish(),
+    })
+    .nullish(),
+  rootfs: z.object({ diff_ids: z.array(z.string().refine(isDigest, 'no sha256 digest')).nullish() }),
+});
+
+export interface ParsedConfig {
+  config: ImageConfig;
+  /** Base first. */
+  diffIds: string[];
+  platform: Partial<Platform>;
+}
+
+/** The config blob of an image (OCI image-spec, config.md; Docker's is the same in these fields). */
+export function parseImageConfig(bytes: Buffer): ParsedConfig {
+  const parsed = read(configSchema, parseJson(bytes), 'image config');
+  const config = parsed.config ?? {};
+  return {
+    config: {
+      env: config.Env ?? [],
+      entrypoint: config.Entrypoint ?? [],
+      cmd: config.Cmd ?? [],
+      workingDir: config.WorkingDir ?? '',
+      user: config.User ?? '',
+      labels: config.Labels ?? {},
+      exposedPorts: Object.keys(config.ExposedPorts ?? {}),
+      volumes: Object.keys(config.Volumes ?? {}),
+      stopSignal: config.StopSignal || undefined,
+    },
+    diffIds: parsed.rootfs.diff_ids ?? [],
+    platform: {
+      ...(parsed.os ? { os: parsed.os } : {}),
+      ...(parsed.architecture ? { architecture: parsed.architecture } : {}),
+    },
+  };
+}

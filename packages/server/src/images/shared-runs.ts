@@ -1,0 +1,85 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { abortable } from './registry/deadline.ts';
+
+export interface SharedRunOptions {
+  signal: AbortSignal;
+  /** Called with each report of the run, also of one that another call began. */
+  onReport: (value: number) => void;
+}
+
+/** Work that calls asking for the same key at the same time share. */
+export interface SharedRuns<T> {
+  /**
+   * Joins the run of this key or begins one. It ends early only when nobody waits for it any more. When a run that another
+   * call began fails, this call begins its own, since the other's credentials or limits may be why.
+   */
+  join(
+    key: string,
+    begin: (signal: AbortSignal, report: (value: number) => void) => Promise<T>,
+    options: SharedRunOptions,
+  ): Promise<T>;
+}
+
+interface Run<T> {
+  promise: Promise<T>;
+  controller: AbortController;
+  waiters: Set<(value: number) => void>;
+  settled: boolean;
+}
+
+/** How long the last one to leave waits for a run to clean up behind itself. */
+const CLEANUP_MS = 10_000;
+
+export function createSharedRuns<T>(): SharedRuns<T> {
+  const runs = new Map<string, Run<T>>();
+
+  function start(key: string, begin: (signal: AbortSignal, report: (value: number) => void) => Promise<T>): Run<T> {
+    const controller = new AbortController();
+    const waiters = new Set<(value: number) => void>();
+    const report = (value: number) => {
+      for (const waiter of waiters) waiter(value);
+    };
+    const run: Run<T> = { promise: begin(controller.signal, report), controller, waiters, settled: false };
+    const settle = () => {
+      run.settled = true;
+      if (runs.get(key) === run) runs.delete(key);
+    };
+    run.promise.then(settle, settle);
+    runs.set(key, run);
+    return run;
+  }
+
+  async function leave(key: string, run: Run<T>, waiter: (value: number) => void, reason: unknown): Promise<void> {
+    run.waiters.delete(waiter);
+    if (run.waiters.size > 0 || run.settled) return;
+    // Out of the map first: a call that comes now must not join a run that is ending.
+    if (runs.get(key) === run) runs.delete(key);
+    run.controller.abort(reason);
+    const enough = new AbortController();
+    const ended = run.promise.then(
+      () => {},
+      () => {},
+    );
+    await Promise.race([ended, delay(CLEANUP_MS, undefined, { signal: enough.signal }).catch(() => {})]);
+    enough.abort();
+  }
+
+  return {
+    async join(key, begin, { signal, onReport }) {
+      for (;;) {
+        signal.throwIfAborted();
+        const existing = runs.get(key);
+        const run = existing ?? start(key, begin);
+        const waiter = (value: number) => onReport(value);
+        run.waiters.add(waiter);
+        try {
+          return await abortable(run.promise, signal);
+        } catch (error) {
+          if (existing === undefined || signal.aborted) throw error;
+        } finally {
+          await leave(key, run, waiter, signal.reason);
+        }
+      }
+    },
+  };
+}
