@@ -34,6 +34,8 @@ interface Change {
   actor: string;
   /** The server instance that works on a moving state. */
   ownerId?: string;
+  /** Only while this instance owns it: it may have been given to another when this one was thought dead. */
+  heldBy?: string;
   /** `false` where nobody is told of the change before a later, durable one: the commit does not wait for the disk. */
   durable?: boolean;
 }
@@ -97,6 +99,8 @@ export interface AnyMove extends Change {
   reason?: string;
   errorCode?: ErrorCode;
   set?: Columns;
+  /** Only when its deadline has passed. */
+  overdue?: boolean;
 }
 
 export async function moveRow<Row>(
@@ -115,8 +119,9 @@ export async function moveRow<Row>(
   const failed = isFailed(move.to);
   if (failed && !move.reason) throw new DarkroomError('internal', `${subject.type} ${id}: ${move.to} needs a reason`);
   const note = { actor: move.actor, reason: move.reason, durable: move.durable ?? true };
+  const guard = { id, from: move.from, heldBy: move.heldBy, overdue: move.overdue };
   if (move.to === 'gone') {
-    const statement = deleteStatement<Row>(subject, { id, from: move.from, to: move.to }, note);
+    const statement = deleteStatement<Row>(subject, { ...guard, to: move.to }, note);
     return (await statement.execute(db)).rows[0];
   }
   const columns = {
@@ -125,7 +130,7 @@ export async function moveRow<Row>(
     error_reason: failed ? move.reason : null,
     error_code: failed ? (move.errorCode ?? 'internal') : null,
   };
-  return (await updateStatement<Row>(subject, { id, from: move.from }, columns, note).execute(db)).rows[0];
+  return (await updateStatement<Row>(subject, guard, columns, note).execute(db)).rows[0];
 }
 
 async function insert<Row>(

@@ -12,6 +12,16 @@ export const SANDBOX: Subject = { type: 'sandbox', table: 'sandboxes' };
 
 export type Columns = Readonly<Record<string, unknown>>;
 
+/** What must hold of the row for it to be changed. */
+export interface Guard {
+  id: string;
+  from: readonly string[];
+  /** Only while this instance owns it. */
+  heldBy?: string | undefined;
+  /** Only when its deadline has passed. */
+  overdue?: boolean | undefined;
+}
+
 export interface Note {
   actor: string;
   reason: string | undefined;
@@ -33,16 +43,17 @@ export function stateColumns(state: string, rule: StateRule<string>, ownerId: st
 
 const definedColumns = (columns: Columns) => Object.entries(columns).filter(([, value]) => value !== undefined);
 
+function conditionOf(guard: Guard): RawBuilder<unknown> {
+  const held = guard.heldBy === undefined ? sql`` : sql` and owner_id = ${guard.heldBy}::uuid`;
+  const overdue = guard.overdue ? sql` and deadline_at <= clock_timestamp()` : sql``;
+  return sql`id = ${guard.id}::uuid and state = any(${[...guard.from]}::text[])${held}${overdue}`;
+}
+
 /**
  * Each change is one statement, so that it is one round trip and never half done: the guarded change itself, its event, and
  * the message to those who wait. `changed` gives the row and `from_state`.
  */
-export function updateStatement<Row>(
-  subject: Subject,
-  guard: { id: string; from: readonly string[] },
-  columns: Columns,
-  note: Note,
-): RawBuilder<Row> {
+export function updateStatement<Row>(subject: Subject, guard: Guard, columns: Columns, note: Note): RawBuilder<Row> {
   const assignments = definedColumns(columns).map(([name, value]) => sql`${sql.ref(name)} = ${value}`);
   const table = sql.table(subject.table);
   // Locked first, and the guard asked again after a wait for another change: that is what makes `from_state` true.
@@ -50,22 +61,18 @@ export function updateStatement<Row>(
     subject,
     sql`update ${table} as t set ${sql.join(assignments)}
       from (select id, state as from_state from ${table}
-            where id = ${guard.id}::uuid and state = any(${[...guard.from]}::text[]) for update) before
+            where ${conditionOf(guard)} for update) before
       where t.id = before.id returning t.*, before.from_state`,
     sql`state`,
     note,
   );
 }
 
-export function deleteStatement<Row>(
-  subject: Subject,
-  guard: { id: string; from: readonly string[]; to: string },
-  note: Note,
-): RawBuilder<Row> {
+export function deleteStatement<Row>(subject: Subject, guard: Guard & { to: string }, note: Note): RawBuilder<Row> {
   return withEvent(
     subject,
     sql`delete from ${sql.table(subject.table)}
-      where id = ${guard.id}::uuid and state = any(${[...guard.from]}::text[]) returning *, state as from_state`,
+      where ${conditionOf(guard)} returning *, state as from_state`,
     sql`${guard.to}::text`,
     note,
   );

@@ -1,0 +1,109 @@
+import { randomUUID } from 'node:crypto';
+import { open, readFile, rename } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Kysely, sql } from 'kysely';
+import type { BaseLogger } from 'pino';
+import type { Database } from './db/schema.ts';
+import { DarkroomError, errnoOf, messageOf } from './errors.ts';
+
+/** This server process, as other processes know it: a row with a lease. What it works on names it as the owner. */
+export interface Instance {
+  readonly id: string;
+  /** The same over restarts: the machine whose layers and sandboxes these are. */
+  readonly runnerId: string;
+  /** Processes that own something and whose lease is over. */
+  deadInstances(): Promise<string[]>;
+  /** Time until the next lease of another process would end if it is not renewed. */
+  msToNextLeaseEnd(): Promise<number | undefined>;
+  /** Gives the lease back. */
+  close(): Promise<void>;
+}
+
+export const LEASE_SECONDS = 15;
+const RENEW_EVERY_MS = 5_000;
+
+/**
+ * Takes this process's lease. Earlier processes of the same runner are declared dead at once: the state directory's lock
+ * says that they have ended.
+ */
+export async function openInstance(options: {
+  db: Kysely<Database>;
+  runnerId: string;
+  log: Pick<BaseLogger, 'warn'>;
+}): Promise<Instance> {
+  const { db, runnerId, log } = options;
+  const id = randomUUID();
+  await db.transaction().execute(async (trx) => {
+    await trx.deleteFrom('instances').where('runner_id', '=', runnerId).execute();
+    await trx.insertInto('instances').values({ id, runner_id: runnerId, lease_expires_at: leaseEnd }).execute();
+  });
+  const renew = async () => {
+    try {
+      // A process that slept past its lease comes back with it; what it lost meanwhile is guarded by `owner_id`.
+      await db
+        .insertInto('instances')
+        .values({ id, runner_id: runnerId, lease_expires_at: leaseEnd })
+        .onConflict((conflict) => conflict.column('id').doUpdateSet({ lease_expires_at: leaseEnd }))
+        .execute();
+    } catch (error) {
+      log.warn({ err: error }, `the lease of this server could not be renewed: ${messageOf(error)}`);
+    }
+  };
+  let renewing: Promise<void> = Promise.resolve();
+  const timer = setInterval(() => {
+    renewing = renewing.then(renew);
+  }, RENEW_EVERY_MS);
+
+  return {
+    id,
+    runnerId,
+    async deadInstances() {
+      const { rows } = await sql<{ owner_id: string }>`
+        select distinct owner_id from (
+          select owner_id from snapshots where owner_id is not null
+          union all select owner_id from sandboxes where owner_id is not null) owned
+        where not exists (select from instances i where i.id = owned.owner_id and i.lease_expires_at > now())`.execute(
+        db,
+      );
+      return rows.map((row) => row.owner_id);
+    },
+    async msToNextLeaseEnd() {
+      const { rows } = await sql<{ ms: number | null }>`
+        select extract(epoch from min(lease_expires_at) - now())::float8 * 1000 as ms
+        from instances where id <> ${id} and lease_expires_at > now()`.execute(db);
+      return rows[0]?.ms ?? undefined;
+    },
+    async close() {
+      clearInterval(timer);
+      await renewing;
+      await db.deleteFrom('instances').where('id', '=', id).execute();
+    },
+  };
+}
+
+const leaseEnd = sql<Date>`now() + make_interval(secs => ${LEASE_SECONDS})`;
+
+/** The runner's id, made at the first start and kept in the state directory. */
+export async function readRunnerId(stateDir: string): Promise<string> {
+  const path = join(stateDir, 'runner-id');
+  try {
+    const id = (await readFile(path, 'utf8')).trim();
+    if (/^[\w.-]{1,64}$/.test(id)) return id;
+    throw new DarkroomError('internal', `${path} does not hold a runner id`, {
+      hint: 'Restore the file; sandboxes and snapshots of this machine are known by it.',
+    });
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw error;
+  }
+  const id = randomUUID();
+  const draft = `${path}.new`;
+  const file = await open(draft, 'w', 0o644);
+  try {
+    await file.writeFile(`${id}\n`);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(draft, path);
+  return id;
+}
