@@ -155,3 +155,8 @@ async function removeState(stateDir: string): Promise<void> {
   await run('umount', ['--lazy', join(stateDir, 'pool')], { timeoutMs: 10_000, okCodes: [0, 1, 32] });
   await rm(stateDir, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
 }
+
+/** The body of an answer as the test expects it; what it asserts afterwards is what is checked. */
+export async function jsonOf<T>(answer: Response | Promise<Response>): Promise<T> {
+  return JSON.parse(await (await answer).text());
+}

@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
+import { paddedImage } from '../../bench/lib/images.ts';
 import { BASE_IMAGE, baseImageLayout } from '../../scripts/base-image.ts';
 import { startLocalRegistry } from '../../scripts/local-registry.ts';
 
@@ -11,6 +12,7 @@ export default async function setup(project: TestProject) {
   const { layout } = await baseImageLayout();
   const registry = await startLocalRegistry(directory);
   await registry.push(layout, `library/${BASE_IMAGE}`);
+  await registry.push(await paddedImage(700, 700), 'library/padded:700mb');
   project.provide('registryUrl', registry.url);
   project.provide('baseImage', BASE_IMAGE);
   project.provide('baseLayout', layout);
