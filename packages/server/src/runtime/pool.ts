@@ -72,12 +72,17 @@ export async function poolFreeBytes(pool: Pool): Promise<number> {
   return pool.kind === 'image' ? Math.min(inside, await freeBytes(dirname(pool.root))) : inside;
 }
 
+/** Whether a plain directory here would do as a pool. */
+export async function holdsPoolDirectory(directory: string): Promise<boolean> {
+  return OVERLAY_UPPERS.has(await fileSystemOf(directory)) && (await canReflink(directory));
+}
+
 async function provide(stateDir: string, root: string, maxBytes: number | undefined): Promise<Pool['kind']> {
   const image = join(stateDir, 'pool.img');
   const mounted = mountAt(await readMounts(), root);
   if (mounted !== undefined) return (await isMountOfImage(mounted, image)) ? 'image' : 'directory';
   if (!existsSync(image)) {
-    if (OVERLAY_UPPERS.has(await fileSystemOf(root)) && (await canReflink(root))) return 'directory';
+    if (await holdsPoolDirectory(root)) return 'directory';
     if (existsSync(join(root, 'layers'))) throw lostReflinks(root);
     await makePoolImage(image, maxBytes);
   }

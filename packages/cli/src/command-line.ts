@@ -1,0 +1,76 @@
+import { Command, CommanderError } from 'commander';
+import { doctor } from './doctor.ts';
+import { EXIT_USAGE, reportError } from './report-error.ts';
+import { up } from './up.ts';
+import { version } from './version.ts';
+
+/** What `up` and `doctor` have in common: which machine's ground, with which settings. */
+interface ConfigFlags {
+  stateDir?: string;
+  listen?: string;
+  config?: string;
+}
+
+/** Runs one `darkroom …` to its end and answers the exit code: 0, 1 for a failure, 2 for a wrong flag or setting. */
+export async function runCommandLine(args: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
+  const outcome = { exitCode: 0 };
+  const program = makeProgram(env, outcome);
+  try {
+    await program.parseAsync(args, { from: 'user' });
+    return outcome.exitCode;
+  } catch (error) {
+    // Commander has printed its message already; --help and --version end this way too, with 0.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
+    return reportError(error);
+  }
+}
+
+function makeProgram(env: NodeJS.ProcessEnv, outcome: { exitCode: number }): Command {
+  const program = new Command('darkroom')
+    .description('Snapshots and sandboxes for agents, on a machine of your own.')
+    .version(version(), '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'print this help')
+    .helpCommand(false)
+    .showHelpAfterError('(see --help)')
+    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'darkroom: ')) })
+    .exitOverride();
+
+  program
+    .command('up')
+    .description('run the server in the foreground')
+    .option('--state-dir <dir>', 'keep everything there (default: /var/lib/darkroom)')
+    .option('--listen <host:port>', 'serve HTTP there (default: 127.0.0.1:3986; port 0 takes a free one)')
+    .option('--config <file>', 'read settings from a YAML file')
+    .addHelpText('after', UP_HELP)
+    .action(async (flags: ConfigFlags) => {
+      outcome.exitCode = await up({ flags: configFlags(flags), env });
+    });
+
+  program
+    .command('doctor')
+    .description('say what of this machine works for Darkroom, what does not, and what to do')
+    .option('--state-dir <dir>', 'look at the disk there (default: /var/lib/darkroom)')
+    .option('--config <file>', 'read settings from a YAML file')
+    .option('--json', 'print the rows as JSON')
+    .action(async (flags: ConfigFlags & { json?: boolean }) => {
+      outcome.exitCode = await doctor({ flags: configFlags(flags), env, json: flags.json ?? false });
+    });
+
+  return program;
+}
+
+function configFlags({ stateDir, listen, config }: ConfigFlags) {
+  return {
+    ...(stateDir === undefined ? {} : { stateDir }),
+    ...(listen === undefined ? {} : { listen }),
+    ...(config === undefined ? {} : { configFile: config }),
+  };
+}
+
+const UP_HELP = `
+Each setting can stand in the file, or in the environment as DARKROOM_ and its name: network.cidr is
+DARKROOM_NETWORK_CIDR. Flags win over the environment, the environment over the file. DATABASE_URL names an
+external PostgreSQL.
+
+Ctrl-C or SIGTERM ends the server and leaves its sandboxes running; the next \`darkroom up\` finds them again.
+A second signal does not wait. It needs root: it mounts, and makes namespaces and cgroups.`;

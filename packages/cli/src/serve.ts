@@ -1,0 +1,58 @@
+import { join } from 'node:path';
+import type { Config } from '@darkroom/server/machine';
+import { ensurePool, lockStateDir, messageOf, type Pool, poolFreeBytes } from '@darkroom/server/machine';
+import { EXIT_FAILURE } from './report-error.ts';
+import { untilStopSignal } from './stop-signals.ts';
+
+/** Longer than the server's own patience with what it drains. */
+const STOP_TIMEOUT_MS = 60_000;
+
+/** The second life of `darkroom up`: the server, until a signal ends it. */
+export async function serve(config: Config, options: { hostMountNamespace: string }): Promise<number> {
+  // A reader of our output that ends is no reason to end.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
+  const lock = lockStateDir(config.stateDir);
+  const stopSignal = untilStopSignal();
+  const pool = await ensurePool({ stateDir: config.stateDir, maxBytes: config.pool.maxBytes });
+  const { startServer } = await import('@darkroom/server');
+  const server = await startServer(config, { pool, hostMountNamespace: options.hostMountNamespace });
+  process.stdout.write(await startLines(config, pool, server.url));
+
+  const signal = await stopSignal;
+  process.stdout.write(`${signal}: stopping; sandboxes go on running\n`);
+  const giveUp = setTimeout(() => {
+    process.stderr.write(`darkroom: not stopped within ${STOP_TIMEOUT_MS / 1000} s, ending now\n`);
+    process.exit(EXIT_FAILURE);
+  }, STOP_TIMEOUT_MS);
+  try {
+    await server.stop();
+  } catch (error) {
+    process.stderr.write(`darkroom: stopping failed: ${messageOf(error)}\n`);
+    process.exitCode = EXIT_FAILURE;
+  }
+  clearTimeout(giveUp);
+  lock.release();
+  // Nothing that a library left open may keep a stopped server alive.
+  process.exit();
+}
+
+async function startLines(config: Config, pool: Pool, url: string): Promise<string> {
+  const free = `${((await poolFreeBytes(pool)) / 2 ** 30).toFixed(1)} GiB free`;
+  const kind = pool.kind === 'image' ? `${pool.fileSystem} image` : pool.fileSystem;
+  const credentials = join(config.stateDir, 'credentials.json');
+  return [
+    `State directory  ${config.stateDir} (pool: ${kind}, ${free})`,
+    `Database         ${databaseName(config)}`,
+    `Listening on     ${url}`,
+    `Credentials      ${credentials}`,
+    `Next             export DAYTONA_API_URL=${url}/api DAYTONA_API_KEY=$(jq -r .apiKey ${credentials})`,
+    '',
+  ].join('\n');
+}
+
+function databaseName({ database, stateDir }: Config): string {
+  if (database.url === undefined) return `embedded PostgreSQL in ${stateDir}`;
+  // Never the user's password.
+  const { host, pathname } = new URL(database.url);
+  return `PostgreSQL at ${host}${pathname}`;
+}

@@ -1,0 +1,47 @@
+import { run } from '../platform/process.ts';
+import { CHECK_TIMEOUT_MS, fail, ok, type ProbeResult } from './probe-check.ts';
+
+const LIMIT = { timeoutMs: CHECK_TIMEOUT_MS };
+
+export async function probeCrun(command: string): Promise<ProbeResult> {
+  const { stdout } = await run(command, ['--version'], LIMIT);
+  const version = /^crun version (\S+)/m.exec(stdout)?.[1];
+  if (version === undefined) return fail(`${command} is not crun`, 'Set runtime.crun to the path of crun.');
+  if (!stdout.includes('+SECCOMP'))
+    return fail(`${version}, built without seccomp`, 'Install the crun of your distribution.');
+  return ok(`${version}, with seccomp`);
+}
+
+/** Asks the kernel for every kind of chain and rule that sandboxes' networks need, and takes nothing of it (`--check`). */
+export async function probeNftables(): Promise<ProbeResult> {
+  const name = `darkroom_probe_${process.pid}`;
+  const rules = `
+    table ip ${name} {
+      chain nat { type nat hook postrouting priority srcnat; ip saddr 192.0.2.0/30 masquerade; }
+      chain forward { type filter hook forward priority filter; ct state established,related accept; drop; }
+    }`;
+  await run('nft', ['list', 'tables'], LIMIT);
+  await run('nft', ['--check', '--file', '-'], { ...LIMIT, input: rules });
+  const { stdout } = await run('nft', ['--version'], LIMIT);
+  return ok(`${/v[\d.]+/.exec(stdout)?.[0] ?? 'present'}; filter, NAT and connection tracking work`);
+}
+
+/** Makes a pair of interfaces in a network namespace that ends with the command. */
+export async function probeInterfaces(): Promise<ProbeResult> {
+  await run(
+    'unshare',
+    ['--net', 'ip', 'link', 'add', 'name', 'probe0', 'type', 'veth', 'peer', 'name', 'probe1'],
+    LIMIT,
+  );
+  const { stdout } = await run('ip', ['-Version'], LIMIT);
+  return ok(`${/iproute2-\S+?(?=,|\s|$)/.exec(stdout)?.[0] ?? 'ip'}; network namespaces and veth pairs work`);
+}
+
+export async function probeInit(): Promise<ProbeResult> {
+  const [catatonit, tini] = await Promise.all([
+    run('catatonit', ['--version'], LIMIT),
+    run('tini-static', ['--version'], LIMIT),
+  ]);
+  const version = (text: string) => /(\d+\.\d+\.\d+)/.exec(text)?.[1] ?? 'present';
+  return ok(`catatonit ${version(catatonit.stdout)}, tini-static ${version(tini.stdout)}`);
+}
