@@ -9,6 +9,13 @@ export interface JobTypes {
 }
 export type JobName = keyof JobTypes;
 
+/** How long one attempt may take before its signal fires with `timeout`. */
+export const JOB_LIMIT_SECONDS: Readonly<Record<JobName, number>> = {
+  'snapshot.pull': 65 * 60,
+  'snapshot.remove': 10 * 60,
+  'sandbox.remove': 10 * 60,
+};
+
 export interface JobContext {
   /** Fires when the job is cancelled, expires, or the server drains. `signal.reason` is a DarkroomError. */
   signal: AbortSignal;

@@ -11,6 +11,7 @@ export interface Database {
   snapshots: SnapshotTable;
   sandboxes: SandboxTable;
   events: EventTable;
+  job_runs: JobRunTable;
   state_counts: StateCountTable;
 }
 
@@ -169,6 +170,14 @@ export interface EventTable {
   actor: string;
   reason: string | null;
   at: Timestamp;
+}
+
+/** Which process runs the job of a name and key. */
+export interface JobRunTable {
+  name: string;
+  key: string;
+  job_id: string;
+  instance_id: string;
 }
 
 /** Rows per organization, subject and state, kept by triggers: list totals, quotas and metrics without a scan. */

@@ -152,6 +152,14 @@ const statements = [
     at timestamptz not null default now()
   )`,
   sql`create index events_by_subject on events (subject_id, id)`,
+  // Which process runs the job of a name and key. The queue itself does not say who holds a job.
+  sql`create table job_runs (
+    name text not null,
+    key text not null,
+    job_id uuid not null,
+    instance_id uuid not null,
+    primary key (name, key)
+  )`,
   sql`create table state_counts (
     organization_id uuid not null,
     subject_type text not null,

@@ -1,0 +1,178 @@
+import { sql } from 'kysely';
+import { pino } from 'pino';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { startTestDatabase, type TestDatabase } from '../test-support/test-database.ts';
+import { type Listener, openListener } from './db/listener.ts';
+import { DarkroomError } from './errors.ts';
+import { type Instance, openInstance } from './instance.ts';
+import { createJobQueue } from './job-queue.ts';
+import type { JobContext, JobQueue } from './jobs.ts';
+
+const log = pino({ level: 'silent' });
+let database: TestDatabase;
+let listener: Listener;
+const open: { queue: JobQueue; instance: Instance }[] = [];
+
+beforeAll(async () => {
+  database = await startTestDatabase();
+  listener = await openListener(database.connection, log);
+}, 60_000);
+afterAll(async () => {
+  await listener?.close();
+  await database?.stop();
+});
+beforeEach(() => database.reset());
+afterEach(async () => {
+  for (const { queue, instance } of open.splice(0)) {
+    await queue.stop({ graceMs: 1_000 });
+    await instance.close();
+  }
+  await sql`truncate pgboss.job`.execute(database.db);
+}, 30_000);
+
+async function openQueue(runnerId = crypto.randomUUID()): Promise<JobQueue> {
+  const instance = await openInstance({ db: database.db, runnerId, log });
+  const queue = createJobQueue({ db: database.db, listener, instanceId: instance.id, log });
+  await queue.start();
+  open.push({ queue, instance });
+  return queue;
+}
+
+const send = (queue: JobQueue, id: string) =>
+  database.db.transaction().execute((trx) => queue.enqueue(trx, 'snapshot.pull', id, { snapshotId: id }));
+
+const untilAborted = ({ signal }: JobContext) =>
+  new Promise<never>((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+
+test('a job runs once its transaction has committed, within much less than a poll', async () => {
+  const queue = await openQueue();
+  const ran = Promise.withResolvers<string>();
+  await queue.work('snapshot.pull', { concurrency: 2 }, async ({ snapshotId }) => ran.resolve(snapshotId));
+  const undone = database.db.transaction().execute(async (trx) => {
+    await queue.enqueue(trx, 'snapshot.pull', 'never', { snapshotId: 'never' });
+    throw new Error('undo');
+  });
+  await expect(undone).rejects.toThrow('undo');
+  await send(queue, 'a');
+  expect(await ran.promise).toBe('a');
+});
+
+test('what can be retried is tried again, until it succeeds', async () => {
+  const queue = await openQueue();
+  const attempts: number[] = [];
+  const done = Promise.withResolvers<void>();
+  await queue.work('snapshot.pull', { concurrency: 1 }, async (_data, { attempt }) => {
+    attempts.push(attempt);
+    if (attempt === 1) throw new DarkroomError('image_unavailable', 'the registry is down', { retryable: true });
+    done.resolve();
+  });
+  await send(queue, 'a');
+  await done.promise;
+  expect(attempts).toEqual([1, 2]);
+});
+
+test('what cannot be retried ends at once, and the next job runs', async () => {
+  const queue = await openQueue();
+  const seen: string[] = [];
+  const done = Promise.withResolvers<void>();
+  await queue.work('snapshot.pull', { concurrency: 1 }, async ({ snapshotId }) => {
+    seen.push(snapshotId);
+    if (snapshotId === 'bad') throw new DarkroomError('image_invalid', 'wrong digest');
+    done.resolve();
+  });
+  await send(queue, 'bad');
+  await send(queue, 'good');
+  await done.promise;
+  expect(seen).toEqual(['bad', 'good']);
+  const { rows } =
+    await sql`select state, output->>'message' as message from pgboss.job where singleton_key = 'bad'`.execute(
+      database.db,
+    );
+  expect(rows).toEqual([{ state: 'failed', message: 'wrong digest' }]);
+});
+
+test('one job of a key runs at a time, and one that was asked for meanwhile runs afterwards', async () => {
+  const queue = await openQueue();
+  const other = await openQueue();
+  let now = 0;
+  let most = 0;
+  let runs = 0;
+  const first = Promise.withResolvers<void>();
+  const go = Promise.withResolvers<void>();
+  const done = Promise.withResolvers<void>();
+  const handler = async () => {
+    most = Math.max(most, ++now);
+    first.resolve();
+    await go.promise;
+    now--;
+    if (++runs === 3) done.resolve();
+  };
+  for (const each of [queue, other]) await each.work('snapshot.pull', { concurrency: 2 }, handler);
+  await send(queue, 'a');
+  await first.promise;
+  await send(queue, 'a');
+  await send(other, 'a');
+  go.resolve();
+  await done.promise;
+  expect(most).toBe(1);
+}, 30_000);
+
+test('cancel ends a running job on another server through its signal, and a waiting one before it runs', async () => {
+  const worker = await openQueue();
+  const elsewhere = await openQueue();
+  const started = Promise.withResolvers<void>();
+  const ended = Promise.withResolvers<unknown>();
+  const seen: string[] = [];
+  const last = Promise.withResolvers<void>();
+  await worker.work('snapshot.pull', { concurrency: 1 }, async ({ snapshotId }, context) => {
+    seen.push(snapshotId);
+    if (snapshotId === 'last') return last.resolve();
+    started.resolve();
+    await untilAborted(context).catch(ended.resolve);
+  });
+  await send(elsewhere, 'running');
+  await started.promise;
+  await send(elsewhere, 'waiting');
+  await elsewhere.cancel('snapshot.pull', 'waiting');
+  await elsewhere.cancel('snapshot.pull', 'running');
+  expect(await ended.promise).toMatchObject({ code: 'conflict' });
+  await send(elsewhere, 'last');
+  await last.promise;
+  expect(seen).toEqual(['running', 'last']);
+  await elsewhere.cancel('snapshot.pull', 'nothing of this name');
+});
+
+test('a server that stops gives its jobs back, and the next one takes them up at once', async () => {
+  const runnerId = crypto.randomUUID();
+  const first = await openQueue(runnerId);
+  const started = Promise.withResolvers<void>();
+  await first.work('snapshot.pull', { concurrency: 1 }, async (_data, context) => {
+    started.resolve();
+    await untilAborted(context);
+  });
+  await send(first, 'a');
+  await started.promise;
+  await first.stop({ graceMs: 5_000 });
+  const next = await openQueue(runnerId);
+  const ran = Promise.withResolvers<JobContext>();
+  await next.work('snapshot.pull', { concurrency: 1 }, async (_data, context) => ran.resolve(context));
+  expect((await ran.promise).isLastAttempt).toBe(false);
+}, 30_000);
+
+test('a job of a server that died is taken up by the next start of its runner, without waiting for the heartbeat', async () => {
+  const runnerId = crypto.randomUUID();
+  const dead = await openQueue(runnerId);
+  const started = Promise.withResolvers<void>();
+  const hang = Promise.withResolvers<void>();
+  await dead.work('snapshot.pull', { concurrency: 1 }, async () => {
+    started.resolve();
+    await hang.promise;
+  });
+  await send(dead, 'a');
+  await started.promise;
+  const next = await openQueue(runnerId);
+  const ran = Promise.withResolvers<number>();
+  await next.work('snapshot.pull', { concurrency: 1 }, async (_data, { attempt }) => ran.resolve(attempt));
+  expect(await ran.promise).toBe(2);
+  hang.resolve();
+}, 30_000);

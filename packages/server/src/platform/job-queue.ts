@@ -1,0 +1,225 @@
+import { type Kysely, sql, type Transaction } from 'kysely';
+import { fromKysely, type JobResult, type JobWithMetadata, PgBoss } from 'pg-boss';
+import type { BaseLogger } from 'pino';
+import type { Listener } from './db/listener.ts';
+import type { Database } from './db/schema.ts';
+import { DarkroomError, messageOf } from './errors.ts';
+import { claimRun, type JobRun, releaseRun, takeDeadRuns } from './job-runs.ts';
+import { JOB_LIMIT_SECONDS, type JobContext, type JobName, type JobQueue, type JobTypes } from './jobs.ts';
+
+const CANCEL_CHANNEL = 'darkroom_job_cancel';
+const MAX_ATTEMPTS = 5;
+/** A job whose process died is found by this where no restart takes it up; the library's least is 10. */
+const HEARTBEAT_SECONDS = 20;
+const HEARTBEAT_CHECK_SECONDS = 15;
+/** Jobs are announced by NOTIFY; looking for them all the same is for a message that got lost. */
+const POLL_SECONDS = 30;
+const FIRST_RETRY_MS = 1_000;
+const MAX_RETRY_MS = 60_000;
+/** A job of a key that is running elsewhere is looked at again after this. */
+const BUSY_RETRY_MS = 5_000;
+const KEEP_ENDED_SECONDS = 24 * 60 * 60;
+
+const NAMES = Object.keys(JOB_LIMIT_SECONDS) as JobName[];
+
+type Handler<N extends JobName> = (data: JobTypes[N], context: JobContext) => Promise<void>;
+
+/** The queue on pg-boss. Its statements run on the server's own pool, its messages arrive on the server's own listener. */
+export function createJobQueue(options: {
+  db: Kysely<Database>;
+  listener: Listener;
+  instanceId: string;
+  log: Pick<BaseLogger, 'info' | 'warn' | 'error'>;
+}): JobQueue {
+  const { db, listener, instanceId, log } = options;
+  const running = new Map<string, AbortController>();
+  const timers = new Set<NodeJS.Timeout>();
+  let draining = false;
+  let wakeWorkers: (name: string) => void = () => {};
+  let stopListening = () => {};
+
+  const boss = new PgBoss({
+    db: {
+      ...fromKysely(db),
+      async listen(channel, onMessage, onReconnect) {
+        wakeWorkers = onMessage;
+        const stop = await listener.listen(channel, { onMessage, onReconnect });
+        return { close: async () => stop() };
+      },
+    },
+    useListenNotify: true,
+    schedule: false,
+    superviseIntervalSeconds: HEARTBEAT_CHECK_SECONDS,
+    monitorIntervalSeconds: HEARTBEAT_CHECK_SECONDS,
+  });
+  boss.on('error', (error) => log.error({ err: error }, `jobs: ${messageOf(error)}`));
+  boss.on('warning', (warning) => log.warn(warning, 'jobs: the queue warns'));
+
+  /** Gives the job back to the queue, to be handed out again after a while. */
+  async function handBack(job: JobWithMetadata, afterMs: number, why: unknown, counts: boolean): Promise<void> {
+    await boss.fail(job.name, job, { message: messageOf(why) });
+    const startAfter = `${Math.round(afterMs)} milliseconds`;
+    // A run that was cut short from outside is no failed attempt.
+    const retryLimit = counts ? job.retryLimit : job.retryLimit + 1;
+    await boss.update(job.name, undefined, { id: job.id, startAfter, retryLimit });
+    if (afterMs > 0 && !draining) wakeLater(job.name, afterMs);
+  }
+
+  function wakeLater(name: string, ms: number): void {
+    const timer = setTimeout(() => {
+      timers.delete(timer);
+      wakeWorkers(name);
+    }, ms + 1);
+    timers.add(timer);
+  }
+
+  async function runOne<N extends JobName>(job: JobWithMetadata<JobTypes[N]>, handler: Handler<N>): Promise<JobResult> {
+    const key = job.singletonKey ?? job.id;
+    const run: JobRun = { name: job.name, key, jobId: job.id, instanceId };
+    const settled = (status: JobResult['status'], output?: object): JobResult => ({
+      id: job.id,
+      status,
+      ...(output && { output }),
+    });
+    if (draining) {
+      await handBack(job, 0, 'the server is stopping', false);
+      return settled('failed');
+    }
+    const controller = new AbortController();
+    const id = runId(job.name, key);
+    // Known before the claim is asked for, so that a cancel in between finds it in one of the two.
+    const mine = running.has(id) ? undefined : controller;
+    if (mine) running.set(id, mine);
+    try {
+      const claim = mine === undefined ? 'busy' : await claimRun(db, run);
+      if (claim === 'busy') {
+        await handBack(job, BUSY_RETRY_MS, 'another job of this key is running', false);
+        return settled('failed');
+      }
+      if (claim === 'ended') return settled('completed');
+      return await runClaimed(job, handler, controller, settled);
+    } finally {
+      if (mine) {
+        running.delete(id);
+        await releaseRun(db, run);
+        // One that had to wait for this one need not wait longer.
+        await boss
+          .update(job.name, undefined, { singletonKey: key, startAfter: '0 seconds', match: 'all' })
+          .catch(() => {});
+      }
+    }
+  }
+
+  async function runClaimed<N extends JobName>(
+    job: JobWithMetadata<JobTypes[N]>,
+    handler: Handler<N>,
+    controller: AbortController,
+    settled: (status: JobResult['status'], output?: object) => JobResult,
+  ): Promise<JobResult> {
+    const attempt = job.retryCount + 1;
+    const isLastAttempt = job.retryCount >= job.retryLimit;
+    const onLost = () =>
+      controller.abort(
+        new DarkroomError('timeout', `the job ${job.name} took too long, or was given to another server`, {
+          retryable: true,
+        }),
+      );
+    job.signal.addEventListener('abort', onLost, { once: true });
+    try {
+      await handler(job.data, { signal: controller.signal, attempt, isLastAttempt });
+      return settled('completed');
+    } catch (error) {
+      const about = { job: job.name, key: job.singletonKey, attempt, err: error };
+      if (draining) {
+        log.info(about, 'a job was interrupted because the server stops; it goes on after the start');
+        await handBack(job, 0, error, false);
+        return settled('failed');
+      }
+      if (isLastAttempt || !mayRetry(error)) {
+        log.warn(about, `a job failed: ${messageOf(error)}`);
+        return settled('deadletter', { message: messageOf(error) });
+      }
+      const waitMs = retryDelay(attempt);
+      log.warn({ ...about, waitMs }, `a job failed and will be tried again: ${messageOf(error)}`);
+      await handBack(job, waitMs, error, true);
+      return settled('failed');
+    } finally {
+      job.signal.removeEventListener('abort', onLost);
+    }
+  }
+
+  /** What a dead process was running is failed now, not when its heartbeat is missed, and handed out at once. */
+  async function takeUpDeadRuns(): Promise<void> {
+    for (const { name, jobId } of await takeDeadRuns(db)) {
+      await boss.fail(name, jobId, { message: 'the server that ran it ended' });
+      await boss.update(name, undefined, { id: jobId, startAfter: '0 seconds' });
+      log.info({ job: name, jobId }, 'a job of a server that ended is taken up');
+    }
+  }
+
+  return {
+    async enqueue<N extends JobName>(trx: Transaction<Database>, name: N, key: string, data: JobTypes[N]) {
+      await boss.send(name, data, { singletonKey: key, db: fromKysely(trx) });
+    },
+    async work<N extends JobName>(name: N, { concurrency }: { concurrency: number }, handler: Handler<N>) {
+      await boss.work<JobTypes[N], unknown, { includeMetadata: true; perJobResults: true }>(
+        name,
+        {
+          includeMetadata: true,
+          perJobResults: true,
+          ...{
+            localConcurrency: concurrency,
+            pollingIntervalSeconds: POLL_SECONDS,
+            notifyPollingIntervalSeconds: POLL_SECONDS,
+          },
+        },
+        (jobs) => Promise.all(jobs.map((job) => runOne<N>(job, handler))),
+      );
+    },
+    async cancel(name, key) {
+      const jobs = await boss.findJobs(name, { key });
+      const ids = jobs.filter((job) => ['created', 'retry', 'active'].includes(job.state)).map((job) => job.id);
+      if (ids.length > 0) await boss.cancel(name, ids);
+      await sql`select pg_notify(${CANCEL_CHANNEL}, ${runId(name, key)})`.execute(db);
+    },
+    async start() {
+      await boss.start();
+      for (const name of NAMES) {
+        const settings = {
+          notify: true,
+          retryLimit: MAX_ATTEMPTS - 1,
+          expireInSeconds: JOB_LIMIT_SECONDS[name],
+          heartbeatSeconds: HEARTBEAT_SECONDS,
+          deleteAfterSeconds: KEEP_ENDED_SECONDS,
+        };
+        await boss.createQueue(name, settings);
+        await boss.updateQueue(name, settings);
+      }
+      stopListening = await listener.listen(CANCEL_CHANNEL, {
+        onMessage: (id) => running.get(id)?.abort(new DarkroomError('conflict', 'the job was cancelled')),
+        // Missed messages are made good by the heartbeat, which finds that the job is no longer active.
+        onReconnect: () => {},
+      });
+      await takeUpDeadRuns();
+    },
+    async stop({ graceMs }) {
+      draining = true;
+      for (const timer of timers) clearTimeout(timer);
+      for (const controller of running.values()) {
+        controller.abort(new DarkroomError('unavailable', 'the server is stopping', { retryable: true }));
+      }
+      await boss.stop({ graceful: true, timeout: graceMs, close: false });
+      stopListening();
+    },
+  };
+}
+
+const runId = (name: string, key: string) => `${name}:${key}`;
+
+/** What nobody foresaw may be gone the next time; what was understood says so itself. */
+const mayRetry = (error: unknown) => !(error instanceof DarkroomError) || error.retryable;
+
+/** Doubles each time; between half and all of it, so that jobs that failed together do not come back together. */
+function retryDelay(attempt: number): number {
+  return Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** (attempt - 1)) * (0.5 + Math.random() / 2);
+}

@@ -1,0 +1,44 @@
+import { type Kysely, sql } from 'kysely';
+import type { Database } from './db/schema.ts';
+
+export interface JobRun {
+  name: string;
+  key: string;
+  jobId: string;
+  instanceId: string;
+}
+
+/**
+ * Takes the only place for a job of this name and key. `busy`: a living process runs another one. `ended`: this one was
+ * cancelled between being handed out and now.
+ */
+export async function claimRun(db: Kysely<Database>, run: JobRun): Promise<'mine' | 'busy' | 'ended'> {
+  const { rows } = await sql<{ state: string | null }>`
+    insert into job_runs as r (name, key, job_id, instance_id)
+    values (${run.name}, ${run.key}, ${run.jobId}, ${run.instanceId})
+    on conflict (name, key) do update set job_id = excluded.job_id, instance_id = excluded.instance_id
+      where r.job_id = excluded.job_id
+        or not exists (select from instances i where i.id = r.instance_id and i.lease_expires_at > now())
+    returning (select state::text from pgboss.job where name = ${run.name} and id = ${run.jobId}) as state`.execute(db);
+  const [claimed] = rows;
+  if (claimed === undefined) return 'busy';
+  return claimed.state === 'active' ? 'mine' : 'ended';
+}
+
+export async function releaseRun(db: Kysely<Database>, run: JobRun): Promise<void> {
+  await db
+    .deleteFrom('job_runs')
+    .where('name', '=', run.name)
+    .where('key', '=', run.key)
+    .where('job_id', '=', run.jobId)
+    .execute();
+}
+
+/** Removes and gives the runs of processes that are no more. */
+export async function takeDeadRuns(db: Kysely<Database>): Promise<{ name: string; jobId: string }[]> {
+  const { rows } = await sql<{ name: string; jobId: string }>`
+    delete from job_runs r
+    where not exists (select from instances i where i.id = r.instance_id and i.lease_expires_at > now())
+    returning name, job_id as "jobId"`.execute(db);
+  return rows;
+}
