@@ -109,14 +109,16 @@ async function makeLinks(
   const made = new Set([...pids.keys()].filter((_, position) => !added.failed.has(position)));
   for (const block of made) hardenHostEnd(block.hostInterface);
   const linked = [...made];
-  const raise = linked.flatMap((block) => [
-    // A peer route for this one address: nothing else may come in by this interface (see anti_spoof).
-    `addr add ${block.gateway} peer ${block.address}/32 dev ${block.hostInterface}`,
-    `link set ${block.hostInterface} up`,
+  const lines = linked.flatMap(({ hostInterface, gateway, address }) => [
+    `addr add ${gateway}/32 dev ${hostInterface}`,
+    `link set ${hostInterface} up`,
+    // A route for this one address: nothing else may come in by this interface (see anti_spoof). Not as a peer of the
+    // gateway's address: with arp_ignore the kernel would then not answer for the gateway.
+    `route add ${address}/32 dev ${hostInterface} src ${gateway}`,
   ]);
-  const raised = await ipBatch(raise);
+  const raised = await ipBatch(lines);
   for (const line of raised.failed) {
-    const block = linked[Math.floor(line / 2)];
+    const block = linked[Math.floor((line * linked.length) / lines.length)];
     if (block) made.delete(block);
   }
   return { made, complaint: added.complaint || raised.complaint };

@@ -1,0 +1,66 @@
+/**
+ * A small host of the test network. `serve PORT…` answers on TCP and UDP with the address it saw and the datagrams it has got;
+ * `tcp HOST PORT` and `udp HOST PORT TEXT [FROM]` ask it and print what came of it; `send` is `udp` without waiting.
+ */
+import { createSocket } from 'node:dgram';
+import { connect, createServer } from 'node:net';
+
+const ANSWER_TIMEOUT_MS = 1_000;
+
+async function serve(ports: readonly number[]): Promise<void> {
+  const datagrams: string[] = [];
+  const ready = ports.flatMap((port) => {
+    const tcp = createServer((socket) => {
+      const remote = socket.remoteAddress?.replace('::ffff:', '');
+      socket.on('error', () => {});
+      socket.end(JSON.stringify({ remote, datagrams }));
+    });
+    const udp = createSocket('udp4');
+    udp.on('message', (text, from) => {
+      datagrams.push(text.toString());
+      udp.send(JSON.stringify({ remote: from.address, datagrams }), from.port, from.address);
+    });
+    return [
+      new Promise<void>((resolve) => tcp.listen(port, '::', resolve)),
+      new Promise<void>((resolve) => udp.bind(port, '0.0.0.0', resolve)),
+    ];
+  });
+  await Promise.all(ready);
+  process.stdout.write('ready\n');
+  // Ends with the test that holds the other end.
+  process.stdin.resume().on('end', () => process.exit(0));
+}
+
+function print(answer: object): void {
+  process.stdout.write(JSON.stringify(answer));
+  process.exit(0);
+}
+
+function askTcp(host: string, port: number): void {
+  const socket = connect({ host, port, timeout: ANSWER_TIMEOUT_MS });
+  let text = '';
+  socket.setEncoding('utf8').on('data', (chunk: string) => {
+    text += chunk;
+  });
+  socket.on('end', () => print({ ok: true, ...JSON.parse(text) }));
+  socket.on('timeout', () => print({ ok: false, code: 'ETIMEDOUT' }));
+  socket.on('error', (error) => print({ ok: false, code: 'code' in error ? error.code : error.message }));
+}
+
+function askUdp(host: string, port: number, text: string, from: string | undefined, wait: boolean): void {
+  const socket = createSocket('udp4');
+  socket.on('error', (error) => print({ ok: false, code: 'code' in error ? error.code : error.message }));
+  socket.on('message', (answer) => print({ ok: true, ...JSON.parse(answer.toString()) }));
+  socket.bind(0, from ?? '0.0.0.0', () => {
+    socket.send(text, port, host, (error) => {
+      if (error || !wait) print({ ok: error === null, code: error?.message });
+    });
+  });
+  setTimeout(() => print({ ok: false, code: 'ETIMEDOUT' }), ANSWER_TIMEOUT_MS);
+}
+
+const [command, ...args] = process.argv.slice(2);
+const [host = '', port = '', text = '', from] = args;
+if (command === 'serve') await serve(args.map(Number));
+else if (command === 'tcp') askTcp(host, Number(port));
+else askUdp(host, Number(port), text, from, command === 'udp');
