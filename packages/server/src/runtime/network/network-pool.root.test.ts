@@ -92,7 +92,7 @@ describe('a sandbox’s network', () => {
   });
 
   test('is reached by the host, but by nobody else', async () => {
-    const inside = lab.start(server.net(first), [process.execPath, PEER, 'serve', String(PORT)]);
+    const inside = lab.start(server.net(first), [process.execPath, PEER, 'serve', '0.0.0.0', String(PORT)]);
     await new Promise((resolve) => inside.stdout?.once('data', resolve));
     expect(await ask(lab.host, 'tcp', first.address, PORT)).toMatchObject({ ok: true, remote: first.gateway });
     expect(await ask(lab.world, 'tcp', first.address, PORT)).toMatchObject({ ok: false });

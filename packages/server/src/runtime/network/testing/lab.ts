@@ -82,8 +82,8 @@ export async function openLab(): Promise<Lab> {
     return `/proc/${child.pid}/ns/net`;
   }
 
-  async function serve(net: NetPath, ports: readonly number[]) {
-    await firstOutput(start(net, [process.execPath, PEER, 'serve', ...ports.map(String)]));
+  async function serve(net: NetPath, addresses: readonly string[]) {
+    await firstOutput(start(net, [process.execPath, PEER, 'serve', ['0.0.0.0', ...addresses].join(','), `${PORT},53`]));
   }
 
   async function close() {
@@ -122,8 +122,8 @@ export async function openLab(): Promise<Lab> {
       ],
     );
     await inNet(host, 'ip', ['route', 'add', 'default', 'via', WORLD.router]);
-    await serve(host, [PORT, 53]);
-    await serve(world, [PORT, 53]);
+    await serve(host, [HOST_ADDRESS]);
+    await serve(world, Object.values(WORLD));
     return {
       host,
       world,

@@ -1,5 +1,5 @@
 /**
- * A small host of the test network. `serve PORT…` answers on TCP and UDP with the address it saw and the datagrams it has got;
+ * A small host of the test network. `serve ADDRESS,… PORT,…` answers on TCP and UDP with the address it saw and the datagrams it has got;
  * `tcp HOST PORT` and `udp HOST PORT TEXT [FROM]` ask it and print what came of it; `send` is `udp` without waiting.
  */
 import { createSocket } from 'node:dgram';
@@ -7,24 +7,29 @@ import { connect, createServer } from 'node:net';
 
 const ANSWER_TIMEOUT_MS = 1_000;
 
-async function serve(ports: readonly number[]): Promise<void> {
+async function serve(addresses: readonly string[], ports: readonly number[]): Promise<void> {
   const datagrams: string[] = [];
-  const ready = ports.flatMap((port) => {
+  const ready = ports.flatMap((port) => [serveTcp(port), ...addresses.map((address) => serveUdp(address, port))]);
+
+  function serveTcp(port: number) {
     const tcp = createServer((socket) => {
       const remote = socket.remoteAddress?.replace('::ffff:', '');
       socket.on('error', () => {});
       socket.end(JSON.stringify({ remote, datagrams }));
     });
-    const udp = createSocket('udp4');
+    return new Promise<void>((resolve) => tcp.listen(port, '::', resolve));
+  }
+
+  // One socket for each address, so that an answer comes from the address that was asked.
+  function serveUdp(address: string, port: number) {
+    const udp = createSocket({ type: 'udp4', reuseAddr: true });
     udp.on('message', (text, from) => {
       datagrams.push(text.toString());
       udp.send(JSON.stringify({ remote: from.address, datagrams }), from.port, from.address);
     });
-    return [
-      new Promise<void>((resolve) => tcp.listen(port, '::', resolve)),
-      new Promise<void>((resolve) => udp.bind(port, '0.0.0.0', resolve)),
-    ];
-  });
+    return new Promise<void>((resolve) => udp.bind(port, address, resolve));
+  }
+
   await Promise.all(ready);
   process.stdout.write('ready\n');
   // Ends with the test that holds the other end.
@@ -52,6 +57,7 @@ function askUdp(host: string, port: number, text: string, from: string | undefin
   socket.on('error', (error) => print({ ok: false, code: 'code' in error ? error.code : error.message }));
   socket.on('message', (answer) => print({ ok: true, ...JSON.parse(answer.toString()) }));
   socket.bind(0, from ?? '0.0.0.0', () => {
+    socket.setBroadcast(true);
     socket.send(text, port, host, (error) => {
       if (error || !wait) print({ ok: error === null, code: error?.message });
     });
@@ -61,6 +67,6 @@ function askUdp(host: string, port: number, text: string, from: string | undefin
 
 const [command, ...args] = process.argv.slice(2);
 const [host = '', port = '', text = '', from] = args;
-if (command === 'serve') await serve(args.map(Number));
+if (command === 'serve') await serve(host.split(','), port.split(',').map(Number));
 else if (command === 'tcp') askTcp(host, Number(port));
 else askUdp(host, Number(port), text, from, command === 'udp');
