@@ -4,4 +4,6 @@ export * from './docker-registry.ts';
 export * from './error.ts';
 export * from './organization.ts';
 export * from './region.ts';
+export * from './sandbox.ts';
 export * from './snapshot.ts';
+export * from './toolbox.ts';

@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { notFound } from '../../platform/errors.ts';
-import { errorAnswer } from '../error-answer.ts';
+import { type ErrorAnswer, errorAnswer } from '../error-answer.ts';
 
 /** Errors of `/api` as Daytona's clients read them: `message` is always a string. */
 export function sendApiError(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
@@ -27,16 +27,19 @@ export function sendToolboxError(error: unknown, request: FastifyRequest, reply:
     .code(answer.statusCode)
     .headers(answer.headers)
     .type('application/json')
-    .send(
-      JSON.stringify({
-        statusCode: answer.statusCode,
-        message: answer.message,
-        code: answer.code.toUpperCase(),
-        timestamp: new Date().toISOString(),
-        path: request.url,
-        method: request.method,
-      }),
-    );
+    .send(JSON.stringify(toolboxErrorBody(answer, request)));
+}
+
+/** Also the content of a part that stands for a file which could not be read. */
+export function toolboxErrorBody(answer: ErrorAnswer, request: FastifyRequest) {
+  return {
+    statusCode: answer.statusCode,
+    message: answer.message,
+    code: answer.code.toUpperCase(),
+    timestamp: new Date().toISOString(),
+    path: request.url,
+    method: request.method,
+  };
 }
 
 export function routeNotFound(request: FastifyRequest) {

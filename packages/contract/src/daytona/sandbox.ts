@@ -1,0 +1,159 @@
+import { z } from 'zod';
+
+/** Every state that clients know; more than Darkroom has today. */
+export const daytonaSandboxStates = [
+  'creating',
+  'restoring',
+  'destroyed',
+  'destroying',
+  'started',
+  'stopped',
+  'starting',
+  'stopping',
+  'error',
+  'build_failed',
+  'pending_build',
+  'building_snapshot',
+  'unknown',
+  'pulling_snapshot',
+  'archived',
+  'archiving',
+  'resizing',
+  'snapshotting',
+  'forking',
+  'pausing',
+  'paused',
+  'resuming',
+] as const;
+
+const stringMap = z.record(z.string(), z.string());
+
+const sandboxCommon = {
+  id: z.string(),
+  organizationId: z.string(),
+  name: z.string(),
+  snapshot: z.string().optional(),
+  user: z.string(),
+  labels: stringMap,
+  public: z.boolean(),
+  networkBlockAll: z.boolean(),
+  networkAllowList: z.string().optional(),
+  domainAllowList: z.string().optional(),
+  target: z.string(),
+  cpu: z.number(),
+  gpu: z.number(),
+  memory: z.number(),
+  disk: z.number(),
+  state: z.enum(daytonaSandboxStates),
+  desiredState: z.string(),
+  errorReason: z.string().optional(),
+  recoverable: z.boolean(),
+  backupState: z.string(),
+  autoStopInterval: z.number(),
+  autoArchiveInterval: z.number(),
+  autoDeleteInterval: z.number(),
+  createdAt: z.string(),
+  updatedAt: z.string(),
+  lastActivityAt: z.string(),
+  sandboxClass: z.string(),
+  runnerId: z.string().optional(),
+  toolboxProxyUrl: z.string(),
+};
+
+export const sandboxListItemSchema = z.object(sandboxCommon);
+export type SandboxListItemDto = z.infer<typeof sandboxListItemSchema>;
+
+/** `kvm` and `spot` are required by the newest clients and unknown to the older ones. */
+export const sandboxSchema = z.object({
+  ...sandboxCommon,
+  env: stringMap,
+  volumes: z.array(z.unknown()),
+  kvm: z.boolean(),
+  spot: z.boolean(),
+});
+export type SandboxDto = z.infer<typeof sandboxSchema>;
+
+export const sandboxListSchema = z.object({
+  items: z.array(sandboxListItemSchema),
+  nextCursor: z.string().nullable(),
+});
+
+const amount = z.number().min(0).max(1_000_000);
+const minutes = z.int().max(10 * 365 * 24 * 60);
+/** Clients of other languages send null where JavaScript leaves a member out. */
+const maybe = <T extends z.ZodType>(schema: T) => schema.nullish().transform((value) => value ?? undefined);
+
+export const createSandboxSchema = z.object({
+  name: maybe(z.string().max(255)),
+  snapshot: maybe(z.string().max(500)),
+  buildInfo: maybe(
+    z.object({
+      dockerfileContent: maybe(z.string()),
+      contextHashes: maybe(z.array(z.string())),
+    }),
+  ),
+  user: maybe(z.string().max(256)),
+  env: maybe(stringMap),
+  labels: maybe(stringMap),
+  public: maybe(z.boolean()),
+  target: maybe(z.string()),
+  cpu: maybe(amount),
+  gpu: maybe(amount),
+  gpuType: maybe(z.array(z.string())),
+  memory: maybe(amount),
+  disk: maybe(amount),
+  autoStopInterval: maybe(minutes.min(0)),
+  autoArchiveInterval: maybe(minutes.min(0)),
+  autoDeleteInterval: maybe(minutes),
+  volumes: maybe(z.array(z.object({ volumeId: z.string(), mountPath: z.string() }))),
+  networkBlockAll: maybe(z.boolean()),
+  networkAllowList: maybe(z.string()),
+  domainAllowList: maybe(z.string()),
+  linkedSandbox: maybe(z.string()),
+});
+export type CreateSandboxBody = z.infer<typeof createSandboxSchema>;
+
+export const sandboxLabelsSchema = z.object({ labels: stringMap });
+
+export const networkSettingsSchema = z.object({
+  networkBlockAll: maybe(z.boolean()),
+  networkAllowList: maybe(z.string()),
+  domainAllowList: maybe(z.string()),
+});
+
+/** Query strings: one value or many of the same name. */
+const many = z.union([z.string().transform((value) => [value]), z.array(z.string())]).optional();
+const flag = z.enum(['true', 'false']).transform((value) => value === 'true');
+const bound = z.coerce.number().optional();
+const instant = z.iso
+  .datetime({ offset: true })
+  .transform((value) => new Date(value))
+  .optional();
+
+export const listSandboxesQuerySchema = z.object({
+  cursor: z.string().max(2000).optional(),
+  limit: z.coerce.number().int().min(1).max(200).optional(),
+  id: z.string().optional(),
+  name: z.string().optional(),
+  labels: z.string().max(20_000).optional(),
+  includeErroredDeleted: flag.optional(),
+  states: many,
+  snapshots: many,
+  regionIds: many,
+  sandboxClasses: many,
+  minCpu: bound,
+  maxCpu: bound,
+  minMemoryGiB: bound,
+  maxMemoryGiB: bound,
+  minDiskGiB: bound,
+  maxDiskGiB: bound,
+  isPublic: flag.optional(),
+  isRecoverable: flag.optional(),
+  createdAtAfter: instant,
+  createdAtBefore: instant,
+  lastEventAfter: instant,
+  lastEventBefore: instant,
+  sort: z.enum(['name', 'cpu', 'memoryGib', 'diskGib', 'lastActivityAt', 'createdAt']).optional(),
+  order: z.enum(['asc', 'desc']).optional(),
+});
+export type ListSandboxesQuery = z.infer<typeof listSandboxesQuerySchema>;

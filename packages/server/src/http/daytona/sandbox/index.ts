@@ -1,0 +1,18 @@
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { changeRoutes } from './changes.ts';
+import type { SandboxRouteDeps } from './common.ts';
+import { createRoute } from './create.ts';
+import { lifecycleRoutes } from './lifecycle.ts';
+import { readRoutes } from './read.ts';
+import { unsupportedRoutes } from './unsupported.ts';
+
+export type { SandboxRouteDeps } from './common.ts';
+
+/** `/api/sandbox…`. */
+export function sandboxRoutes(deps: SandboxRouteDeps): FastifyPluginAsyncZod {
+  return async (app) => {
+    for (const routes of [createRoute, readRoutes, lifecycleRoutes, changeRoutes, unsupportedRoutes]) {
+      await app.register(routes(deps));
+    }
+  };
+}

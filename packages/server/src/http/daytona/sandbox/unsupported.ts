@@ -1,0 +1,41 @@
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { requirePermission } from '../../auth-plugin.ts';
+import { type SandboxRouteDeps, sandboxParams } from './common.ts';
+import { callerOf } from './requests.ts';
+
+/** Routes that the clients know: they get a clear refusal, and 404 for a sandbox that is not there. */
+const ROUTES = [
+  ['POST', 'archive', 'Archiving a sandbox'],
+  ['POST', 'backup', 'Backing up a sandbox'],
+  ['POST', 'pause', 'Pausing a sandbox'],
+  ['POST', 'resize', 'Resizing a sandbox'],
+  ['POST', 'fork', 'Forking a sandbox'],
+  ['POST', 'snapshot', 'Making a snapshot of a sandbox'],
+  ['GET', 'forks', 'Forking a sandbox'],
+  ['GET', 'parent', 'Forking a sandbox'],
+  ['GET', 'ancestors', 'Forking a sandbox'],
+  ['GET', 'ports/:port/preview-url', 'A preview URL'],
+  ['GET', 'ports/:port/signed-preview-url', 'A preview URL'],
+  ['POST', 'ports/:port/signed-preview-url/:token/expire', 'A preview URL'],
+  ['GET', 'build-logs-url', 'Building a sandbox'],
+  ['GET', 'build-logs', 'Building a sandbox'],
+  ['POST', 'ssh-access', 'Access by SSH'],
+  ['DELETE', 'ssh-access', 'Access by SSH'],
+] as const;
+
+export function unsupportedRoutes(deps: SandboxRouteDeps): FastifyPluginAsyncZod {
+  return async (app) => {
+    for (const [method, path, what] of ROUTES) {
+      app.route({
+        method,
+        url: `/sandbox/:sandboxIdOrName/${path}`,
+        schema: { tags: ['sandbox'], params: sandboxParams, hide: true },
+        ...(method === 'GET' ? {} : { onRequest: requirePermission('write:sandboxes') }),
+        handler: async (request) => {
+          const { sandboxIdOrName } = sandboxParams.parse(request.params);
+          return deps.sandboxes.refuse(callerOf(request.auth), sandboxIdOrName, what);
+        },
+      });
+    }
+  };
+}

@@ -1,0 +1,100 @@
+import { Readable } from 'node:stream';
+import { downloadFilesSchema, pathQuerySchema } from '@darkroom/contract';
+import type { FastifyRequest } from 'fastify';
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import type { SandboxFiles } from '../../../sandboxes/toolbox/index.ts';
+import { errorAnswer } from '../../error-answer.ts';
+import { toolboxErrorBody } from '../errors.ts';
+import { callerOf } from '../sandbox/requests.ts';
+import { type ToolboxRouteDeps, toolboxParams } from './common.ts';
+import { contentDisposition } from './content-disposition.ts';
+import { exactly } from './exactly.ts';
+
+/** Clients look for this one by name. */
+const BOUNDARY = 'DAYTONA-FILE-BOUNDARY';
+
+export function downloadRoutes({ toolbox }: ToolboxRouteDeps): FastifyPluginAsyncZod {
+  return async (app) => {
+    app.get(
+      '/:sandboxId/files/download',
+      {
+        exposeHeadRoute: false,
+        schema: { summary: 'One file', tags: ['toolbox'], params: toolboxParams, querystring: pathQuerySchema },
+      },
+      async (request, reply) => {
+        const { path } = request.query;
+        const files = await toolbox.enter(callerOf(request.auth), request.params.sandboxId);
+        const { stat, stream } = await files.read(path);
+        reply.header(
+          'content-disposition',
+          contentDisposition('attachment', { filename: path.split('/').at(-1) ?? path }),
+        );
+        reply.header('content-length', String(stat.size));
+        return reply
+          .type('application/octet-stream')
+          .send(Readable.from(exactly(stream, stat.size), { objectMode: false }));
+      },
+    );
+    app.post(
+      '/:sandboxId/files/bulk-download',
+      {
+        schema: {
+          summary: 'Many files in one answer; one that cannot be read is a part that says why',
+          tags: ['toolbox'],
+          params: toolboxParams,
+          body: downloadFilesSchema,
+        },
+      },
+      async (request, reply) => {
+        const files = await toolbox.enter(callerOf(request.auth), request.params.sandboxId);
+        const describe = (error: unknown) => JSON.stringify(describeFileError(error, request));
+        const body = parts(files, request.body.paths, describe);
+        return reply
+          .type(`multipart/form-data; boundary=${BOUNDARY}`)
+          .send(Readable.from(body, { objectMode: false, highWaterMark: 64 * 1024 }));
+      },
+    );
+  };
+}
+
+/** Clients tell kinds of failures apart by these names; older ones by `errorCode`, newer ones by `code`. */
+const FILE_CODES: Readonly<Record<number, string>> = {
+  400: 'INVALID_FILE_PATH',
+  403: 'FILE_ACCESS_DENIED',
+  404: 'FILE_NOT_FOUND',
+};
+
+function describeFileError(error: unknown, request: FastifyRequest) {
+  const answer = errorAnswer(error, request);
+  const code = FILE_CODES[answer.statusCode] ?? 'FILE_READ_FAILED';
+  return { ...toolboxErrorBody(answer, request), code, errorCode: code };
+}
+
+async function* parts(
+  files: SandboxFiles,
+  paths: readonly string[],
+  describe: (error: unknown) => string,
+): AsyncGenerator<Buffer> {
+  for (const path of paths) {
+    const opened = await files.read(path).catch((error: unknown) => ({ error: describe(error) }));
+    if ('error' in opened) {
+      const content = Buffer.from(opened.error);
+      yield Buffer.concat([head('error', path, 'application/json', content.length), content]);
+    } else {
+      yield head('file', path, 'application/octet-stream', opened.stat.size);
+      yield* exactly(opened.stream, opened.stat.size);
+    }
+    yield Buffer.from('\r\n');
+  }
+  yield Buffer.from(`--${BOUNDARY}--\r\n`);
+}
+
+function head(name: 'file' | 'error', path: string, type: string, length: number): Buffer {
+  const lines = [
+    `--${BOUNDARY}`,
+    `Content-Disposition: ${contentDisposition('form-data', { name, filename: path })}`,
+    `Content-Type: ${type}`,
+    `Content-Length: ${length}`,
+  ];
+  return Buffer.from(`${lines.join('\r\n')}\r\n\r\n`);
+}

@@ -1,0 +1,75 @@
+import { type Kysely, sql } from 'kysely';
+import type { Database } from '../platform/db/schema.ts';
+import { messageOf } from '../platform/errors.ts';
+import type { SandboxLog } from './types.ts';
+
+/** The last activity of many sandboxes is written together, at most this often. It is counted in minutes. */
+const FLUSH_MS = 5_000;
+
+export interface SandboxActivity {
+  /** Somebody used the sandbox now. */
+  touch(sandboxId: string): void;
+  /** The sandbox is in use until the returned function is called, however long that takes. */
+  begin(sandboxId: string): () => void;
+  isBusy(sandboxId: string): boolean;
+  /** Writes what was noted. */
+  flush(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export function createActivity(db: Kysely<Database>, log: SandboxLog): SandboxActivity {
+  const noted = new Map<string, Date>();
+  const busy = new Map<string, number>();
+  let timer: NodeJS.Timeout | undefined;
+  let closed = false;
+
+  function touch(sandboxId: string): void {
+    noted.set(sandboxId, new Date());
+    if (closed || timer !== undefined) return;
+    timer = setTimeout(() => {
+      timer = undefined;
+      flush().catch((error: unknown) => log.warn({ err: error }, `last activity not written: ${messageOf(error)}`));
+    }, FLUSH_MS);
+    timer.unref();
+  }
+
+  async function flush(): Promise<void> {
+    if (noted.size === 0) return;
+    const entries = [...noted];
+    noted.clear();
+    const ids = entries.map(([id]) => id);
+    const times = entries.map(([, at]) => at);
+    // An acknowledged command is not lost when this is: no need to wait for the disk.
+    await db.transaction().execute(async (trx) => {
+      await sql`set local synchronous_commit = off`.execute(trx);
+      await sql`
+        update sandboxes s set last_activity_at = greatest(s.last_activity_at, n.at)
+        from unnest(${ids}::uuid[], ${times}::timestamptz[]) as n(id, at) where s.id = n.id
+      `.execute(trx);
+    });
+  }
+
+  return {
+    touch,
+    begin(sandboxId) {
+      touch(sandboxId);
+      busy.set(sandboxId, (busy.get(sandboxId) ?? 0) + 1);
+      let ended = false;
+      return () => {
+        if (ended) return;
+        ended = true;
+        const left = (busy.get(sandboxId) ?? 1) - 1;
+        if (left > 0) busy.set(sandboxId, left);
+        else busy.delete(sandboxId);
+        touch(sandboxId);
+      };
+    },
+    isBusy: (sandboxId) => busy.has(sandboxId),
+    flush,
+    async close() {
+      closed = true;
+      clearTimeout(timer);
+      await flush();
+    },
+  };
+}

@@ -1,0 +1,69 @@
+import { DarkroomError, invalidRequest } from '../platform/errors.ts';
+import { checkEnvironment } from './environment.ts';
+import { checkLabels } from './labels.ts';
+
+export interface CreateRequest {
+  name?: string | undefined;
+  /** Name or id; the server's default snapshot without it. */
+  snapshot?: string | undefined;
+  /** A Dockerfile in place of a snapshot. */
+  dockerfile?: string | undefined;
+  user?: string | undefined;
+  env?: Readonly<Record<string, string>> | undefined;
+  labels?: Readonly<Record<string, string>> | undefined;
+  isPublic?: boolean | undefined;
+  region?: string | undefined;
+  resources: Readonly<Record<'cpu' | 'gpu' | 'memory' | 'disk', number | undefined>>;
+  autoStopInterval?: number | undefined;
+  autoArchiveInterval?: number | undefined;
+  autoDeleteInterval?: number | undefined;
+  volumes?: readonly unknown[] | undefined;
+  networkBlockAll?: boolean | undefined;
+  networkAllowList?: string | undefined;
+  domainAllowList?: string | undefined;
+  linkedSandbox?: string | undefined;
+}
+
+const USER_PATTERN = /^[A-Za-z0-9_][A-Za-z0-9_.-]*\$?(:[A-Za-z0-9_][A-Za-z0-9_.-]*\$?)?$/;
+
+/** Everything that can be refused without asking the database. */
+export function checkCreateRequest(request: CreateRequest): void {
+  const { name, resources } = request;
+  if (request.snapshot !== undefined && request.dockerfile !== undefined) {
+    throw invalidRequest('Cannot specify both a snapshot and a build');
+  }
+  if (request.dockerfile !== undefined) {
+    throw new DarkroomError(
+      'unavailable',
+      'Sandboxes from an image or a Dockerfile are not available on this server yet.',
+      {
+        hint: 'Create a snapshot of the image and start the sandbox from it.',
+      },
+    );
+  }
+  if (Object.values(resources).some((amount) => amount !== undefined)) {
+    throw invalidRequest('Cannot specify Sandbox resources when using a snapshot');
+  }
+  if (name !== undefined && (name.trim() === '' || name.includes('\0'))) {
+    throw invalidRequest('The name of a sandbox must not be empty or contain NUL');
+  }
+  if (request.user !== undefined && !USER_PATTERN.test(request.user)) {
+    throw invalidRequest(`User ${JSON.stringify(request.user)} is not a valid user name or id`);
+  }
+  if ((request.volumes ?? []).length > 0) throw invalidRequest('Volumes are not supported by this server yet');
+  if (isSet(request.linkedSandbox)) throw invalidRequest('Linked sandboxes are not supported by this server yet');
+  checkNetwork(request);
+  checkEnvironment(request.env ?? {});
+  checkLabels(request.labels ?? {});
+}
+
+/** Promising a filter that does not filter would be worse than refusing it. */
+export function checkNetwork(request: Pick<CreateRequest, 'networkAllowList' | 'domainAllowList'>): void {
+  if (isSet(request.networkAllowList) || isSet(request.domainAllowList)) {
+    throw invalidRequest('Network allow lists are not supported by this server yet. networkBlockAll is.');
+  }
+}
+
+function isSet(value: string | undefined): boolean {
+  return value !== undefined && value.trim() !== '';
+}

@@ -1,0 +1,67 @@
+import { type Kysely, sql } from 'kysely';
+import type { Database } from '../platform/db/schema.ts';
+import { destroy } from './remove.ts';
+import { enterStopping, finishStop } from './stop.ts';
+import type { SandboxContext, SandboxRow } from './types.ts';
+
+const SYSTEM = { actor: 'system' } as const;
+const GRACE_MS = 10_000;
+/** Taken in one look; the next look follows at once when there were more. */
+const BATCH = 100;
+
+const stopAt = sql<Date>`last_activity_at + make_interval(mins => auto_stop_interval)`;
+const deleteAt = sql<Date>`stopped_at + make_interval(mins => auto_delete_interval)`;
+
+/** Stops sandboxes that nobody used for their minutes, deletes those that were stopped for theirs, and says when to look again. */
+export async function doWhatIsDue(context: SandboxContext): Promise<Date | undefined> {
+  await context.activity.flush();
+  const { runnerId } = context.settings;
+  for (const row of await dueToStop(context.db, runnerId)) await stopIdle(context, row);
+  for (const row of await dueToDelete(context.db, runnerId)) {
+    await destroy(context, SYSTEM, row.id, `Auto-delete after ${row.auto_delete_interval} minutes`);
+  }
+  return nextDue(context.db, runnerId);
+}
+
+async function stopIdle(context: SandboxContext, row: Pick<SandboxRow, 'id' | 'auto_stop_interval'>): Promise<void> {
+  if (context.activity.isBusy(row.id)) {
+    context.activity.touch(row.id);
+    await context.activity.flush();
+    return;
+  }
+  const stopping = await enterStopping(context, SYSTEM, row.id, `Auto-stop after ${row.auto_stop_interval} minutes`);
+  if (stopping === undefined) return;
+  // In the background: a process that ignores SIGTERM must not keep the others waiting.
+  context.background(`auto-stop of sandbox ${row.id}`, finishStop(context, SYSTEM, stopping, { graceMs: GRACE_MS }));
+}
+
+const dueToStop = (db: Kysely<Database>, runnerId: string) =>
+  db
+    .selectFrom('sandboxes')
+    .select(['id', 'auto_stop_interval'])
+    .where('runner_id', '=', runnerId)
+    .where('state', '=', 'started')
+    .where('auto_stop_interval', '>', 0)
+    .where(stopAt, '<=', new Date())
+    .limit(BATCH)
+    .execute();
+
+const dueToDelete = (db: Kysely<Database>, runnerId: string) =>
+  db
+    .selectFrom('sandboxes')
+    .select(['id', 'auto_delete_interval'])
+    .where('runner_id', '=', runnerId)
+    .where('state', '=', 'stopped')
+    .where('auto_delete_interval', '>=', 0)
+    .where(deleteAt, '<=', new Date())
+    .limit(BATCH)
+    .execute();
+
+async function nextDue(db: Kysely<Database>, runnerId: string): Promise<Date | undefined> {
+  const { rows } = await sql<{ at: Date | null }>`
+    select least(
+      (select min(${stopAt}) from sandboxes where runner_id = ${runnerId} and state = 'started' and auto_stop_interval > 0),
+      (select min(${deleteAt}) from sandboxes where runner_id = ${runnerId} and state = 'stopped' and auto_delete_interval >= 0)
+    ) as at`.execute(db);
+  return rows[0]?.at ?? undefined;
+}

@@ -1,0 +1,72 @@
+import { type Kysely, sql } from 'kysely';
+import type { Database } from '../platform/db/schema.ts';
+import { DarkroomError, forbidden, invalidRequest } from '../platform/errors.ts';
+import { isUuid } from '../snapshots/find.ts';
+
+export interface SnapshotForCreate {
+  id: string;
+  name: string;
+  state: string;
+  cpu: number;
+  gpu: number;
+  mem: number;
+  disk: number;
+  layers: string[] | null;
+  image: object | null;
+  entrypoint: string[] | null;
+  last_used_at: Date | null;
+}
+
+/** One round trip: the snapshot by name or id, own before general; and the organization's region and standing. */
+export async function findForCreate(
+  db: Kysely<Database>,
+  organizationId: string,
+  reference: string,
+): Promise<{ region: string; snapshot: SnapshotForCreate }> {
+  if (reference.includes('\0')) throw snapshotNotFound(JSON.stringify(reference));
+  const columns = sql`id, name, state, cpu, gpu, mem, disk, layers, image, entrypoint, last_used_at`;
+  // Separate branches, so that each is one look into an index however many snapshots there are.
+  const byId = isUuid(reference)
+    ? sql`union all select ${columns}, case when organization_id = o.id then 2 else 4 end from snapshots
+          where id = ${reference} and (organization_id = o.id or general) and state <> 'removing'`
+    : sql``;
+  const { rows } = await sql<
+    SnapshotForCreate & { region: string; suspended_at: Date | null; suspension_reason: string | null }
+  >`
+    select o.default_region as region, o.suspended_at, o.suspension_reason, s.*
+    from organizations o
+    left join lateral (
+      select ${columns}, 1 as rank from snapshots
+        where organization_id = o.id and name = ${reference} and state <> 'removing'
+      ${byId}
+      union all
+      (select ${columns}, 3 as rank from snapshots where general and name = ${reference} and state <> 'removing' order by created_at limit 1)
+      order by rank limit 1
+    ) s on true
+    where o.id = ${organizationId}`.execute(db);
+  const row = rows[0];
+  if (row === undefined) throw forbidden('Invalid authentication context');
+  if (row.suspended_at !== null) {
+    throw forbidden(`Organization is suspended${row.suspension_reason === null ? '' : `: ${row.suspension_reason}`}`);
+  }
+  if (row.id === null) throw snapshotNotFound(reference);
+  return { region: row.region, snapshot: row };
+}
+
+/** Whether a sandbox can be made of it now; the state is said as it is. */
+export function assertUsable(
+  snapshot: SnapshotForCreate,
+): asserts snapshot is SnapshotForCreate & { layers: string[]; image: object } {
+  if (snapshot.state !== 'active') {
+    throw invalidRequest(`Snapshot ${snapshot.name} is ${snapshot.state}`, {
+      retryable: ['pending', 'pulling', 'building'].includes(snapshot.state),
+    });
+  }
+  // The table forbids it; a row without layers must not become a sandbox without files.
+  if (snapshot.layers === null || snapshot.image === null) {
+    throw new DarkroomError('internal', `Snapshot ${snapshot.name} is active and has no layers`);
+  }
+}
+
+const snapshotNotFound = (reference: string) =>
+  invalidRequest(`Snapshot ${reference} not found. Did you add it through the Daytona Dashboard?`);

@@ -1,0 +1,117 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { DarkroomError, invalidRequest, messageOf } from '../platform/errors.ts';
+import { createActivity } from './activity.ts';
+import * as changes from './change.ts';
+import { createSandbox } from './create.ts';
+import type { CreateRequest } from './create-request.ts';
+import { doWhatIsDue } from './due.ts';
+import { createEntrypoints } from './entrypoint.ts';
+import { exitReason, markEnded } from './exit.ts';
+import { findLiving, findSandbox } from './find.ts';
+import { type ListRequest, listSandboxes, type SandboxPage } from './list.ts';
+import { type Recovered, recoverSandboxes } from './recover.ts';
+import { finishRemove, removeSandbox } from './remove.ts';
+import { createSchedule } from './schedule.ts';
+import { startSandbox } from './start.ts';
+import { stopSandbox } from './stop.ts';
+import { createToolbox, type Toolbox } from './toolbox/index.ts';
+import type { Caller, SandboxContext, SandboxDeps, SandboxRow } from './types.ts';
+
+export type { CreateRequest } from './create-request.ts';
+export type { ListRequest, SandboxPage } from './list.ts';
+export type { Caller, SandboxDeps, SandboxRow, SandboxSettings } from './types.ts';
+
+const REMOVE_CONCURRENCY = 4;
+
+type Network = Parameters<typeof changes.setNetwork>[3];
+
+export interface Sandboxes {
+  create(caller: Caller, request: CreateRequest): Promise<SandboxRow>;
+  get(caller: Caller, idOrName: string): Promise<SandboxRow>;
+  list(caller: Caller, request: ListRequest): Promise<SandboxPage>;
+  start(caller: Caller, idOrName: string): Promise<SandboxRow>;
+  stop(caller: Caller, idOrName: string, options: { force: boolean }): Promise<SandboxRow>;
+  /** Starts one whose start or stop had failed. */
+  recoverFailed(caller: Caller, idOrName: string): Promise<SandboxRow>;
+  remove(caller: Caller, idOrName: string): Promise<SandboxRow>;
+  replaceLabels(caller: Caller, idOrName: string, labels: Readonly<Record<string, string>>): Promise<SandboxRow>;
+  setPublic(caller: Caller, idOrName: string, isPublic: boolean): Promise<SandboxRow>;
+  setAutoStop(caller: Caller, idOrName: string, minutes: number): Promise<SandboxRow>;
+  setAutoArchive(caller: Caller, idOrName: string, minutes: number): Promise<SandboxRow>;
+  setAutoDelete(caller: Caller, idOrName: string, minutes: number): Promise<SandboxRow>;
+  setNetwork(caller: Caller, idOrName: string, network: Network): Promise<SandboxRow>;
+  noteActivity(caller: Caller, idOrName: string): Promise<void>;
+  /** Raises 404 for an unknown sandbox, else says that this cannot be done yet. */
+  refuse(caller: Caller, idOrName: string, what: string): Promise<never>;
+  readonly toolbox: Toolbox;
+  /** Makes the database true again, then takes jobs and watches containers. Call once, before serving; the runtime is open. */
+  open(): Promise<Recovered>;
+  /** Waits for what is under way. Sandboxes go on running. */
+  close(): Promise<void>;
+}
+
+/** The rules of sandboxes. `spoolDirectory` is made if it is not there. */
+export function createSandboxes(deps: SandboxDeps): Sandboxes {
+  const pending = new Set<Promise<void>>();
+  const context: SandboxContext = {
+    ...deps,
+    activity: createActivity(deps.db, deps.log),
+    schedule: createSchedule(() => doWhatIsDue(context), deps.log),
+    entrypoints: createEntrypoints(deps.runtime, join(deps.settings.spoolDirectory, 'entrypoints'), deps.log),
+    background(what, work) {
+      const watched: Promise<void> = work
+        .then(
+          () => undefined,
+          (error: unknown) => {
+            // A change that lost against another one is no failure.
+            if (error instanceof DarkroomError && error.code === 'conflict') return;
+            deps.log.error({ err: error }, `${what}: ${messageOf(error)}`);
+          },
+        )
+        .finally(() => pending.delete(watched));
+      pending.add(watched);
+    },
+  };
+  const toolbox = createToolbox(context);
+
+  return {
+    create: (caller, request) => createSandbox(context, caller, request),
+    get: (caller, idOrName) => findSandbox(deps.db, caller.organizationId, idOrName),
+    list: (caller, request) => listSandboxes(context, caller, request),
+    start: (caller, idOrName) => startSandbox(context, caller, idOrName),
+    stop: (caller, idOrName, options) => stopSandbox(context, caller, idOrName, options),
+    async recoverFailed(caller, idOrName) {
+      const row = await findLiving(deps.db, caller.organizationId, idOrName);
+      if (row.state !== 'error') throw invalidRequest(`Sandbox is not in error state: its state is ${row.state}`);
+      return startSandbox(context, caller, row.id);
+    },
+    remove: (caller, idOrName) => removeSandbox(context, caller, idOrName),
+    replaceLabels: (caller, idOrName, labels) => changes.replaceLabels(context, caller, idOrName, labels),
+    setPublic: (caller, idOrName, isPublic) => changes.setPublic(context, caller, idOrName, isPublic),
+    setAutoStop: (caller, idOrName, minutes) => changes.setAutoStop(context, caller, idOrName, minutes),
+    setAutoArchive: (caller, idOrName, minutes) => changes.setAutoArchive(context, caller, idOrName, minutes),
+    setAutoDelete: (caller, idOrName, minutes) => changes.setAutoDelete(context, caller, idOrName, minutes),
+    setNetwork: (caller, idOrName, network) => changes.setNetwork(context, caller, idOrName, network),
+    noteActivity: (caller, idOrName) => changes.noteActivity(context, caller, idOrName),
+    refuse: (caller, idOrName, what) => changes.refuse(context, caller, idOrName, what),
+    toolbox,
+    async open() {
+      await mkdir(deps.settings.spoolDirectory, { recursive: true, mode: 0o700 });
+      deps.runtime.onExit((exit) => {
+        context.background(`end of sandbox ${exit.id}`, markEnded(context, exit.id, exitReason(exit.reason)));
+      });
+      const recovered = await recoverSandboxes(context);
+      await deps.jobs.work('sandbox.remove', { concurrency: REMOVE_CONCURRENCY }, ({ sandboxId }) =>
+        finishRemove(context, sandboxId),
+      );
+      return recovered;
+    },
+    async close() {
+      await context.schedule.close();
+      await Promise.all(pending);
+      context.entrypoints.close();
+      await context.activity.close();
+    },
+  };
+}

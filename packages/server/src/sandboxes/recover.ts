@@ -1,0 +1,85 @@
+import { moveSandbox } from '../lifecycle/move.ts';
+import { messageOf } from '../platform/errors.ts';
+import { exitReason, markEnded } from './exit.ts';
+import { considerStop } from './launch.ts';
+import { afterStop, finishStop } from './stop.ts';
+import type { SandboxContext, SandboxRow } from './types.ts';
+
+const SYSTEM = { actor: 'system' } as const;
+const GRACE_MS = 10_000;
+
+export interface Recovered {
+  running: number;
+  ended: number;
+  removed: number;
+}
+
+/**
+ * Makes rows and containers of this runner agree after a restart, before anything is served. What was acknowledged is kept: a
+ * started sandbox that runs goes on. What was not is ended cleanly, so that a half-made sandbox never looks like a whole one.
+ */
+export async function recoverSandboxes(context: SandboxContext): Promise<Recovered> {
+  const containers = new Map((await context.runtime.list()).map((status) => [status.id, status]));
+  const rows = await context.db
+    .selectFrom('sandboxes')
+    .selectAll()
+    .where('runner_id', '=', context.settings.runnerId)
+    .where('state', '<>', 'destroyed')
+    .execute();
+  const counts: Recovered = { running: 0, ended: 0, removed: 0 };
+  for (const row of rows) {
+    const running = containers.get(row.id)?.running ?? false;
+    containers.delete(row.id);
+    try {
+      if (await recoverOne(context, row, running)) counts.running++;
+      else if (row.state !== 'stopped' && row.state !== 'error') counts.ended++;
+    } catch (error) {
+      // One sandbox that cannot be put right must not keep the server from serving the others; its deadline still ends it.
+      context.log.error({ sandboxId: row.id, err: error }, `recovering a sandbox: ${messageOf(error)}`);
+    }
+  }
+  for (const id of containers.keys()) {
+    context.log.warn({ sandboxId: id }, 'a container that no sandbox knows is removed');
+    await context.runtime.remove(id);
+    counts.removed++;
+  }
+  return counts;
+}
+
+/** Whether it runs and stays. */
+async function recoverOne(context: SandboxContext, row: SandboxRow, running: boolean): Promise<boolean> {
+  switch (row.state) {
+    case 'started':
+      if (!running) {
+        await markEnded(context, row.id, exitReason('while the server was away'));
+        return false;
+      }
+      context.entrypoints.adopt(row);
+      considerStop(context, row);
+      return true;
+    case 'creating':
+    case 'starting':
+      await context.runtime.stop(row.id, { graceMs: 0 });
+      await moveSandbox(context.db, row.id, {
+        from: [row.state],
+        to: 'error',
+        ...SYSTEM,
+        errorCode: 'unavailable',
+        reason: 'The server ended while the sandbox was starting. Start it again, or delete it.',
+      });
+      return false;
+    case 'stopping':
+      await finishStop(context, SYSTEM, row, { graceMs: GRACE_MS });
+      return false;
+    case 'destroying':
+      // The job is in the queue since the row says so, but the queue may have given it up meanwhile.
+      await context.db
+        .transaction()
+        .execute((trx) => context.jobs.enqueue(trx, 'sandbox.remove', row.id, { sandboxId: row.id }));
+      return false;
+    default:
+      if (running) await context.runtime.stop(row.id, { graceMs: 0 });
+      if (row.state === 'stopped') await afterStop(context, row);
+      return false;
+  }
+}

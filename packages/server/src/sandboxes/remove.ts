@@ -1,0 +1,38 @@
+import { moveSandbox } from '../lifecycle/move.ts';
+import { findLiving, sandboxNotFound } from './find.ts';
+import type { Caller, SandboxContext, SandboxRow } from './types.ts';
+
+/** Takes the sandbox away: its name is free when this resolves, its processes and files go in a job. */
+export async function removeSandbox(context: SandboxContext, caller: Caller, idOrName: string): Promise<SandboxRow> {
+  const row = await findLiving(context.db, caller.organizationId, idOrName);
+  const destroying = await destroy(context, caller, row.id);
+  if (destroying === undefined) throw sandboxNotFound(idOrName);
+  return destroying;
+}
+
+export function destroy(
+  context: SandboxContext,
+  caller: Pick<Caller, 'actor'>,
+  id: string,
+  reason?: string,
+): Promise<SandboxRow | undefined> {
+  return context.db.transaction().execute(async (trx) => {
+    const row = await moveSandbox(trx, id, {
+      from: ['creating', 'starting', 'started', 'stopping', 'stopped', 'error'],
+      to: 'destroying',
+      actor: caller.actor,
+      ownerId: context.settings.instanceId,
+      set: { desired_state: 'destroyed' },
+      ...(reason === undefined ? {} : { reason }),
+    });
+    if (row !== undefined) await context.jobs.enqueue(trx, 'sandbox.remove', id, { sandboxId: id });
+    return row;
+  });
+}
+
+/** The job: may run again after any interruption. */
+export async function finishRemove(context: SandboxContext, sandboxId: string): Promise<void> {
+  await context.runtime.remove(sandboxId);
+  await context.entrypoints.remove(sandboxId);
+  await moveSandbox(context.db, sandboxId, { from: ['destroying'], to: 'destroyed', actor: 'job:sandbox.remove' });
+}

@@ -1,0 +1,25 @@
+import { moveSandbox } from '../lifecycle/move.ts';
+import { changeInProgress, findLiving } from './find.ts';
+import { answerWithin } from './hold.ts';
+import { launch } from './launch.ts';
+import { reserveRoom } from './quota.ts';
+import type { Caller, SandboxContext, SandboxRow } from './types.ts';
+
+/** Starts a stopped or failed sandbox again, with the files that it had. One that runs is answered as it is. */
+export async function startSandbox(context: SandboxContext, caller: Caller, idOrName: string): Promise<SandboxRow> {
+  const row = await findLiving(context.db, caller.organizationId, idOrName);
+  if (row.state === 'started') return row;
+  const starting = await context.db.transaction().execute(async (trx) => {
+    await reserveRoom(trx, caller.organizationId, row, { sandboxId: row.id });
+    return await moveSandbox(trx, row.id, {
+      from: ['stopped', 'error'],
+      to: 'starting',
+      actor: caller.actor,
+      ownerId: context.settings.instanceId,
+      durable: false,
+      set: { desired_state: 'started', runner_id: context.settings.runnerId },
+    });
+  });
+  if (starting === undefined) throw changeInProgress();
+  return answerWithin(context, row, launch(context, caller, starting, 'starting'));
+}

@@ -1,0 +1,168 @@
+import type { Readable } from 'node:stream';
+import { LRUCache } from 'lru-cache';
+import { invalidRequest } from '../../platform/errors.ts';
+import type { FileStat } from '../../runtime/types.ts';
+import { checkEnvironment, sandboxEnvironment } from '../environment.ts';
+import { findRunning } from '../find.ts';
+import { isDirectory, loadProfile, resolvePath, type SandboxProfile } from '../profile.ts';
+import type { Caller, SandboxContext, SandboxRow } from '../types.ts';
+import { codeCommand, DEFAULT_LANGUAGE } from './code-command.ts';
+import { type CommandResult, runCommand } from './run-command.ts';
+import { type ShellCommand, shellCommand } from './shell-command.ts';
+
+export type { CommandResult } from './run-command.ts';
+
+interface RunOptions {
+  cwd?: string | undefined;
+  env?: Readonly<Record<string, string>> | undefined;
+  timeoutSeconds?: number | undefined;
+}
+
+export interface ToolboxFile {
+  /** Absolute in the sandbox. */
+  path: string;
+  stat: FileStat;
+  owner: string;
+  group: string;
+}
+
+/** Work inside running sandboxes. Every call counts as activity; relative paths are taken from the work dir. */
+export interface Toolbox {
+  execute(
+    caller: Caller,
+    id: string,
+    request: RunOptions & { command: string },
+    signal: AbortSignal,
+  ): Promise<CommandResult>;
+  runCode(
+    caller: Caller,
+    id: string,
+    request: RunOptions & { code: string; language?: string | undefined; args?: readonly string[] | undefined },
+    signal: AbortSignal,
+  ): Promise<CommandResult>;
+  directories(caller: Caller, id: string): Promise<{ workDir: string; home: string }>;
+  /** For the calls below, so that many files are one look at the database. */
+  enter(caller: Caller, id: string): Promise<SandboxFiles>;
+}
+
+/** Files of one running sandbox. Errors as in `ContainerFiles`. */
+export interface SandboxFiles {
+  /** Owned by the sandbox's user; parents are made. */
+  write(path: string, content: Readable): Promise<void>;
+  read(path: string): Promise<{ stat: FileStat; stream: Readable }>;
+  stat(path: string): Promise<ToolboxFile>;
+}
+
+const MAX_PROFILES = 10_000;
+
+interface Entered {
+  row: SandboxRow;
+  profile: SandboxProfile;
+  env: Record<string, string>;
+}
+
+export function createToolbox(context: SandboxContext): Toolbox {
+  // One for each run of a sandbox: what a user changes in /etc/passwd counts from the next start.
+  const runs = new LRUCache<string, { enteredAt: number; entered: Promise<Omit<Entered, 'row'>> }>({
+    max: MAX_PROFILES,
+  });
+
+  async function enter(caller: Caller, id: string): Promise<Entered> {
+    const row = await findRunning(context.db, caller.organizationId, id);
+    context.activity.touch(row.id);
+    const enteredAt = row.state_entered_at.getTime();
+    let run = runs.get(row.id);
+    if (run?.enteredAt !== enteredAt) {
+      run = { enteredAt, entered: load(row) };
+      runs.set(row.id, run);
+      run.entered.catch(() => runs.delete(row.id));
+    }
+    return { row, ...(await run.entered) };
+  }
+
+  async function load(row: SandboxRow): Promise<Omit<Entered, 'row'>> {
+    const profile = await loadProfile(context.runtime, row);
+    const { home, name } = profile.user;
+    return { profile, env: { HOME: home, USER: name, LOGNAME: name, ...sandboxEnvironment(row) } };
+  }
+
+  async function run(
+    { row, profile, env }: Entered,
+    request: RunOptions,
+    command: ShellCommand,
+    options: { findsCharts: boolean },
+    signal: AbortSignal,
+  ): Promise<CommandResult> {
+    checkEnvironment(request.env ?? {});
+    const { maxExecSeconds } = context.settings;
+    return runCommand(
+      context,
+      row.id,
+      {
+        ...command,
+        ...options,
+        env: { ...env, ...request.env },
+        cwd: await workingDirectory(row, profile, request.cwd),
+        user: profile.user,
+        timeoutSeconds: Math.min(request.timeoutSeconds || maxExecSeconds, maxExecSeconds),
+      },
+      signal,
+    );
+  }
+
+  async function workingDirectory(row: SandboxRow, profile: SandboxProfile, asked?: string): Promise<string> {
+    if (!asked) return profile.workDir;
+    const path = resolvePath(profile, asked);
+    if (await isDirectory(context.runtime, row.id, path)) return path;
+    throw invalidRequest(`Working directory ${asked} does not exist in the sandbox`);
+  }
+
+  return {
+    async execute(caller, id, request, signal) {
+      if (request.command.trim() === '') throw invalidRequest('command is required');
+      const entered = await enter(caller, id);
+      const command = shellCommand(shellOf(entered.profile), request.command);
+      return run(entered, request, command, { findsCharts: false }, signal);
+    },
+    async runCode(caller, id, request, signal) {
+      const entered = await enter(caller, id);
+      const language = request.language || entered.row.labels['code-toolbox-language'] || DEFAULT_LANGUAGE;
+      const command = codeCommand(shellOf(entered.profile), language, request.code, request.args ?? []);
+      return run(entered, request, command, { findsCharts: true }, signal);
+    },
+    async directories(caller, id) {
+      const { profile } = await enter(caller, id);
+      return { workDir: profile.workDir, home: profile.user.home };
+    },
+    async enter(caller, id) {
+      return filesOf(context, await enter(caller, id));
+    },
+  };
+}
+
+function shellOf(profile: SandboxProfile): string {
+  if (profile.shell !== undefined) return profile.shell;
+  throw invalidRequest('The image has no shell (/bin/bash or /bin/sh), so no command can be run in this sandbox');
+}
+
+function filesOf(context: SandboxContext, { row, profile }: Entered): SandboxFiles {
+  const files = context.runtime.files(row.id);
+  const { user } = profile;
+  const nameOf = (id: number, own: number) => (id === own ? user.name : id === 0 ? 'root' : String(id));
+  return {
+    async write(path, content) {
+      const endUse = context.activity.begin(row.id);
+      try {
+        await files.write(resolvePath(profile, path), content, { uid: user.uid, gid: user.gid });
+      } finally {
+        endUse();
+      }
+    },
+    read: async (path) => files.read(resolvePath(profile, path)),
+    async stat(path) {
+      const absolute = resolvePath(profile, path);
+      const stat = await files.stat(absolute);
+      return { path: absolute, stat, owner: nameOf(stat.uid, user.uid), group: nameOf(stat.gid, user.gid) };
+    },
+  };
+}

@@ -1,0 +1,55 @@
+import type { Kysely } from 'kysely';
+import type { LayerStore } from '../images/types.ts';
+import type { Database } from '../platform/db/schema.ts';
+import type { JobQueue } from '../platform/jobs.ts';
+import type { SandboxRuntime } from '../runtime/types.ts';
+import type { SandboxActivity } from './activity.ts';
+import type { Entrypoints } from './entrypoint.ts';
+import type { Schedule } from './schedule.ts';
+
+export type { SandboxRow } from '../lifecycle/move.ts';
+
+/** Who asks: the organization that everything is confined to, and the name that events carry. */
+export interface Caller {
+  organizationId: string;
+  actor: string;
+}
+
+export interface SandboxLog {
+  info(details: object, message: string): void;
+  warn(details: object, message: string): void;
+  error(details: object, message: string): void;
+}
+
+export interface SandboxSettings {
+  /** This server process and the machine it works on. */
+  instanceId: string;
+  runnerId: string;
+  defaultSnapshot: string;
+  pidsLimit: number;
+  /** A directory of this server's own, on disk: what does not fit into memory is put there. */
+  spoolDirectory: string;
+  maxOutputBytes: number;
+  maxExecSeconds: number;
+}
+
+/** What the floors below and beside give. */
+export interface SandboxDeps {
+  db: Kysely<Database>;
+  runtime: SandboxRuntime;
+  layers: Pick<LayerStore, 'get'>;
+  jobs: JobQueue;
+  settings: SandboxSettings;
+  log: SandboxLog;
+  /** Called with the seconds that a start took, for the histogram. */
+  onStarted?: (seconds: number) => void;
+}
+
+/** The parts with a lifetime that the functions of this folder share. */
+export interface SandboxContext extends SandboxDeps {
+  activity: SandboxActivity;
+  schedule: Schedule;
+  entrypoints: Entrypoints;
+  /** Work that outlives its request: named, logged when it fails, waited for at close. */
+  background(what: string, work: Promise<unknown>): void;
+}
