@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { open, readFile, rename, rm, statfs } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
@@ -16,11 +17,11 @@ const DEFAULT_SHARE = 0.8;
 /** Direct I/O must be aligned to the sectors of the disk below, and those are at most this. */
 const SECTOR_SIZE = 4096;
 
-/** Makes the image, complete and synced, or leaves at most a temporary file that the next call replaces. */
+/** Makes the image, complete and synced, or leaves at most a temporary file that the next call sweeps. */
 export async function makePoolImage(image: string, maxBytes: number | undefined): Promise<void> {
   const bytes = await imageSize(dirname(image), maxBytes);
-  const temporary = temporaryOf(image);
-  await rm(temporary, { force: true });
+  // A name of its own: the mkfs of a killed call may live on for a moment, and must not meet this one's file.
+  const temporary = `${temporaryPrefix(image)}${randomUUID()}`;
   try {
     const file = await open(temporary, 'wx', 0o600);
     try {
@@ -82,8 +83,8 @@ export async function isMountOfImage(entry: MountEntry, image: string): Promise<
   return true;
 }
 
-export function temporaryOf(image: string): string {
-  return `${image}.new`;
+export function temporaryPrefix(image: string): string {
+  return `${image}.new-`;
 }
 
 async function onlyLoopDevice(image: string): Promise<LoopDevice | undefined> {

@@ -1,13 +1,13 @@
 import { existsSync } from 'node:fs';
 import { chmod, mkdir, readdir, realpath, rm, statfs } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { conflict, DarkroomError, errnoOf, messageOf } from '../platform/errors.ts';
 import { waitForFileLock } from '../platform/file-lock.ts';
 import { unmount } from '../platform/libc.ts';
 import { lockStateDir } from '../platform/state-lock.ts';
 import { mountAt, readMounts } from './mount-info.ts';
-import { isMountOfImage, makePoolImage, mountPoolImage, temporaryOf } from './pool-image.ts';
-import { canReflink, fileSystemOf } from './reflink.ts';
+import { isMountOfImage, makePoolImage, mountPoolImage, temporaryPrefix } from './pool-image.ts';
+import { canReflink, fileSystemOf, REFLINK_LITTER } from './reflink.ts';
 
 /** One file system with reflinks for layers and sandboxes. */
 export interface Pool {
@@ -47,7 +47,7 @@ export async function ensurePool(options: PoolOptions): Promise<Pool> {
     const kind = await provide(stateDir, root, options.maxBytes);
     await chmod(root, 0o711);
     for (const [name, mode] of Object.entries(SUBDIRECTORIES)) await makeDirectory(join(root, name), mode);
-    return { root, kind, fileSystem: await fileSystemOf(root), reflink: await reflinksIn(root) };
+    return { root, kind, fileSystem: await fileSystemOf(root), reflink: await reflinksIn(join(root, 'tmp')) };
   });
 }
 
@@ -74,7 +74,7 @@ export async function poolFreeBytes(pool: Pool): Promise<number> {
 
 /** Whether a plain directory here would do as a pool. */
 export async function holdsPoolDirectory(directory: string): Promise<boolean> {
-  return OVERLAY_UPPERS.has(await fileSystemOf(directory)) && (await canReflink(directory));
+  return OVERLAY_UPPERS.has(await fileSystemOf(directory)) && (await reflinksIn(directory));
 }
 
 async function provide(stateDir: string, root: string, maxBytes: number | undefined): Promise<Pool['kind']> {
@@ -90,13 +90,14 @@ async function provide(stateDir: string, root: string, maxBytes: number | undefi
   return 'image';
 }
 
-async function reflinksIn(root: string): Promise<boolean> {
+/** A full disk must not keep a server from starting, and deleting: it says nothing against reflinks. */
+async function reflinksIn(directory: string): Promise<boolean> {
   try {
-    return await canReflink(join(root, 'tmp'));
+    return await canReflink(directory);
   } catch (cause) {
-    const code = errnoOf(cause) === 'ENOSPC' ? 'insufficient_storage' : 'unavailable';
-    throw new DarkroomError(code, `the pool ${root} cannot be written: ${messageOf(cause)}`, {
-      hint: 'When the disk was full or failed, free it and restart; the kernel log (`dmesg`) says what happened.',
+    if (errnoOf(cause) === 'ENOSPC') return true;
+    throw new DarkroomError('unavailable', `${directory} cannot be written: ${messageOf(cause)}`, {
+      hint: 'The kernel log (`dmesg`) says what happened to the disk.',
       cause,
     });
   }
@@ -114,10 +115,15 @@ async function withPoolLock<T>(stateDir: string, work: () => Promise<T>): Promis
 
 /** What calls left that were killed in the middle. Nobody else is in the middle: the lock is ours. */
 async function sweepLitter(stateDir: string): Promise<void> {
-  await rm(temporaryOf(join(stateDir, 'pool.img')), { force: true });
-  for (const directory of [join(stateDir, 'pool'), join(stateDir, 'pool', 'tmp')]) {
+  const root = join(stateDir, 'pool');
+  const prefixes = new Map([
+    [stateDir, basename(temporaryPrefix(join(stateDir, 'pool.img')))],
+    [root, REFLINK_LITTER],
+    [join(root, 'tmp'), REFLINK_LITTER],
+  ]);
+  for (const [directory, prefix] of prefixes) {
     if (!existsSync(directory)) continue;
-    const litter = (await readdir(directory)).filter((name) => name.startsWith('.reflink-'));
+    const litter = (await readdir(directory)).filter((name) => name.startsWith(prefix));
     for (const name of litter) await rm(join(directory, name), { recursive: true, force: true });
   }
 }

@@ -19,9 +19,12 @@ export async function fileSystemOf(path: string): Promise<string> {
   return FILE_SYSTEMS.get(type) ?? `0x${type.toString(16)}`;
 }
 
+/** How the names begin of what a killed `canReflink` leaves. */
+export const REFLINK_LITTER = '.reflink-';
+
 /** Whether files in this directory can share blocks, by really cloning one. Leaves nothing behind. */
 export async function canReflink(directory: string): Promise<boolean> {
-  const probe = await mkdtemp(join(directory, '.reflink-'));
+  const probe = await mkdtemp(join(directory, REFLINK_LITTER));
   try {
     await writeFile(join(probe, 'a'), Buffer.alloc(4096, 1));
     await copyFile(join(probe, 'a'), join(probe, 'b'), constants.COPYFILE_FICLONE_FORCE);
