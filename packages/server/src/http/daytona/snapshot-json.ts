@@ -1,0 +1,54 @@
+import type { SnapshotDto } from '@darkroom/contract';
+import type { SnapshotRow } from '../../lifecycle/move.ts';
+import { BYTES_PER_GB } from '../../snapshots/types.ts';
+
+/** A snapshot as Daytona's clients know it. */
+export function snapshotDto(row: SnapshotRow): SnapshotDto {
+  return {
+    id: row.id,
+    organizationId: row.organization_id,
+    general: row.general,
+    name: row.name,
+    ...(row.image_name === null ? {} : { imageName: row.image_name }),
+    state: row.state,
+    size: row.size_bytes === null ? null : row.size_bytes / BYTES_PER_GB,
+    entrypoint: row.entrypoint,
+    cpu: row.cpu,
+    gpu: row.gpu,
+    mem: row.mem,
+    disk: row.disk,
+    errorReason: row.error_reason,
+    createdAt: row.created_at.toISOString(),
+    updatedAt: row.updated_at.toISOString(),
+    lastUsedAt: row.last_used_at?.toISOString() ?? null,
+    regionIds: [row.region_id],
+    ...(row.runner_id === null ? {} : { initialRunnerId: row.runner_id }),
+    ...(row.ref === null ? {} : { ref: row.ref }),
+    sandboxClass: row.sandbox_class,
+    sourceSandboxId: row.source_sandbox_id,
+  };
+}
+
+const nullable = (json: string) => `coalesce(${json}, 'null')`;
+const optional = (name: string, column: string) => `coalesce('"${name}":' || to_json(${column})::text || ',', '')`;
+const time = (column: string) => `to_char(${column} at time zone 'UTC', '"\\""YYYY-MM-DD"T"HH24:MI:SS.MS"Z\\""')`;
+
+/**
+ * The same object as the text of JSON, made by PostgreSQL of the row `s`: several times faster than reading its columns
+ * into JavaScript. A test holds the two together.
+ */
+export const SNAPSHOT_JSON_SQL = [
+  `'{"id":"' || s.id || '","organizationId":"' || s.organization_id || '","general":' || s.general`,
+  `',"name":' || to_json(s.name)::text || ','`,
+  optional('imageName', 's.image_name'),
+  `'"state":"' || s.state || '","size":' || ${nullable(`(s.size_bytes / ${BYTES_PER_GB}::float8)::text`)}`,
+  `',"entrypoint":' || ${nullable('to_json(s.entrypoint)::text')}`,
+  `',"cpu":' || s.cpu || ',"gpu":' || s.gpu || ',"mem":' || s.mem || ',"disk":' || s.disk`,
+  `',"errorReason":' || ${nullable('to_json(s.error_reason)::text')}`,
+  `',"createdAt":' || ${time('s.created_at')} || ',"updatedAt":' || ${time('s.updated_at')}`,
+  `',"lastUsedAt":' || ${nullable(time('s.last_used_at'))} || ',"regionIds":[' || to_json(s.region_id)::text || '],'`,
+  optional('initialRunnerId', 's.runner_id'),
+  optional('ref', 's.ref'),
+  `'"sandboxClass":' || to_json(s.sandbox_class)::text`,
+  `',"sourceSandboxId":' || ${nullable(`'"' || s.source_sandbox_id || '"'`)} || '}'`,
+].join(' || ');

@@ -1,0 +1,47 @@
+import type { Kysely } from 'kysely';
+import { moveSnapshot, type SnapshotRow } from '../lifecycle/move.ts';
+import type { Database } from '../platform/db/schema.ts';
+import { conflict, invalidRequest } from '../platform/errors.ts';
+import type { JobQueue } from '../platform/jobs.ts';
+import { type AuthContext, actorOf } from '../tenancy/auth-context.ts';
+import { assertNotSuspended, getOrganization } from '../tenancy/organizations.ts';
+import { resolveRegion } from '../tenancy/regions.ts';
+import { checkResources } from './check-resources.ts';
+import { getOwnSnapshot } from './find.ts';
+import type { LayerKeeper } from './layer-keeper.ts';
+import { claimQuota } from './quota.ts';
+
+export interface ActivateDeps {
+  db: Kysely<Database>;
+  jobs: JobQueue;
+  layers: LayerKeeper;
+}
+
+/** Brings a deactivated snapshot back: at once when its layers are still here, else by a pull of the very same image. */
+export async function activateSnapshot(deps: ActivateDeps, auth: AuthContext, idOrName: string): Promise<SnapshotRow> {
+  const row = await getOwnSnapshot(deps.db, auth.organizationId, idOrName);
+  assertInactive(row);
+  const organization = await getOrganization(deps.db, auth.organizationId);
+  assertNotSuspended(organization);
+  resolveRegion(row.region_id, organization.default_region);
+  checkResources({ cpu: row.cpu, gpu: row.gpu, memory: row.mem, disk: row.disk }, organization);
+  // From here until the row says `active`, no sweep takes the layers that are found.
+  using _hold = deps.layers.hold();
+  const complete = row.layers !== null && (await deps.layers.hasAll(row.layers));
+  return deps.db.transaction().execute(async (trx) => {
+    await claimQuota(trx, auth.organizationId);
+    const change = { from: ['inactive'] as const, actor: actorOf(auth) };
+    const moved = complete
+      ? await moveSnapshot(trx, row.id, { ...change, to: 'active', set: { last_used_at: new Date() } })
+      : await moveSnapshot(trx, row.id, { ...change, to: 'pending' });
+    if (moved === undefined) throw conflict(`Snapshot ${row.id} was changed at the same time. Look at it again`);
+    if (!complete) await deps.jobs.enqueue(trx, 'snapshot.pull', row.id, { snapshotId: row.id });
+    return moved;
+  });
+}
+
+function assertInactive({ id, state }: SnapshotRow): void {
+  if (state === 'inactive') return;
+  if (state === 'active') throw invalidRequest(`Snapshot ${id} is already active`);
+  throw invalidRequest(`Snapshot ${id} cannot be activated - it is in ${state} state`);
+}

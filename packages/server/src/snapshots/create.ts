@@ -1,0 +1,103 @@
+import type { Kysely } from 'kysely';
+import { insertSnapshot, type NewSnapshot, type SnapshotRow } from '../lifecycle/move.ts';
+import type { Database } from '../platform/db/schema.ts';
+import { isUniqueViolation } from '../platform/db/violations.ts';
+import { conflict, DarkroomError, invalidRequest } from '../platform/errors.ts';
+import type { JobQueue } from '../platform/jobs.ts';
+import { type AuthContext, actorOf } from '../tenancy/auth-context.ts';
+import { assertNotSuspended, getOrganization, type OrganizationRow } from '../tenancy/organizations.ts';
+import { resolveRegion } from '../tenancy/regions.ts';
+import { checkImageName, checkSnapshotName } from './check-names.ts';
+import { checkResources, DEFAULT_RESOURCES } from './check-resources.ts';
+import { claimQuota } from './quota.ts';
+import type { SnapshotRequest } from './types.ts';
+
+export interface CreateDeps {
+  db: Kysely<Database>;
+  jobs: JobQueue;
+}
+
+/**
+ * Records the snapshot as `pending` together with the job that pulls it, and returns at once. The checks and their order
+ * are Daytona's (section 4 of its wire contract); all of them run before anything is written.
+ */
+export async function createSnapshot(
+  deps: CreateDeps,
+  auth: AuthContext,
+  request: SnapshotRequest,
+): Promise<SnapshotRow> {
+  checkCombination(request);
+  const organization = await getOrganization(deps.db, auth.organizationId);
+  const values = checkedValues(request, organization);
+  try {
+    return await deps.db.transaction().execute(async (trx) => {
+      await claimQuota(trx, auth.organizationId);
+      if (request.hasBuild) throw buildsUnsupported();
+      const row = await insertSnapshot(trx, values, { actor: actorOf(auth) });
+      await deps.jobs.enqueue(trx, 'snapshot.pull', row.id, { snapshotId: row.id });
+      return row;
+    });
+  } catch (error) {
+    if (isUniqueViolation(error, 'snapshots_name')) {
+      throw conflict(`Snapshot with name "${request.name}" already exists for this organization`);
+    }
+    throw error;
+  }
+}
+
+function checkCombination(request: SnapshotRequest): void {
+  if (request.hasBuild && request.imageName !== undefined) {
+    throw invalidRequest('Cannot specify an image name when using a build info entry');
+  }
+  if (request.hasBuild && request.entrypoint !== undefined) {
+    throw invalidRequest('Cannot specify an entrypoint when using a build info entry');
+  }
+  if (!request.hasBuild && request.imageName === undefined) {
+    throw invalidRequest('Must specify an image name when not using a build info entry');
+  }
+}
+
+function checkedValues(request: SnapshotRequest, organization: OrganizationRow): NewSnapshot {
+  const regionId = resolveRegion(request.regionId, organization.default_region);
+  checkSnapshotName(request.name);
+  if (request.imageName !== undefined) checkImageName(request.imageName);
+  checkClass(request.sandboxClass, regionId);
+  assertNotSuspended(organization);
+  const resources = {
+    cpu: request.cpu ?? DEFAULT_RESOURCES.cpu,
+    gpu: request.gpu ?? DEFAULT_RESOURCES.gpu,
+    memory: request.memory ?? DEFAULT_RESOURCES.memory,
+    disk: request.disk ?? DEFAULT_RESOURCES.disk,
+  };
+  checkResources(resources, organization);
+  const entrypoint = request.entrypoint?.filter((argument) => argument.trim() !== '') ?? [];
+  return {
+    organization_id: organization.id,
+    name: request.name,
+    state: 'pending',
+    image_name: request.imageName ?? null,
+    entrypoint: entrypoint.length > 0 ? entrypoint : null,
+    cpu: resources.cpu,
+    gpu: resources.gpu,
+    mem: resources.memory,
+    disk: resources.disk,
+    region_id: regionId,
+  };
+}
+
+function checkClass(sandboxClass: string | undefined, regionId: string): void {
+  if (sandboxClass === undefined || sandboxClass === 'container') return;
+  if (sandboxClass === 'windows') {
+    throw invalidRequest(
+      'Windows snapshots cannot be created via this endpoint; this server runs Linux containers only',
+    );
+  }
+  throw invalidRequest(
+    `No runners are configured in region '${regionId}' for sandbox class '${sandboxClass}'. Try a different region or sandbox class.`,
+  );
+}
+
+const buildsUnsupported = () =>
+  new DarkroomError('unavailable', 'Builds from a Dockerfile are not supported by this server version yet.', {
+    hint: 'Push the image to a registry and create the snapshot from its name.',
+  });

@@ -1,0 +1,32 @@
+import type { Kysely } from 'kysely';
+import { moveSnapshot } from '../lifecycle/move.ts';
+import type { Database } from '../platform/db/schema.ts';
+import { forbidden } from '../platform/errors.ts';
+import type { JobQueue } from '../platform/jobs.ts';
+import { type AuthContext, actorOf } from '../tenancy/auth-context.ts';
+import { getOwnSnapshot } from './find.ts';
+
+export interface DeleteDeps {
+  db: Kysely<Database>;
+  jobs: JobQueue;
+}
+
+/**
+ * Takes the snapshot out of sight: its name is free and it cannot be read when this returns. A pull that runs is cancelled.
+ * The row and the layers go in the background; sandboxes that run from it keep theirs.
+ */
+export async function deleteSnapshot(deps: DeleteDeps, auth: AuthContext, idOrName: string): Promise<void> {
+  const { id, general } = await getOwnSnapshot(deps.db, auth.organizationId, idOrName);
+  if (general) throw forbidden('You cannot delete a general snapshot');
+  await deps.db.transaction().execute(async (trx) => {
+    const moved = await moveSnapshot(trx, id, {
+      from: ['pending', 'pulling', 'building', 'active', 'inactive', 'error', 'build_failed'],
+      to: 'removing',
+      actor: actorOf(auth),
+    });
+    // Somebody else deleted it in between: that is what was asked for.
+    if (moved === undefined) return;
+    await deps.jobs.enqueue(trx, 'snapshot.remove', id, { snapshotId: id });
+  });
+  await deps.jobs.cancel('snapshot.pull', id);
+}
