@@ -1,118 +1,153 @@
 import { z } from 'zod';
 
-const cidr = z.union([z.cidrv4(), z.cidrv6()]);
+const cidr = z.union([z.cidrv4(), z.cidrv6()], 'must be an address range such as 10.0.0.0/8');
+const ip = z.union([z.ipv4(), z.ipv6()], 'must be an IP address');
 const bytes = z.int().positive();
+const httpUrl = z.url({ protocol: /^https?$/, error: 'must be a URL such as https://host:port' });
+
+/** HOST:PORT with an IPv6 address in brackets. */
+const listenAddress = z
+  .string()
+  .regex(/^(\[[0-9a-fA-F:.]+\]|[^:\s[\]]+):\d{1,5}$/, 'must be HOST:PORT, for example 127.0.0.1:3986')
+  .refine((value) => Number(value.slice(value.lastIndexOf(':') + 1)) <= 65535, 'the port must be at most 65535');
 
 /**
  * Every setting of the server. Each can stand in the configuration file (YAML), under the name it has here, and in the
  * environment as `DARKROOM_` + the path in upper snake case (`network.cidr` is `DARKROOM_NETWORK_CIDR`; lists and
  * maps as JSON). `DATABASE_URL` is `database.url`. The command line wins over the environment, the environment over the file.
+ * The descriptions are the text of `docs/configuration.md`.
  */
 export const configSchema = z.strictObject({
-  /** Everything that Darkroom keeps: database, layers, sandboxes, keys. */
-  stateDir: z.string().startsWith('/', 'must be an absolute path').default('/var/lib/darkroom'),
-  /** HOST:PORT; port 0 takes a free one. */
-  listen: z
+  stateDir: z
     .string()
-    .regex(/^(\[[0-9a-fA-F:.]+\]|[^:\s]+):\d{1,5}$/, 'must be HOST:PORT, for example 127.0.0.1:3986')
-    .default('127.0.0.1:3986'),
-  /** How clients reach the server, where that is not the Host header of their request. */
-  publicUrl: z.url().optional(),
+    .startsWith('/', 'must be an absolute path')
+    .default('/var/lib/darkroom')
+    .describe('Everything that Darkroom keeps: database, layers, sandboxes, keys.'),
+  listen: listenAddress.default('127.0.0.1:3986').describe('HOST:PORT to listen on; port 0 takes a free one.'),
+  publicUrl: httpUrl
+    .optional()
+    .describe('How clients reach the server, where that is not the Host header of their request.'),
   log: z
     .strictObject({
-      level: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal']).default('info'),
-      /** `pretty` writes lines for people, `json` one object a line; `auto` decides by the terminal. */
-      format: z.enum(['auto', 'pretty', 'json']).default('auto'),
+      level: z
+        .enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal'])
+        .default('info')
+        .describe('What is logged: this and everything more serious.'),
+      format: z
+        .enum(['auto', 'pretty', 'json'])
+        .default('auto')
+        .describe('`pretty` writes lines for people, `json` one object a line; `auto` is `pretty` on a terminal.'),
     })
     .prefault({}),
   database: z
     .strictObject({
-      /** An external PostgreSQL; without it an embedded one is started in the state directory. */
-      url: z.url({ protocol: /^postgres(ql)?$/ }).optional(),
-      maxConnections: z.int().min(3).max(200).default(10),
+      url: z
+        .url({ protocol: /^postgres(ql)?$/, error: 'must be a URL such as postgresql://user:password@host:5432/name' })
+        .optional()
+        .describe(
+          'An external PostgreSQL (15 or newer); without it an embedded one is started in the state directory.',
+        ),
+      maxConnections: z.int().min(3).max(200).default(10).describe('Most connections of this server to the database.'),
     })
     .prefault({}),
   pool: z
     .strictObject({
-      /** Most that layers and sandboxes may take, where the pool is an image file; by default 80 % of the free disk. */
-      maxBytes: bytes.optional(),
+      maxBytes: bytes
+        .optional()
+        .describe(
+          'Most that layers and sandboxes may take, where the pool is an image file; without it 80 % of the free disk.',
+        ),
     })
     .prefault({}),
   runtime: z
     .strictObject({
-      crun: z.string().default('crun'),
-      /** Host uid and gid that is root in every sandbox, and how many follow it. */
-      idBase: z.int().min(65536).max(2_000_000_000).default(1_000_000_000),
-      idCount: z.int().min(65536).max(1_000_000_000).default(1_000_000_000),
-      pidsLimit: z.int().min(16).default(1024),
-      /** Network namespaces made ahead of time. */
-      readyNamespaces: z.int().min(0).max(1024).default(32),
-      /** Sandboxes started at the same time; more wait their turn. */
-      startConcurrency: z.int().min(1).max(256).default(8),
+      crun: z.string().min(1).default('crun').describe('The crun program: a name on the PATH or a path.'),
+      idBase: z
+        .int()
+        .min(65536)
+        .max(2_000_000_000)
+        .default(1_000_000_000)
+        .describe('Host uid and gid that is root in every sandbox.'),
+      idCount: z.int().min(65536).max(1_000_000_000).default(1_000_000_000).describe('How many ids follow `idBase`.'),
+      pidsLimit: z.int().min(16).default(1024).describe('Most processes and threads in one sandbox.'),
+      readyNamespaces: z.int().min(0).max(1024).default(32).describe('Network namespaces made ahead of time.'),
+      startConcurrency: z
+        .int()
+        .min(1)
+        .max(256)
+        .default(8)
+        .describe('Sandboxes started at the same time; more wait their turn.'),
     })
     .prefault({}),
   network: z
     .strictObject({
-      /** Addresses of sandboxes; each takes a /30. */
-      cidr: z.cidrv4().default('10.213.0.0/16'),
-      /** Private ranges that sandboxes may reach all the same. */
-      allowPrivate: z.array(cidr).default([]),
-      /** Name servers that sandboxes use; by default the host's. */
-      dns: z.array(z.union([z.ipv4(), z.ipv6()])).optional(),
+      cidr: z
+        .cidrv4('must be an IPv4 range such as 10.213.0.0/16')
+        .default('10.213.0.0/16')
+        .describe('Addresses of sandboxes; each takes a /30.'),
+      allowPrivate: z.array(cidr).default([]).describe('Private ranges that sandboxes may reach all the same.'),
+      dns: z.array(ip).optional().describe('Name servers that sandboxes use; without it the ones of the host.'),
     })
     .prefault({}),
   registries: z
     .strictObject({
-      /** Where to fetch images of a registry instead: `{"docker.io": ["https://mirror.example"]}`; tried in order, then the registry itself. */
-      mirrors: z.record(z.string(), z.array(z.url({ protocol: /^https?$/ }))).default({}),
-      /** Registries that may be talked to over http; loopback ones may in any case. */
-      insecure: z.array(z.string()).default([]),
-      /** Extra CA certificates (PEM files). */
-      caFiles: z.array(z.string()).default([]),
-      /** Layers fetched at the same time in one pull. */
-      concurrency: z.int().min(1).max(16).default(4),
+      mirrors: z
+        .record(z.string(), z.array(httpUrl))
+        .default({})
+        .describe(
+          'Where to fetch images of a registry instead: `{"docker.io": ["https://mirror.example"]}`; tried in order, then the registry itself.',
+        ),
+      insecure: z
+        .array(z.string())
+        .default([])
+        .describe('Registries (HOST or HOST:PORT) that may be talked to over http; loopback ones may in any case.'),
+      caFiles: z.array(z.string()).default([]).describe('Extra CA certificates (PEM files).'),
+      concurrency: z.int().min(1).max(16).default(4).describe('Layers fetched at the same time in one pull.'),
     })
     .prefault({}),
-  /** Images to make a snapshot of at start, and the one that a sandbox gets which names none. */
-  defaultSnapshot: z.string().default('daytonaio/sandbox'),
-  /** Given to organizations when they are made. */
+  defaultSnapshot: z
+    .string()
+    .min(1)
+    .default('daytonaio/sandbox')
+    .describe('The snapshot of a sandbox that names none.'),
   quotas: z
     .strictObject({
-      maxCpuPerSandbox: z.number().positive().default(4),
-      maxMemoryPerSandbox: z.number().positive().default(8),
-      maxDiskPerSandbox: z.number().positive().default(10),
-      snapshots: z.int().min(0).default(100),
-      maxSnapshotSizeGb: z.number().positive().default(20),
-      totalCpu: z.number().positive().default(500),
-      totalMemory: z.number().positive().default(1000),
-      totalDisk: z.number().positive().default(5000),
+      maxCpuPerSandbox: z.number().positive().default(4).describe('Cores of one sandbox.'),
+      maxMemoryPerSandbox: z.number().positive().default(8).describe('GiB of memory of one sandbox.'),
+      maxDiskPerSandbox: z.number().positive().default(10).describe('GiB of disk of one sandbox.'),
+      snapshots: z.int().min(0).default(100).describe('Snapshots of an organization that are not failed or inactive.'),
+      maxSnapshotSizeGb: z.number().positive().default(20).describe('GB of one snapshot.'),
+      totalCpu: z.number().positive().default(500).describe('Cores of all sandboxes of an organization together.'),
+      totalMemory: z.number().positive().default(1000).describe('GiB of memory of all its sandboxes together.'),
+      totalDisk: z.number().positive().default(5000).describe('GiB of disk of all its sandboxes together.'),
     })
-    .prefault({}),
-  /** Requests a minute. */
+    .prefault({})
+    .describe('Given to organizations when they are made.'),
   rateLimits: z
     .strictObject({
-      anonymous: z.int().positive().default(600),
-      authenticated: z.int().positive().default(200_000),
-      sandboxCreate: z.int().positive().default(6_000),
-      sandboxLifecycle: z.int().positive().default(50_000),
-      failedAuth: z.int().positive().default(60),
+      anonymous: z.int().positive().default(600).describe('Requests without a key, for each address.'),
+      authenticated: z.int().positive().default(200_000).describe('Requests of one key.'),
+      sandboxCreate: z.int().positive().default(6_000).describe('Sandboxes created with one key.'),
+      sandboxLifecycle: z.int().positive().default(50_000).describe('Starts, stops and deletes with one key.'),
+      failedAuth: z.int().positive().default(60).describe('Wrong keys from one address.'),
     })
-    .prefault({}),
+    .prefault({})
+    .describe('Requests a minute.'),
   exec: z
     .strictObject({
-      /** Output of one command past this is dropped, and the result says so. */
-      maxOutputBytes: bytes.default(1024 * 1024 * 1024),
-      /** A command without a time-out of its own is ended after this. */
+      maxOutputBytes: bytes
+        .default(1024 * 1024 * 1024)
+        .describe('Output of one command past this is dropped, and the result says so.'),
       maxSeconds: z
         .int()
         .positive()
-        .default(24 * 60 * 60),
+        .default(24 * 60 * 60)
+        .describe('A command without a time-out of its own is ended after this.'),
     })
     .prefault({}),
   jobs: z
     .strictObject({
-      /** Pulls that run at the same time. */
-      pullConcurrency: z.int().min(1).max(32).default(4),
+      pullConcurrency: z.int().min(1).max(32).default(4).describe('Pulls that run at the same time.'),
     })
     .prefault({}),
 });
