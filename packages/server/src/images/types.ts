@@ -83,7 +83,7 @@ export interface Layer {
 
 export interface LayerStore {
   readonly root: string;
-  /** The layer, if it is complete. */
+  /** The layer, if it is complete. What `get` and `add` gave out is safe from `sweep` for some minutes. */
   get(diffId: string): Promise<Layer | undefined>;
   /**
    * Runs `fill` on an empty private directory and, when it succeeds, makes it the layer by a rename after syncfs. A layer

@@ -1,0 +1,153 @@
+import { mkdir, mkdtemp, open, readdir, readlink, rename, symlink, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { errnoOf } from '../platform/errors.ts';
+import { run } from '../platform/process.ts';
+import { type LayerRecord, readLayerRecord, writeLayerRecord } from './layer-record.ts';
+
+/** A slow disk may have gigabytes to write back. */
+const SYNC_MS = 10 * 60_000;
+const REMOVE_MS = 30 * 60_000;
+
+export interface StoredLayer {
+  number: number;
+  record: LayerRecord;
+}
+
+/**
+ * The files of a layer store, and the order in which they change:
+ *
+ *     layers/<n>/diff          the layer, for a lowerdir; short, so that many fit in one option string
+ *     layers/<n>/layer.json    its diffID and size
+ *     by-diff-id/<diffID>      symlink to ../layers/<n>
+ *     tmp/<name>/              layers that are being filled or removed
+ *
+ * A directory in `layers` is complete, because it gets there by a rename after its file system was synced. The index can
+ * be made again from the records, and `open` does so after a crash between the two.
+ */
+export interface LayerDirectory {
+  /** Empty, private, with `diff` in it. */
+  makeTemporary(): Promise<string>;
+  /** Adds the record to a filled temporary directory. All of it is on disk when this resolves. */
+  complete(temporary: string, record: LayerRecord): Promise<void>;
+  /** Makes a complete temporary directory the layer, durably. */
+  publish(temporary: string, layer: StoredLayer): Promise<void>;
+  /** Takes a layer out of the store. Its bytes may go later, with `removeTemporary`. */
+  discard(layer: StoredLayer): Promise<string>;
+  removeTemporary(path: string): Promise<void>;
+  listTemporary(): Promise<string[]>;
+}
+
+export async function openLayerDirectory(
+  root: string,
+): Promise<{ directory: LayerDirectory; layers: StoredLayer[]; nextNumber: number }> {
+  const layersPath = join(root, 'layers');
+  const indexPath = join(root, 'by-diff-id');
+  const temporaryPath = join(root, 'tmp');
+  for (const path of [layersPath, indexPath, temporaryPath]) await mkdir(path, { recursive: true, mode: 0o700 });
+  const found = await readLayers(layersPath);
+  await repairIndex(indexPath, found.layers);
+  // What is no layer got here by someone else's hand; in `tmp` a sweep takes it.
+  for (const name of found.strangers) await rename(join(layersPath, name), await newTemporary(temporaryPath));
+
+  // One sync covers all that was written before it began, so those that come while one runs share the next.
+  const sync = createGroupRun(() => run('sync', ['--file-system', root], { timeoutMs: SYNC_MS }));
+
+  const directory: LayerDirectory = {
+    async makeTemporary() {
+      const path = await newTemporary(temporaryPath);
+      await mkdir(join(path, 'diff'), { mode: 0o700 });
+      return path;
+    },
+    async complete(temporary, record) {
+      await writeLayerRecord(temporary, record);
+      await sync();
+    },
+    async publish(temporary, { number, record }) {
+      await rename(temporary, join(layersPath, String(number)));
+      await symlink(indexTarget(number), join(indexPath, record.diffId));
+      await syncDirectory(layersPath);
+      await syncDirectory(indexPath);
+    },
+    async discard({ number, record }) {
+      await unlink(join(indexPath, record.diffId)).catch(ignoreMissing);
+      // Onto a name that is not there yet: on a full disk there may be no room for another directory.
+      const temporary = join(temporaryPath, `discarded-${number}`);
+      await rename(join(layersPath, String(number)), temporary);
+      return temporary;
+    },
+    // With a tool, because names in layers may be any bytes, and trees of any depth.
+    async removeTemporary(path) {
+      await run('rm', ['-rf', '--one-file-system', '--', path], { timeoutMs: REMOVE_MS });
+    },
+    async listTemporary() {
+      return (await readdir(temporaryPath)).map((name) => join(temporaryPath, name));
+    },
+  };
+  return { directory, layers: found.layers, nextNumber: found.nextNumber };
+}
+
+function createGroupRun(work: () => Promise<unknown>): () => Promise<void> {
+  let running: Promise<void> = Promise.resolve();
+  let next: Promise<void> | undefined;
+  return () => {
+    next ??= running.then(() => {
+      const current = work().then(() => {});
+      running = current.catch(() => {});
+      next = undefined;
+      return current;
+    });
+    return next;
+  };
+}
+
+async function newTemporary(temporaryPath: string): Promise<string> {
+  return await mkdtemp(join(temporaryPath, 'layer-'));
+}
+
+function indexTarget(number: number): string {
+  return join('..', 'layers', String(number));
+}
+
+async function readLayers(layersPath: string) {
+  const layers: StoredLayer[] = [];
+  const strangers: string[] = [];
+  const seen = new Set<string>();
+  let nextNumber = 1;
+  const names = await readdir(layersPath);
+  for (const name of names.toSorted((a, b) => Number(a) - Number(b))) {
+    const number = /^\d{1,9}$/.test(name) ? Number(name) : undefined;
+    const record = number === undefined ? undefined : await readLayerRecord(join(layersPath, name));
+    if (number !== undefined) nextNumber = Math.max(nextNumber, number + 1);
+    if (number === undefined || record === undefined || seen.has(record.diffId)) strangers.push(name);
+    else {
+      seen.add(record.diffId);
+      layers.push({ number, record });
+    }
+  }
+  return { layers, strangers, nextNumber };
+}
+
+async function repairIndex(indexPath: string, layers: readonly StoredLayer[]): Promise<void> {
+  const wanted = new Map(layers.map(({ record, number }) => [record.diffId, indexTarget(number)]));
+  for (const name of await readdir(indexPath)) {
+    const path = join(indexPath, name);
+    const target = await readlink(path).catch(() => undefined);
+    if (target !== undefined && target === wanted.get(name)) wanted.delete(name);
+    else await unlink(path);
+  }
+  for (const [diffId, target] of wanted) await symlink(target, join(indexPath, diffId));
+  if (wanted.size > 0) await syncDirectory(indexPath);
+}
+
+async function syncDirectory(path: string): Promise<void> {
+  const handle = await open(path, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+function ignoreMissing(error: unknown): void {
+  if (errnoOf(error) !== 'ENOENT') throw error;
+}

@@ -1,0 +1,139 @@
+import { join } from 'node:path';
+import { DarkroomError, errnoOf } from '../platform/errors.ts';
+import { type LayerDirectory, openLayerDirectory, type StoredLayer } from './layer-directory.ts';
+import type { LayerRecord } from './layer-record.ts';
+import { createSharedRuns } from './shared-runs.ts';
+import type { Layer, LayerStore } from './types.ts';
+
+export interface LayerStoreOptions {
+  /**
+   * How long a layer that `get` or `add` gave out is safe from `sweep` without being reachable. It bridges the time from
+   * there to the record that makes the layer reachable.
+   */
+  graceMs?: number;
+  /** A clock that never goes back. */
+  now?: () => number;
+}
+
+const DEFAULT_GRACE_MS = 10 * 60_000;
+
+/**
+ * The store of one process: nobody else writes under `root`.
+ *
+ * A pull may end while a sweep runs with a set of reachable layers that was read before, so reachability alone cannot
+ * decide. Each layer that is given out is therefore held for `graceMs`, and after a start so is everything, for pulls that go
+ * on where they were. A pull that takes longer than that asks `get` for all its layers again right before it records them,
+ * and fetches one that is gone.
+ */
+export async function createLayerStore(root: string, options: LayerStoreOptions = {}): Promise<LayerStore> {
+  const graceMs = options.graceMs ?? DEFAULT_GRACE_MS;
+  const now = options.now ?? (() => performance.now());
+  const { directory, layers, nextNumber } = await openLayerDirectory(root);
+  const stored = new Map(layers.map((layer) => [layer.record.diffId, layer]));
+  const givenOut = new Map(layers.map((layer) => [layer.record.diffId, now()]));
+  /** Temporary directories of calls that run. */
+  const inUse = new Set<string>();
+  const fills = createSharedRuns<Layer>();
+  let lastChange: Promise<unknown> = Promise.resolve();
+  let lastNumber = nextNumber - 1;
+
+  function describe({ number, record }: StoredLayer): Layer {
+    const shortPath = join('layers', String(number), 'diff');
+    return { diffId: record.diffId, path: join(root, shortPath), shortPath, sizeBytes: record.sizeBytes };
+  }
+
+  function giveOut(diffId: string): Layer | undefined {
+    const layer = stored.get(diffId);
+    if (layer === undefined) return undefined;
+    givenOut.set(diffId, now());
+    return describe(layer);
+  }
+
+  /** Changes of the index. What one layer's removal takes out must not be what its next making puts in. */
+  function oneAtATime<T>(change: () => Promise<T>): Promise<T> {
+    const result = lastChange.then(change);
+    lastChange = result.catch(() => {});
+    return result;
+  }
+
+  async function publish(temporary: string, record: LayerRecord): Promise<Layer> {
+    // A call that was aborted when it was all but done may still be here when the next one comes.
+    const earlier = giveOut(record.diffId);
+    if (earlier !== undefined) {
+      await discardTemporary(directory, temporary);
+      return earlier;
+    }
+    const layer = { number: ++lastNumber, record };
+    await directory.publish(temporary, layer);
+    stored.set(record.diffId, layer);
+    givenOut.set(record.diffId, now());
+    return describe(layer);
+  }
+
+  async function fillAndPublish(
+    diffId: string,
+    fill: Parameters<LayerStore['add']>[1],
+    signal: AbortSignal,
+  ): Promise<Layer> {
+    const temporary = await directory.makeTemporary();
+    inUse.add(temporary);
+    try {
+      const { sizeBytes } = await fill(join(temporary, 'diff'), signal);
+      signal.throwIfAborted();
+      const record = { diffId, sizeBytes, createdAt: new Date().toISOString() };
+      await directory.complete(temporary, record);
+      return await oneAtATime(() => publish(temporary, record));
+    } catch (error) {
+      await discardTemporary(directory, temporary);
+      throw storageError(diffId, error);
+    } finally {
+      inUse.delete(temporary);
+    }
+  }
+
+  return {
+    root,
+    get: async (diffId) => giveOut(diffId),
+    async add(diffId, fill, signal) {
+      const existing = giveOut(diffId);
+      if (existing !== undefined) return existing;
+      const begin = async (shared: AbortSignal) => giveOut(diffId) ?? (await fillAndPublish(diffId, fill, shared));
+      return await fills.join(diffId, begin, { signal, onReport: () => {} });
+    },
+    async sweep(reachable) {
+      const freed: string[] = [];
+      for (const litter of await directory.listTemporary()) {
+        if (!inUse.has(litter)) await directory.removeTemporary(litter);
+      }
+      for (const [diffId, layer] of [...stored]) {
+        // Asked again for each: removing the one before took time, in which a pull may have come for this one.
+        const isHeld = now() - (givenOut.get(diffId) ?? 0) < graceMs;
+        if (reachable.has(diffId) || isHeld || stored.get(diffId) !== layer) continue;
+        // Gone for `get` and `add` before the first file is: nobody is handed a layer that is on its way out.
+        stored.delete(diffId);
+        givenOut.delete(diffId);
+        await directory.removeTemporary(await oneAtATime(() => directory.discard(layer)));
+        freed.push(diffId);
+      }
+      return freed;
+    },
+    list: async () => [...stored.values()].map(describe),
+  };
+}
+
+/** The failure that led here says more than one to clean up; a sweep takes what stays. */
+async function discardTemporary(directory: LayerDirectory, temporary: string): Promise<void> {
+  await directory.removeTemporary(temporary).catch(() => {});
+}
+
+function storageError(diffId: string, error: unknown): unknown {
+  const errno = errnoOf(error);
+  if (errno === undefined || error instanceof DarkroomError) return error;
+  if (errno === 'ENOSPC' || errno === 'EDQUOT') {
+    return new DarkroomError('insufficient_storage', `store layer ${diffId}: the disk is full`, {
+      retryable: true,
+      cause: error,
+    });
+  }
+  return new DarkroomError('internal', `store layer ${diffId}: ${errno}`, { cause: error });
+}
