@@ -4,7 +4,7 @@ import { invalidRequest } from '../../platform/errors.ts';
 import type { FileStat } from '../../runtime/types.ts';
 import { checkEnvironment, sandboxEnvironment } from '../environment.ts';
 import { findRunning } from '../find.ts';
-import { isDirectory, loadProfile, resolvePath, type SandboxProfile } from '../profile.ts';
+import { loadProfile, resolvePath, type SandboxProfile } from '../profile.ts';
 import type { Caller, SandboxContext, SandboxRow } from '../types.ts';
 import { codeCommand, DEFAULT_LANGUAGE } from './code-command.ts';
 import { type CommandResult, runCommand } from './run-command.ts';
@@ -102,19 +102,12 @@ export function createToolbox(context: SandboxContext): Toolbox {
         ...command,
         ...options,
         env: { ...env, ...request.env },
-        cwd: await workingDirectory(row, profile, request.cwd),
+        cwd: request.cwd ? resolvePath(profile, request.cwd) : profile.workDir,
         user: profile.user,
         timeoutSeconds: Math.min(request.timeoutSeconds || maxExecSeconds, maxExecSeconds),
       },
       signal,
     );
-  }
-
-  async function workingDirectory(row: SandboxRow, profile: SandboxProfile, asked?: string): Promise<string> {
-    if (!asked) return profile.workDir;
-    const path = resolvePath(profile, asked);
-    if (await isDirectory(context.runtime, row.id, path)) return path;
-    throw invalidRequest(`Working directory ${asked} does not exist in the sandbox`);
   }
 
   return {
