@@ -13,10 +13,16 @@ export interface ReadyNamespaces extends AddressBlock {
   netPath: string;
 }
 
-export interface MakeOptions {
+export interface NamespaceSettings {
+  /** Where the files are that namespaces are joined by. */
   runDir: string;
   idBase: number;
   idCount: number;
+}
+
+export interface MakeOptions extends NamespaceSettings {
+  /** Somebody waits for them; otherwise the work gives way to everything else. */
+  urgent: boolean;
 }
 
 const IP_TIMEOUT_MS = 20_000;
@@ -29,7 +35,7 @@ export async function makeNamespaces(
   blocks: readonly AddressBlock[],
   options: MakeOptions,
 ): Promise<ReadyNamespaces[]> {
-  const holders = await startHolders(blocks);
+  const holders = await startHolders(blocks, options);
   const pinned = new Map<AddressBlock, ReadyNamespaces>();
   const keep = new Set<ReadyNamespaces>();
   let complaint = '';
@@ -84,7 +90,7 @@ export function unpin(namespaces: ReadyNamespaces): void {
   }
 }
 
-function mapIds(pid: number, options: MakeOptions): void {
+function mapIds(pid: number, options: NamespaceSettings): void {
   for (const file of ['uid_map', 'gid_map']) {
     writeFileSync(`/proc/${pid}/${file}`, `0 ${options.idBase} ${options.idCount}`);
   }

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { constants, setPriority } from 'node:os';
 import { createInterface } from 'node:readline';
 import { DarkroomError, errnoOf } from '../../platform/errors.ts';
 import type { AddressBlock } from './address-plan.ts';
@@ -39,11 +40,15 @@ exec 3<&-
 wait
 `;
 
-export async function startHolders(blocks: readonly AddressBlock[]): Promise<NamespaceHolders> {
+export async function startHolders(
+  blocks: readonly AddressBlock[],
+  options: { urgent: boolean },
+): Promise<NamespaceHolders> {
   const byIndex = new Map(blocks.map((block) => [String(block.index), block]));
   const args = blocks.flatMap((block) => [String(block.index), block.address, block.gateway]);
   // A process group of its own, so that a batch that hangs can be ended with all its holders.
   const shell = spawn('sh', ['-c', SCRIPT, 'darkroom-namespaces', ...args], { detached: true, stdio: 'pipe' });
+  if (shell.pid !== undefined && !options.urgent) lowerPriority(shell.pid);
   const pids = new Map<AddressBlock, number>();
   const complete = new Set<AddressBlock>();
   const ended = new Set<AddressBlock>();
@@ -97,4 +102,14 @@ export async function startHolders(blocks: readonly AddressBlock[]): Promise<Nam
     },
     complaints: () => stderr.trim().slice(-1000),
   };
+}
+
+/** What it starts from now on inherits this. */
+function lowerPriority(pid: number): void {
+  try {
+    setPriority(pid, constants.priority.PRIORITY_BELOW_NORMAL);
+  } catch (error) {
+    // It may have ended already.
+    if (!(error instanceof Error && 'code' in error && error.code === 'ERR_SYSTEM_ERROR')) throw error;
+  }
 }

@@ -1,10 +1,10 @@
 import { DarkroomError, messageOf } from '../../platform/errors.ts';
 import type { AddressBlocks } from './address-blocks.ts';
 import type { AddressBlock, AddressPlan } from './address-plan.ts';
-import { type MakeOptions, makeNamespaces, type ReadyNamespaces, unpin } from './make-namespaces.ts';
+import { makeNamespaces, type NamespaceSettings, type ReadyNamespaces, unpin } from './make-namespaces.ts';
 import type { NetworkLog } from './network-log.ts';
 
-export interface NamespaceStockOptions extends MakeOptions {
+export interface NamespaceStockOptions extends NamespaceSettings {
   plan: AddressPlan;
   blocks: AddressBlocks;
   ready: number;
@@ -29,7 +29,9 @@ const TAKE_TIMEOUT_MS = 30_000;
 // One batch costs some 20 ms and then 3 ms for each in it. Two at a time, because half of that is waiting for the kernel.
 const BATCH_SIZE = 24;
 const BATCHES_AT_ONCE = 2;
-// Above half, refilling waits until takes have stopped for a moment, so that it does not slow the starts that they are for.
+// When nobody waits: little at a time and with low priority, so that a start does not get slower by the refill of the one before.
+const REFILL_SIZE = 4;
+// Above half, refilling waits until takes have stopped for a moment.
 const QUIET_MS = 100;
 // After a failure, and while the interfaces of ended sandboxes go away.
 const RETRY_MS = 1_000;
@@ -55,23 +57,24 @@ export function createNamespaceStock(options: NamespaceStockOptions): NamespaceS
   }
 
   function fill() {
-    while (open && batches.size < BATCHES_AT_ONCE) {
-      const wanted = waiters.size > 0 ? waiters.size : options.ready - ready.length;
-      const missing = wanted - making;
+    const urgent = waiters.size > 0;
+    const [size, atOnce] = urgent ? [BATCH_SIZE, BATCHES_AT_ONCE] : [REFILL_SIZE, 1];
+    while (open && batches.size < atOnce) {
+      const missing = (urgent ? waiters.size : options.ready - ready.length) - making;
       if (missing <= 0) return;
-      const reserved = blocks.reserve(Math.min(missing, BATCH_SIZE));
+      const reserved = blocks.reserve(Math.min(missing, size));
       if (reserved.length === 0) return noBlocks();
-      const batch = make(reserved).finally(() => {
+      const batch = make(reserved, urgent).finally(() => {
         batches.delete(batch);
-        next();
+        fillSoon(nextFillMs());
       });
       batches.add(batch);
     }
   }
 
-  function next() {
-    if (waiters.size > 0) fillSoon(failures > 0 ? RETRY_MS : 0);
-    else if (ready.length < options.ready) fillSoon(failures > 0 ? RETRY_MS : QUIET_MS);
+  function nextFillMs(): number {
+    if (failures > 0) return RETRY_MS;
+    return waiters.size > 0 || ready.length < options.ready / 2 ? 0 : QUIET_MS;
   }
 
   function noBlocks() {
@@ -81,10 +84,10 @@ export function createNamespaceStock(options: NamespaceStockOptions): NamespaceS
     for (const waiter of unlucky) waiter.reject(exhausted(options.plan));
   }
 
-  async function make(reserved: AddressBlock[]): Promise<void> {
+  async function make(reserved: AddressBlock[], urgent: boolean): Promise<void> {
     making += reserved.length;
     try {
-      const made = await makeNamespaces(reserved, options);
+      const made = await makeNamespaces(reserved, { ...options, urgent });
       const complete = new Set(made.map((namespaces) => namespaces.index));
       for (const block of reserved) if (!complete.has(block.index)) blocks.free(block.index);
       failures = 0;
@@ -153,11 +156,11 @@ export function createNamespaceStock(options: NamespaceStockOptions): NamespaceS
       if (!open) throw stopping();
       const namespaces = ready.shift();
       if (namespaces === undefined) return wait(signal);
-      fillSoon(ready.length < options.ready / 2 ? 0 : QUIET_MS);
+      fillSoon(nextFillMs());
       return namespaces;
     },
     blocksFreed() {
-      if (ready.length < options.ready) fillSoon(QUIET_MS);
+      fillSoon(nextFillMs());
     },
     async close() {
       open = false;
