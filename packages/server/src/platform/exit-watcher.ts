@@ -5,9 +5,10 @@ import { epollAddOnce, epollCreate, epollRemove, eventFd } from './libc-epoll.ts
 export interface ExitWatcher {
   /**
    * Calls back once when the process behind the pidfd has ended, also at once when it had before. The watcher owns the
-   * descriptor from here on. Returns the way to stop watching.
+   * descriptor from here on. Returns the way to stop watching. With `awaited`, this process does not end for want of other
+   * work before it has been told.
    */
-  watch(pidfd: number, listener: () => void): () => void;
+  watch(pidfd: number, listener: () => void, options?: { awaited?: boolean }): () => void;
   close(): Promise<void>;
 }
 
@@ -16,7 +17,8 @@ export function createExitWatcher(): ExitWatcher {
   const epoll = epollCreate();
   const wakeUp = eventFd();
   epollAddOnce(epoll, wakeUp, 0);
-  const watched = new Map<number, { pidfd: number; listener: () => void }>();
+  const watched = new Map<number, { pidfd: number; listener: () => void; awaited: boolean }>();
+  let awaited = 0;
   let nextToken = 1;
   let closed = false;
 
@@ -37,13 +39,17 @@ export function createExitWatcher(): ExitWatcher {
   function finish(token: number) {
     const entry = watched.get(token);
     if (!watched.delete(token) || !entry) return undefined;
+    if (entry.awaited) {
+      awaited -= 1;
+      if (awaited === 0) thread.unref();
+    }
     if (!closed) epollRemove(epoll, entry.pidfd);
     closeSync(entry.pidfd);
     return entry;
   }
 
   return {
-    watch(pidfd, listener) {
+    watch(pidfd, listener, options = {}) {
       const token = nextToken;
       nextToken = (nextToken % 0xffff_fff0) + 1;
       try {
@@ -52,12 +58,18 @@ export function createExitWatcher(): ExitWatcher {
         closeSync(pidfd);
         throw error;
       }
-      watched.set(token, { pidfd, listener });
+      const entry = { pidfd, listener, awaited: options.awaited ?? false };
+      watched.set(token, entry);
+      if (entry.awaited) {
+        awaited += 1;
+        thread.ref();
+      }
       return () => void finish(token);
     },
     async close() {
       if (closed) return;
       closed = true;
+      thread.ref();
       process.removeListener('exit', wake);
       wake();
       await ended;

@@ -23,7 +23,7 @@ export function spawnProcess(watcher: ExitWatcher, spec: SpawnSpec): SpawnedProc
   }
   let ended = false;
   const exited = new Promise<ExitStatus>((resolve, reject) => {
-    watcher.watch(pidfdOpen(pid), () => {
+    const onEnd = () => {
       try {
         const status = reap(pid);
         ended = true;
@@ -32,7 +32,8 @@ export function spawnProcess(watcher: ExitWatcher, spec: SpawnSpec): SpawnedProc
       } catch (error) {
         reject(error);
       }
-    });
+    };
+    watcher.watch(pidfdOpen(pid), onEnd, { awaited: true });
   });
   return { pid, exited, hasEnded: () => ended };
 }

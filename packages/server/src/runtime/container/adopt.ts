@@ -1,0 +1,70 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { errnoOf, messageOf } from '../../platform/errors.ts';
+import { ENV_ANNOTATION, NETWORK_ANNOTATION } from './container-config.ts';
+import type { Crun, CrunStatus } from './crun.ts';
+import { isContainerId, type Layout, runPaths } from './layout.ts';
+
+/** A container that an earlier server started, as it is written down. Whether it still runs is for the kernel to say. */
+export interface FoundContainer {
+  id: string;
+  status: CrunStatus;
+  env: Record<string, string>;
+  network: { index: number };
+}
+
+const configSchema = z.object({
+  annotations: z.object({
+    [NETWORK_ANNOTATION]: z.string().regex(/^\d+$/).transform(Number),
+    [ENV_ANNOTATION]: z
+      .string()
+      .transform((text, context) => {
+        try {
+          return JSON.parse(text);
+        } catch {
+          context.addIssue({ code: 'custom', message: 'is not JSON' });
+          return z.NEVER;
+        }
+      })
+      .pipe(z.record(z.string(), z.string())),
+  }),
+});
+
+/** Everything that crun or the run directory knows of: what can be adopted, and what is only left over. */
+export async function findContainers(
+  crun: Crun,
+  layout: Layout,
+): Promise<{ found: FoundContainer[]; leftovers: string[] }> {
+  const ids = new Set([...(await crun.list()), ...(await listDirectory(join(layout.runDir, 'containers')))]);
+  const found: FoundContainer[] = [];
+  const leftovers: string[] = [];
+  for (const id of ids) {
+    const container = await readContainer(crun, layout, id);
+    if (container) found.push(container);
+    else leftovers.push(id);
+  }
+  return { found, leftovers };
+}
+
+async function readContainer(crun: Crun, layout: Layout, id: string): Promise<FoundContainer | undefined> {
+  const status = await crun.status(id);
+  if (status === undefined) return undefined;
+  try {
+    const config = configSchema.parse(JSON.parse(await readFile(runPaths(layout, id).config, 'utf8')));
+    const { [NETWORK_ANNOTATION]: index, [ENV_ANNOTATION]: env } = config.annotations;
+    return { id, status, env, network: { index } };
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' || error instanceof SyntaxError || error instanceof z.ZodError) return undefined;
+    throw new Error(`read what is known of sandbox ${id}: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+async function listDirectory(path: string): Promise<string[]> {
+  try {
+    return (await readdir(path)).filter(isContainerId);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return [];
+    throw error;
+  }
+}

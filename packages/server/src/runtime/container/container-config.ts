@@ -1,0 +1,197 @@
+import type { ContainerSpec, ProcessUser } from '../types.ts';
+
+/**
+ * Docker's capabilities without `NET_RAW` (forged packets and raw sockets) and `MKNOD` (of no use in a user namespace). They
+ * hold inside the sandbox's own user namespace only.
+ */
+const CAPABILITIES = [
+  'CAP_AUDIT_WRITE',
+  'CAP_CHOWN',
+  'CAP_DAC_OVERRIDE',
+  'CAP_FOWNER',
+  'CAP_FSETID',
+  'CAP_KILL',
+  'CAP_NET_BIND_SERVICE',
+  'CAP_SETFCAP',
+  'CAP_SETGID',
+  'CAP_SETPCAP',
+  'CAP_SETUID',
+  'CAP_SYS_CHROOT',
+];
+
+/** What shows or steers the whole machine. As in Docker; `/proc/sys` of the sandbox's own namespaces is not told apart. */
+const MASKED_PATHS = [
+  '/proc/acpi',
+  '/proc/asound',
+  '/proc/interrupts',
+  '/proc/kcore',
+  '/proc/keys',
+  '/proc/latency_stats',
+  '/proc/sched_debug',
+  '/proc/scsi',
+  '/proc/timer_list',
+  '/proc/timer_stats',
+  '/sys/devices/virtual/powercap',
+  '/sys/firmware',
+];
+const READ_ONLY_PATHS = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
+
+export const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+const CPU_PERIOD_US = 100_000;
+const MIN_CPU_QUOTA_US = 1000;
+/** The server and its database outlive any sandbox when the machine itself runs out of memory. */
+const OOM_SCORE_ADJ = 300;
+
+export const TOOLS_TARGET = '/.darkroom';
+export const INIT = `${TOOLS_TARGET}/init`;
+export const TINI = `${TOOLS_TARGET}/tini`;
+
+/** Where a restarted server finds which address block a running container has. */
+export const NETWORK_ANNOTATION = 'darkroom.network';
+/** And the environment that its commands start from. pid 1 has none: every process inside may read pid 1's. */
+export const ENV_ANNOTATION = 'darkroom.env';
+
+export interface OpenFilesLimit {
+  soft: number;
+  hard: number;
+}
+
+export interface ConfigInput {
+  spec: ContainerSpec;
+  rootfs: string;
+  toolsDir: string;
+  /** Holds `hosts`, `hostname` and `resolv.conf` of this sandbox. */
+  etcDir: string;
+  cgroup: { path: string; version: 1 | 2 };
+  namespaces: { index: number; userPath: string; netPath: string };
+  seccomp: SeccompSetting;
+  openFiles: OpenFilesLimit;
+}
+
+/** Compiled, as crun's annotation wants it; or the profile itself, which crun then compiles at every start. */
+export type SeccompSetting = { bpf: string } | { profile: object };
+
+/** The container as crun starts it (config.json of the OCI runtime specification). */
+export function containerConfig(input: ConfigInput): object {
+  const { spec } = input;
+  const root: ProcessUser = { uid: 0, gid: 0, additionalGids: [], home: '/root', name: 'root' };
+  const pidOne = { argv: [INIT, '-P'], env: {}, cwd: '/', user: root };
+  return {
+    ociVersion: '1.0.2',
+    hostname: spec.hostname,
+    root: { path: input.rootfs, readonly: false },
+    process: processConfig(pidOne, input.openFiles),
+    mounts: mounts(input),
+    annotations: {
+      [NETWORK_ANNOTATION]: String(input.namespaces.index),
+      [ENV_ANNOTATION]: JSON.stringify(spec.env),
+      ...('bpf' in input.seccomp ? { 'run.oci.seccomp_bpf_data': input.seccomp.bpf } : {}),
+    },
+    linux: {
+      namespaces: [
+        // The network namespace belongs to this user namespace, made with it: that is what lets sysfs be mounted.
+        { type: 'user', path: input.namespaces.userPath },
+        { type: 'network', path: input.namespaces.netPath },
+        { type: 'pid' },
+        { type: 'ipc' },
+        { type: 'uts' },
+        { type: 'mount' },
+        { type: 'cgroup' },
+      ],
+      cgroupsPath: input.cgroup.path,
+      resources: resources(spec),
+      maskedPaths: MASKED_PATHS,
+      readonlyPaths: READ_ONLY_PATHS,
+      ...('profile' in input.seccomp ? { seccomp: input.seccomp.profile } : {}),
+    },
+  };
+}
+
+export interface ProcessInput {
+  argv: readonly string[];
+  env: Readonly<Record<string, string>>;
+  cwd: string;
+  user: ProcessUser;
+}
+
+/** One process of a container; an exec needs every protection said again, because crun takes them from here. */
+export function processConfig(input: ProcessInput, openFiles: OpenFilesLimit): object {
+  const env = { PATH: DEFAULT_PATH, HOME: input.user.home, ...input.env };
+  // As after a setuid to an ordinary user: what is not root has the bounds, and holds nothing.
+  const held = input.user.uid === 0 ? CAPABILITIES : [];
+  return {
+    terminal: false,
+    user: { uid: input.user.uid, gid: input.user.gid, additionalGids: input.user.additionalGids, umask: 0o022 },
+    args: input.argv,
+    env: Object.entries(env).map(([name, value]) => `${name}=${value}`),
+    cwd: input.cwd,
+    noNewPrivileges: true,
+    oomScoreAdj: OOM_SCORE_ADJ,
+    capabilities: { bounding: CAPABILITIES, effective: held, permitted: held, inheritable: [], ambient: [] },
+    rlimits: [
+      { type: 'RLIMIT_NOFILE', soft: openFiles.soft, hard: openFiles.hard },
+      { type: 'RLIMIT_CORE', soft: 0, hard: 0 },
+    ],
+  };
+}
+
+function resources({ limits }: ContainerSpec): object {
+  return {
+    memory: { limit: limits.memoryBytes, swap: limits.memoryBytes },
+    cpu: { quota: Math.max(MIN_CPU_QUOTA_US, Math.round(limits.cpu * CPU_PERIOD_US)), period: CPU_PERIOD_US },
+    pids: { limit: limits.pids },
+    devices: DEVICES,
+  };
+}
+
+/** The six that every program may expect, terminals, and nothing else. */
+const DEVICES = [
+  { allow: false, access: 'rwm' },
+  ...[
+    [1, 3],
+    [1, 5],
+    [1, 7],
+    [1, 8],
+    [1, 9],
+    [5, 0],
+    [5, 2],
+    [136, undefined],
+  ].map(([major, minor]) => ({
+    allow: true,
+    type: 'c',
+    major,
+    ...(minor === undefined ? {} : { minor }),
+    access: 'rw',
+  })),
+];
+
+function mounts({ toolsDir, etcDir, cgroup }: ConfigInput): object[] {
+  const virtual = (destination: string, type: string, ...options: string[]) => ({
+    destination,
+    type,
+    source: type,
+    options: ['nosuid', ...options],
+  });
+  const bind = (destination: string, source: string, ...options: string[]) => ({
+    destination,
+    type: 'bind',
+    source,
+    options: ['bind', 'nosuid', 'nodev', ...options],
+  });
+  return [
+    virtual('/proc', 'proc', 'noexec', 'nodev'),
+    virtual('/dev', 'tmpfs', 'strictatime', 'mode=755', 'size=65536k'),
+    virtual('/dev/pts', 'devpts', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'),
+    virtual('/dev/shm', 'tmpfs', 'noexec', 'nodev', 'mode=1777', 'size=65536k'),
+    virtual('/dev/mqueue', 'mqueue', 'noexec', 'nodev'),
+    virtual('/sys', 'sysfs', 'noexec', 'nodev', 'ro'),
+    // Programs size themselves by the limits that they find here. On v1 that is a dozen mounts for each start, of the host's
+    // own hierarchies; they get along without.
+    ...(cgroup.version === 2 ? [virtual('/sys/fs/cgroup', 'cgroup', 'noexec', 'nodev', 'relatime', 'ro')] : []),
+    bind(TOOLS_TARGET, toolsDir, 'ro'),
+    // As Docker has them: the sandbox's root may change them, and a start writes them anew.
+    bind('/etc/hosts', `${etcDir}/hosts`),
+    bind('/etc/hostname', `${etcDir}/hostname`),
+    bind('/etc/resolv.conf', `${etcDir}/resolv.conf`),
+  ];
+}

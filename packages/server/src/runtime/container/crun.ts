@@ -1,0 +1,152 @@
+import { accessSync, closeSync, constants, mkdirSync } from 'node:fs';
+import { readdir, readFile, rm } from 'node:fs/promises';
+import { delimiter, join } from 'node:path';
+import { z } from 'zod';
+import { DarkroomError, errnoOf } from '../../platform/errors.ts';
+import type { ExitWatcher } from '../../platform/exit-watcher.ts';
+import { pipe } from '../../platform/libc-files.ts';
+import { pidfdOpen, pidfdSignal } from '../../platform/libc-process.ts';
+import { run } from '../../platform/process.ts';
+import { type SpawnedProcess, spawnProcess } from '../../platform/spawned-process.ts';
+import { crunFailure } from './crun-failure.ts';
+import { isContainerId } from './layout.ts';
+
+/** A start is milliseconds; on a machine that swaps it may be seconds, and then nothing more comes. */
+const RUN_TIMEOUT_MS = 30_000;
+const DELETE_TIMEOUT_MS = 30_000;
+const VERSION_TIMEOUT_MS = 10_000;
+const SEARCH_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+const SIGKILL = 9;
+
+/** What crun notes about a container; the start time tells a process from a later one with its pid. */
+const statusSchema = z.object({ pid: z.int().positive(), 'process-start-time': z.int() });
+
+export interface CrunStatus {
+  pid: number;
+  startTime: number;
+}
+
+export interface Crun {
+  readonly version: string;
+  /** Resolves when pid 1 runs. `log` gets what crun has to say; a failure is told from it. */
+  run(id: string, bundle: string, log: string): Promise<void>;
+  /** Starts `crun exec` with its standard streams; the caller waits for it. */
+  exec(id: string, processFile: string, log: string, stdio: readonly [number, number, number]): SpawnedProcess;
+  /** Kills whatever is left of it and forgets it. Idempotent. */
+  delete(id: string): Promise<void>;
+  status(id: string): Promise<CrunStatus | undefined>;
+  /** A file that crun keeps about a container; undefined when there is none. */
+  stateFile(id: string, name: string): Promise<Buffer | undefined>;
+  list(): Promise<string[]>;
+}
+
+export interface CrunOptions {
+  /** Name or path of the program. */
+  command: string;
+  root: string;
+  watcher: ExitWatcher;
+}
+
+export async function createCrun({ command, root, watcher }: CrunOptions): Promise<Crun> {
+  const path = findProgram(command);
+  const { stdout } = await run(path, ['--version'], { timeoutMs: VERSION_TIMEOUT_MS });
+  mkdirSync(root, { recursive: true, mode: 0o700 });
+
+  function start(log: string, args: readonly string[], stdio: readonly [number, number, number]): SpawnedProcess {
+    const argv = ['crun', '--root', root, '--cgroup-manager', 'cgroupfs', '--log', log, ...args];
+    return spawnProcess(watcher, { path, argv, env: { PATH: SEARCH_PATH }, stdio });
+  }
+
+  /**
+   * pid 1 inherits the streams of `run`, and crun gives them to the sandbox's root: never a file that is anybody else's, such as
+   * the host's /dev/null. A pipe of its own, with both ends, reads nothing and breaks for no writer. crun's words go to a file.
+   */
+  async function call(log: string, args: readonly string[], timeoutMs: number): Promise<void> {
+    const nothing = pipe();
+    let child: SpawnedProcess;
+    try {
+      child = start(log, args, [nothing.read, nothing.write, nothing.write]);
+    } finally {
+      closeSync(nothing.read);
+      closeSync(nothing.write);
+    }
+    const timer = setTimeout(() => kill(child), timeoutMs);
+    const { exitCode, signal } = await child.exited.finally(() => clearTimeout(timer));
+    if (exitCode === 0) return;
+    const words = await readFile(log, 'utf8').catch(() => '');
+    const ending = signal === undefined ? words : `${words}\nended by signal ${signal} (limit ${timeoutMs} ms)`;
+    throw crunFailure(args[0] ?? '', ending);
+  }
+
+  async function stateFile(id: string, name: string): Promise<Buffer | undefined> {
+    try {
+      return await readFile(join(root, id, name));
+    } catch (error) {
+      if (errnoOf(error) === 'ENOENT') return undefined;
+      throw error;
+    }
+  }
+
+  return {
+    version: stdout.trim(),
+    run: (id, bundle, log) => call(log, ['run', '--detach', '--bundle', bundle, id], RUN_TIMEOUT_MS),
+    exec: (id, processFile, log, stdio) => start(log, ['exec', '--process', processFile, id], stdio),
+    async delete(id) {
+      if ((await stateFile(id, 'status')) === undefined) {
+        // A run that was killed early leaves a directory that crun itself does not know.
+        await rm(join(root, id), { recursive: true, force: true });
+        return;
+      }
+      const log = join(root, `.delete-${id}.log`);
+      try {
+        await call(log, ['delete', '--force', id], DELETE_TIMEOUT_MS);
+      } catch (error) {
+        if ((await stateFile(id, 'status')) !== undefined) throw error;
+      } finally {
+        await rm(log, { force: true });
+      }
+    },
+    async status(id) {
+      const text = await stateFile(id, 'status');
+      if (text === undefined) return undefined;
+      const status = statusSchema.safeParse(parseJson(text));
+      return status.success ? { pid: status.data.pid, startTime: status.data['process-start-time'] } : undefined;
+    },
+    stateFile,
+    list: async () => (await readdir(root)).filter(isContainerId),
+  };
+}
+
+function kill(child: SpawnedProcess): void {
+  if (child.hasEnded()) return;
+  // Not reaped yet, so the pid is still this child's.
+  const pidfd = pidfdOpen(child.pid);
+  try {
+    pidfdSignal(pidfd, SIGKILL);
+  } finally {
+    closeSync(pidfd);
+  }
+}
+
+function parseJson(text: Buffer): unknown {
+  try {
+    return JSON.parse(text.toString('utf8'));
+  } catch {
+    return undefined;
+  }
+}
+
+export function findProgram(command: string): string {
+  const candidates = command.includes('/') ? [command] : SEARCH_PATH.split(delimiter).map((dir) => join(dir, command));
+  for (const candidate of candidates) {
+    try {
+      accessSync(candidate, constants.X_OK);
+      return candidate;
+    } catch {
+      // The next one may be there.
+    }
+  }
+  throw new DarkroomError('unavailable', `${command} is not installed`, {
+    hint: 'Install it (on Debian: `apt-get install crun tini catatonit`), or run `darkroom doctor`.',
+  });
+}

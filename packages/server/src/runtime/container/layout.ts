@@ -1,0 +1,48 @@
+import { join } from 'node:path';
+
+/**
+ * Where a sandbox's things lie. What must survive a reboot is in the pool; what describes a running container is in the
+ * run directory, and its absence after a reboot is the truth.
+ */
+export interface Layout {
+  poolRoot: string;
+  sandboxesDir: string;
+  trashDir: string;
+  /** The lowest layer of every mount: the places that other things are mounted on. */
+  skeletonDir: string;
+  /** The programs that Darkroom brings into every sandbox. */
+  toolsDir: string;
+  runDir: string;
+  crunRoot: string;
+}
+
+export function layoutOf(poolRoot: string, runDir: string): Layout {
+  return {
+    poolRoot,
+    sandboxesDir: join(poolRoot, 'sandboxes'),
+    trashDir: join(poolRoot, 'tmp'),
+    skeletonDir: join(poolRoot, 'runtime', 'skeleton'),
+    toolsDir: join(poolRoot, 'runtime', 'tools'),
+    runDir,
+    crunRoot: join(runDir, 'crun'),
+  };
+}
+
+/** What a sandbox keeps while it does not run. */
+export function sandboxPaths(layout: Layout, id: string) {
+  const dir = join(layout.sandboxesDir, id);
+  return { dir, upper: join(dir, 'upper'), work: join(dir, 'work'), etc: join(dir, 'etc') };
+}
+
+/** What a running container has beside crun's own state. */
+export function runPaths(layout: Layout, id: string) {
+  const dir = join(layout.runDir, 'containers', id);
+  return { dir, rootfs: join(dir, 'rootfs'), config: join(dir, 'config.json'), log: join(dir, 'crun.log') };
+}
+
+const ID = /^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/;
+
+/** An id becomes a directory, a cgroup and an argument: nothing but plain characters. */
+export function isContainerId(id: string): boolean {
+  return ID.test(id);
+}

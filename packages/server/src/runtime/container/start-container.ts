@@ -1,0 +1,120 @@
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { DarkroomError, errnoOf, invalidRequest, messageOf } from '../../platform/errors.ts';
+import type { ContainerSpec } from '../types.ts';
+import { containerConfig } from './container-config.ts';
+import type { ContainerHost } from './container-host.ts';
+import { runPaths, sandboxPaths } from './layout.ts';
+import { holdContainer, type LiveContainer } from './live-container.ts';
+import { unmountQuietly } from './overlay.ts';
+import { ensureSandboxDir, removeSandboxDir, writeNameFiles } from './sandbox-dir.ts';
+
+/** Undoing, in reverse order, of what a start has done so far. */
+type Undo = () => Promise<unknown>;
+
+/** From a directory of layers to a running pid 1, or to nothing at all. */
+export async function startContainer(
+  host: ContainerHost,
+  spec: ContainerSpec,
+  onEnd: (container: LiveContainer) => void,
+): Promise<LiveContainer> {
+  const undo: Undo[] = [];
+  try {
+    return await startSteps(host, spec, onEnd, undo);
+  } catch (error) {
+    for (const step of undo.reverse()) {
+      await step().catch((cause: unknown) =>
+        host.log.error({ sandbox: spec.id, error: messageOf(cause) }, 'a failed start could not be undone completely'),
+      );
+    }
+    throw startError(error, spec);
+  }
+}
+
+async function startSteps(
+  host: ContainerHost,
+  spec: ContainerSpec,
+  onEnd: (container: LiveContainer) => void,
+  undo: Undo[],
+): Promise<LiveContainer> {
+  const topLayer = spec.layers.at(-1);
+  if (topLayer === undefined) throw invalidRequest('a sandbox needs at least one layer');
+  const sandbox = sandboxPaths(host.layout, spec.id);
+  const runtime = runPaths(host.layout, spec.id);
+
+  const ready = host.network.take();
+  // Taken whatever happens to the other steps; whoever fails first is reported.
+  undo.push(() =>
+    ready.then(
+      (namespaces) => host.network.release(namespaces),
+      () => undefined,
+    ),
+  );
+  const prepareDir = ensureSandboxDir(host.layout, { id: spec.id, topLayer, idBase: host.idBase });
+  undo.push(async () => {
+    const prepared = await prepareDir.catch(() => undefined);
+    if (prepared?.made === true) await removeSandboxDir(host.layout, spec.id);
+  });
+  const prepareRun = mkdir(runtime.rootfs, { recursive: true, mode: 0o711 });
+  undo.push(async () => {
+    await prepareRun.catch(() => undefined);
+    await rm(runtime.dir, { recursive: true, force: true });
+  });
+  const [namespaces] = await Promise.all([ready, prepareDir, prepareRun]);
+
+  const config = containerConfig({
+    spec,
+    rootfs: runtime.rootfs,
+    toolsDir: host.layout.toolsDir,
+    etcDir: sandbox.etc,
+    cgroup: { path: host.cgroups.pathFor(spec.id), version: host.cgroups.version },
+    namespaces,
+    seccomp: host.seccomp,
+    openFiles: host.openFiles,
+  });
+  undo.push(async () => unmountQuietly(runtime.rootfs));
+  await Promise.all([
+    writeFile(runtime.config, JSON.stringify(config), { mode: 0o600 }),
+    writeNameFiles(sandbox.etc, {
+      hostname: spec.hostname,
+      address: namespaces.address,
+      resolvConf: host.network.resolvConf(),
+      idBase: host.idBase,
+    }),
+    host.mountOverlay({
+      layers: [host.layout.skeletonDir, ...spec.layers],
+      upper: sandbox.upper,
+      work: sandbox.work,
+      target: runtime.rootfs,
+    }),
+    spec.network.blockAll ? host.network.setBlockAll(namespaces, true) : undefined,
+  ]);
+
+  undo.push(async () => {
+    await host.crun.delete(spec.id);
+    await host.cgroups.remove(spec.id);
+  });
+  await host.crun.run(spec.id, runtime.dir, runtime.log);
+  // The container has its own copy of the mount; ours would only be copied into the next one's namespace.
+  unmountQuietly(runtime.rootfs);
+
+  const status = await host.crun.status(spec.id);
+  const input = status && { id: spec.id, status, env: spec.env, network: { index: namespaces.index } };
+  const container = input && holdContainer(input, host.watcher, onEnd);
+  if (container) return container;
+  throw new DarkroomError('unavailable', 'the sandbox ended while it started', {
+    retryable: true,
+    hint: 'When this repeats, its memory limit may be too small, or the machine is out of memory (dmesg).',
+  });
+}
+
+function startError(error: unknown, spec: ContainerSpec): unknown {
+  if (error instanceof DarkroomError) return error;
+  const code = errnoOf(error);
+  if (code === 'ENOSPC' || code === 'EDQUOT') {
+    return new DarkroomError('insufficient_storage', 'no space is left to start a sandbox', { cause: error });
+  }
+  if (code === 'EMFILE' || code === 'ENFILE') {
+    return new DarkroomError('unavailable', 'the server has too many open files', { cause: error, retryable: true });
+  }
+  return new DarkroomError('internal', `start sandbox ${spec.id}: ${messageOf(error)}`, { cause: error });
+}

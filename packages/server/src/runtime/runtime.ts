@@ -1,0 +1,255 @@
+import { mkdir, readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { conflict, DarkroomError, invalidRequest, messageOf } from '../platform/errors.ts';
+import { createExitWatcher } from '../platform/exit-watcher.ts';
+import type { Cgroups } from './cgroups.ts';
+import { findContainers } from './container/adopt.ts';
+import type { OpenFilesLimit } from './container/container-config.ts';
+import type { ContainerHost, RuntimeLog } from './container/container-host.ts';
+import { notRunning } from './container/container-root.ts';
+import { createCrun } from './container/crun.ts';
+import { cleanUpContainer, terminateProcesses } from './container/end-container.ts';
+import { execInContainer } from './container/exec.ts';
+import { containerFiles } from './container/files.ts';
+import { makeFurnishings } from './container/furnishings.ts';
+import { isContainerId, layoutOf } from './container/layout.ts';
+import { holdContainer, type LiveContainer } from './container/live-container.ts';
+import { createOverlayMounter } from './container/overlay.ts';
+import { removeSandboxDir, sweepSandboxLitter } from './container/sandbox-dir.ts';
+import { loadSeccompFilter } from './container/seccomp-filter.ts';
+import { startContainer } from './container/start-container.ts';
+import { resolveContainerUser } from './container/users.ts';
+import type { NetworkPool } from './network/network-pool.ts';
+import { createKeyedQueue, createSemaphore } from './semaphore.ts';
+import type { ContainerExit, ContainerSpec, ContainerStatus, SandboxRuntime } from './types.ts';
+
+export interface RuntimeOptions {
+  /** Has `layers/`, `sandboxes/` and `tmp/` on one file system. */
+  poolRoot: string;
+  /** Describes what runs; best on a tmpfs. Must outlive the server, and not the machine. */
+  runDir: string;
+  /** Keeps what is costly to make again. */
+  cacheDir: string;
+  settings: { crun: string; idBase: number; idCount: number; startConcurrency: number };
+  cgroups: Cgroups;
+  /** Opened and closed by the runtime, which knows what is in use. */
+  network: NetworkPool;
+  log: RuntimeLog;
+}
+
+interface Running {
+  container: LiveContainer;
+  /** Resolves when it has ended and all that it had is taken away. */
+  gone: Promise<void>;
+  isGone: () => void;
+}
+
+/** Ended by SIGKILL, a container may still wait for a disk in the kernel. */
+const END_TIMEOUT_MS = 30_000;
+
+/** Containers on this machine, by crun. Must run as root, in a mount namespace of its own. */
+export function createRuntime(options: RuntimeOptions): SandboxRuntime {
+  const { log } = options;
+  const layout = layoutOf(options.poolRoot, options.runDir);
+  const running = new Map<string, Running>();
+  const listeners: ((exit: ContainerExit) => void)[] = [];
+  const inOrder = createKeyedQueue();
+  const startSlot = createSemaphore(options.settings.startConcurrency);
+  let opened: ContainerHost | undefined;
+
+  function host(): ContainerHost {
+    if (opened) return opened;
+    throw new DarkroomError('unavailable', 'the runtime is not open');
+  }
+
+  function find(id: string): LiveContainer {
+    const container = running.get(id)?.container;
+    if (container?.isAlive()) return container;
+    throw notRunning(id);
+  }
+
+  function register(container: LiveContainer): void {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    running.set(container.id, { container, gone: promise, isGone: resolve });
+  }
+
+  async function onEnd(container: LiveContainer): Promise<void> {
+    const { id } = container;
+    if (opened === undefined) return;
+    const oomKills = await opened.cgroups.oomKills(id).catch(() => undefined);
+    container.forget();
+    await cleanUpContainer(opened, id, container.network);
+    const entry = running.get(id);
+    running.delete(id);
+    entry?.isGone();
+    if (container.endsOnPurpose) return;
+    const reason = (oomKills ?? 0) > 0 ? 'out of memory' : 'ended';
+    log.warn({ sandbox: id, reason }, 'a sandbox ended by itself');
+    for (const listener of listeners) listener({ id, reason });
+  }
+
+  const ended = (container: LiveContainer) => {
+    onEnd(container).catch((error: unknown) =>
+      log.error({ sandbox: container.id, error: messageOf(error) }, 'the end of a sandbox could not be handled'),
+    );
+  };
+
+  /** Kills it and waits until nothing of it is left. */
+  async function end({ container, gone }: Running): Promise<void> {
+    container.endsOnPurpose = true;
+    container.kill();
+    const timer = new AbortController();
+    const late = sleep(END_TIMEOUT_MS, 'late', { signal: timer.signal }).catch(() => 'aborted');
+    const first = await Promise.race([gone, late]);
+    timer.abort();
+    if (first === 'late') {
+      throw new DarkroomError('unavailable', `sandbox ${container.id} was killed and does not end`, {
+        retryable: true,
+        hint: 'A process in it waits in the kernel, for a disk most likely; see dmesg.',
+      });
+    }
+  }
+
+  async function start(spec: ContainerSpec): Promise<ContainerStatus> {
+    const current = running.get(spec.id);
+    if (current?.container.isAlive()) throw conflict(`sandbox ${spec.id} is running already`);
+    await current?.gone;
+    const container = await startSlot(() => startContainer(host(), spec, ended));
+    register(container);
+    return { id: spec.id, running: true, pid: container.pid };
+  }
+
+  async function adopt(into: ContainerHost): Promise<void> {
+    const { found, leftovers } = await findContainers(into.crun, layout);
+    for (const container of found) {
+      const held = holdContainer(container, into.watcher, ended);
+      if (held) register(held);
+      else leftovers.push(container.id);
+    }
+    await options.network.open([...running.values()].map(({ container }) => container.network));
+    for (const id of leftovers) await cleanUpContainer(into, id, undefined);
+    await into.cgroups.removeLeftovers(new Set(running.keys()));
+    log.info({ adopted: running.size, leftovers: leftovers.length }, 'the runtime is open');
+  }
+
+  async function close(): Promise<void> {
+    const closing = opened;
+    if (!closing) return;
+    opened = undefined;
+    await closing.watcher.close();
+    for (const { container } of running.values()) container.forget();
+    running.clear();
+    await options.network.close();
+  }
+
+  return {
+    async start(spec) {
+      checkId(spec.id);
+      host();
+      return inOrder(spec.id, () => start(spec));
+    },
+
+    stop(id, { graceMs }) {
+      return inOrder(id, async () => {
+        const current = running.get(id);
+        if (!current) return;
+        current.container.endsOnPurpose = true;
+        if (graceMs > 0) await terminateProcesses(host(), current.container, graceMs);
+        await end(current);
+      });
+    },
+
+    remove(id) {
+      return inOrder(id, async () => {
+        checkId(id);
+        const current = running.get(id);
+        if (current) await end(current);
+        await removeSandboxDir(layout, id);
+      });
+    },
+
+    async list() {
+      const kept = (await readdir(layout.sandboxesDir)).filter(isContainerId);
+      return [...new Set([...running.keys(), ...kept])].map((id) => {
+        const container = running.get(id)?.container;
+        const isRunning = container?.isAlive() === true;
+        return { id, running: isRunning, pid: isRunning ? container?.pid : undefined };
+      });
+    },
+
+    async exec(id, spec) {
+      return execInContainer(host(), find(id), spec);
+    },
+
+    async resolveUser(id, user) {
+      return resolveContainerUser(find(id), user, options.settings.idCount);
+    },
+
+    files: (id) => containerFiles(host(), () => find(id)),
+
+    onExit: (listener) => void listeners.push(listener),
+
+    async open() {
+      if (opened) throw conflict('the runtime is open already');
+      opened = await openHost(options, layout);
+      try {
+        await adopt(opened);
+      } catch (error) {
+        await close();
+        throw error;
+      }
+    },
+
+    close,
+  };
+}
+async function openHost(options: RuntimeOptions, layout: ReturnType<typeof layoutOf>): Promise<ContainerHost> {
+  const { idBase, idCount } = options.settings;
+  // The sandbox's root looks for its mount sources through these, and may see no more of them than their names.
+  for (const dir of [layout.runDir, join(layout.runDir, 'containers'), layout.sandboxesDir]) {
+    await mkdir(dir, { recursive: true, mode: 0o711 });
+  }
+  await mkdir(layout.trashDir, { recursive: true, mode: 0o700 });
+  await sweepSandboxLitter(layout);
+  await makeFurnishings(layout, idBase);
+  const watcher = createExitWatcher();
+  try {
+    const crun = await createCrun({ command: options.settings.crun, root: layout.crunRoot, watcher });
+    return {
+      layout,
+      idBase,
+      idCount,
+      crun,
+      watcher,
+      cgroups: options.cgroups,
+      network: options.network,
+      mountOverlay: createOverlayMounter(),
+      seccomp: await loadSeccompFilter({
+        crun,
+        cacheDir: options.cacheDir,
+        scratchDir: join(layout.runDir, 'seccomp'),
+        skeletonDir: layout.skeletonDir,
+        toolsDir: layout.toolsDir,
+        idBase,
+        cgroupPath: options.cgroups.pathFor('seccomp'),
+      }),
+      openFiles: await openFilesLimit(),
+      log: options.log,
+    };
+  } catch (error) {
+    await watcher.close();
+    throw error;
+  }
+}
+
+/** What programs find comfortable, within what this server may give: nobody can be given more than their giver has. */
+async function openFilesLimit(): Promise<OpenFilesLimit> {
+  const limits = await readFile('/proc/self/limits', 'utf8');
+  const hard = Number(/^Max open files\s+\S+\s+(\d+)/m.exec(limits)?.[1] ?? 1024);
+  return { soft: Math.min(hard, 65_536), hard: Math.min(hard, 1_048_576) };
+}
+
+function checkId(id: string): void {
+  if (!isContainerId(id)) throw invalidRequest(`${id} cannot be the id of a sandbox`);
+}
