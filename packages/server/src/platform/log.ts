@@ -1,0 +1,45 @@
+import { type DestinationStream, destination, type Logger, pino } from 'pino';
+import type { Config } from './config-schema.ts';
+import { prettyLine } from './log-pretty.ts';
+
+export type Log = Logger;
+
+/** Fields that hold secrets wherever they stand; a wildcard of pino is one level. */
+const SECRET_FIELDS = ['authorization', 'cookie', 'password', 'apiKey', 'token', 'secret', 'identitytoken'];
+const REDACTED = SECRET_FIELDS.flatMap((name) => [name, `*.${name}`, `*.*.${name}`, `*.*.*.${name}`]);
+
+/** Secrets inside texts, which no field name gives away: a URL in an error's message, a header that was quoted. */
+const SECRET_TEXTS: readonly [RegExp, string][] = [
+  [/\b(Bearer|Basic) +[\w.~+/=-]{8,}/gi, '$1 [redacted]'],
+  [/\bdtn_[0-9a-f]{16,}/g, 'dtn_[redacted]'],
+  [/(\b[a-z][a-z0-9+.-]*:\/\/[^\s/:@"\\]*:)[^\s/@"\\]+@/gi, '$1[redacted]@'],
+  [/([?&](?:token|signature|X-Amz-Signature|X-Amz-Credential|sig)=)[^&\s"\\]+/gi, '$1[redacted]'],
+];
+
+export function scrub(text: string): string {
+  let clean = text;
+  for (const [pattern, replacement] of SECRET_TEXTS) clean = clean.replace(pattern, replacement);
+  return clean;
+}
+
+export interface LogOptions extends Pick<Config, 'log'> {
+  /** Where the lines go; the standard error by default, so that the standard output is for answers. */
+  stream?: DestinationStream;
+  isTerminal?: boolean;
+}
+
+/** The server's log: one line for each record, for people on a terminal, as JSON otherwise. */
+export function createLog({ log, stream, isTerminal = process.stderr.isTTY }: LogOptions): Log {
+  const pretty = log.format === 'pretty' || (log.format === 'auto' && isTerminal);
+  // Synchronous: what was logged before a crash is what one wants to read after it.
+  const sink = stream ?? destination({ dest: 2, sync: true });
+  const options = {
+    level: log.level,
+    base: null,
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: (label: string) => ({ level: label }) },
+    redact: { paths: REDACTED, censor: '[redacted]' },
+    hooks: { streamWrite: (line: string) => scrub(pretty ? prettyLine(line) : line) },
+  };
+  return pino(options, sink);
+}

@@ -1,0 +1,113 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from '@prometheus-io/client';
+
+/** What is asked at each scrape, since it is known elsewhere. */
+export interface MetricSources {
+  /** Snapshots and sandboxes by state (`readStateCounts`). */
+  states(): Promise<{ subjectType: 'snapshot' | 'sandbox'; state: string; count: number }[]>;
+  disk(): Promise<{ usedBytes: number; freeBytes: number }>;
+}
+
+export interface Metrics {
+  observeRequest(request: { method: string; route: string; status: number; seconds: number }): void;
+  /** From the request to a running sandbox. */
+  observeStart(start: { outcome: 'started' | 'failed'; seconds: number }): void;
+  observePull(pull: { outcome: 'done' | 'failed' | 'cancelled'; seconds: number }): void;
+  addDownloadedBytes(bytes: number): void;
+  addUnpackedBytes(bytes: number): void;
+  /** The text of the Prometheus exposition format. A source that fails leaves out its own metric and no other. */
+  expose(): Promise<{ contentType: string; body: string }>;
+  close(): void;
+}
+
+const REQUEST_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 300];
+const START_BUCKETS = [0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.075, 0.1, 0.25, 0.5, 1, 5, 30, 60];
+const PULL_BUCKETS = [0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600];
+/** A scrape does not wait longer for a source. */
+const SOURCE_TIMEOUT_MS = 5_000;
+
+export function createMetrics(sources: MetricSources): Metrics {
+  const registry = new Registry();
+  const registers = [registry];
+  collectDefaultMetrics({ register: registry });
+
+  const requests = new Histogram({
+    name: 'darkroom_http_request_duration_seconds',
+    help: 'Requests by method, route and status.',
+    labelNames: ['method', 'route', 'status'],
+    buckets: REQUEST_BUCKETS,
+    registers,
+  });
+  const starts = new Histogram({
+    name: 'darkroom_sandbox_start_duration_seconds',
+    help: 'Time from the request until a sandbox runs.',
+    labelNames: ['outcome'],
+    buckets: START_BUCKETS,
+    registers,
+  });
+  const pulls = new Histogram({
+    name: 'darkroom_image_pull_duration_seconds',
+    help: 'Pulls of images by outcome.',
+    labelNames: ['outcome'],
+    buckets: PULL_BUCKETS,
+    registers,
+  });
+  const downloaded = new Counter({
+    name: 'darkroom_image_downloaded_bytes_total',
+    help: 'Bytes fetched from registries.',
+    registers,
+  });
+  const unpacked = new Counter({
+    name: 'darkroom_image_unpacked_bytes_total',
+    help: 'Bytes of layers as they lie on disk, written by pulls.',
+    registers,
+  });
+  const gauges = {
+    snapshot: new Gauge({ name: 'darkroom_snapshots', help: 'Snapshots by state.', labelNames: ['state'], registers }),
+    sandbox: new Gauge({ name: 'darkroom_sandboxes', help: 'Sandboxes by state.', labelNames: ['state'], registers }),
+  };
+  const disk = new Gauge({
+    name: 'darkroom_disk_bytes',
+    help: 'Disk of layers and sandboxes.',
+    labelNames: ['kind'],
+    registers,
+  });
+
+  async function readStates(): Promise<void> {
+    const rows = await bounded(sources.states);
+    for (const gauge of Object.values(gauges)) gauge.reset();
+    for (const { subjectType, state, count } of rows ?? []) gauges[subjectType].inc({ state }, count);
+  }
+
+  async function readDisk(): Promise<void> {
+    const answer = await bounded(sources.disk);
+    disk.reset();
+    if (answer === undefined) return;
+    disk.set({ kind: 'used' }, answer.usedBytes);
+    disk.set({ kind: 'free' }, answer.freeBytes);
+  }
+
+  return {
+    observeRequest: ({ method, route, status, seconds }) => requests.observe({ method, route, status }, seconds),
+    observeStart: ({ outcome, seconds }) => starts.observe({ outcome }, seconds),
+    observePull: ({ outcome, seconds }) => pulls.observe({ outcome }, seconds),
+    addDownloadedBytes: (bytes) => downloaded.inc(bytes),
+    addUnpackedBytes: (bytes) => unpacked.inc(bytes),
+    async expose() {
+      await Promise.all([readStates(), readDisk()]);
+      return { contentType: registry.contentType, body: await registry.metrics() };
+    },
+    close: () => registry.clear(),
+  };
+}
+
+async function bounded<T>(ask: () => Promise<T>): Promise<T | undefined> {
+  const { promise: late, resolve } = Promise.withResolvers<undefined>();
+  const timer = setTimeout(() => resolve(undefined), SOURCE_TIMEOUT_MS);
+  try {
+    return await Promise.race([ask(), late]);
+  } catch {
+    return undefined;
+  } finally {
+    clearTimeout(timer);
+  }
+}
