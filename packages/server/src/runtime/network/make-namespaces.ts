@@ -1,4 +1,4 @@
-import { rmSync, writeFileSync } from 'node:fs';
+import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DarkroomError, errnoOf, messageOf } from '../../platform/errors.ts';
 import { MNT_DETACH, MS_BIND, mount, unmount } from '../../platform/libc.ts';
@@ -90,9 +90,14 @@ export function unpin(namespaces: ReadyNamespaces): void {
   }
 }
 
-function mapIds(pid: number, options: NamespaceSettings): void {
+function mapIds(pid: number, { idBase, idCount }: NamespaceSettings): void {
   for (const file of ['uid_map', 'gid_map']) {
-    writeFileSync(`/proc/${pid}/${file}`, `0 ${options.idBase} ${options.idCount}`);
+    try {
+      writeFileSync(`/proc/${pid}/${file}`, `0 ${idBase} ${idCount}`);
+    } catch (cause) {
+      const what = `map ids ${idBase} to ${idBase + idCount} (${file}): ${messageOf(cause)}`;
+      throw new DarkroomError('unavailable', what, { cause });
+    }
   }
 }
 
@@ -131,7 +136,9 @@ async function makeLinks(
 }
 
 function hardenHostEnd(hostInterface: string): void {
-  writeFileSync(`/proc/sys/net/ipv6/conf/${hostInterface}/disable_ipv6`, '1');
+  // A kernel that was booted without IPv6 has no such switch.
+  const ipv6 = '/proc/sys/net/ipv6/conf';
+  if (existsSync(ipv6)) writeFileSync(`${ipv6}/${hostInterface}/disable_ipv6`, '1');
   // Answer ARP only for the gateway address, not for every address of the host.
   writeFileSync(`/proc/sys/net/ipv4/conf/${hostInterface}/arp_ignore`, '1');
 }

@@ -26,7 +26,11 @@ const HOLDERS_TIMEOUT_MS = 20_000;
  */
 const SCRIPT = `
 exec 3<&0
-hold='echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6; echo "made $0 $$"; read -r _; exec ip -batch - <<END
+hold='ipv6=/proc/sys/net/ipv6/conf/all/disable_ipv6
+[ ! -e $ipv6 ] || echo 1 >$ipv6 || exit 1
+echo "made $0 $$"
+read -r _
+exec ip -batch - <<END
 link set lo up
 addr add $1/30 dev eth0
 link set eth0 up

@@ -75,16 +75,11 @@ describe('a sandbox’s network', () => {
   });
 
   test('reaches no port of the host through another table’s DNAT', async () => {
-    await inNet(
-      lab.host,
-      'nft',
-      ['-f', '-'],
-      [
-        'table ip published { chain pre { type nat hook prerouting priority dstnat; tcp dport 9090 dnat to 203.0.113.10:8080; }; }',
-      ],
-    );
+    const dnat = 'chain pre { type nat hook prerouting priority dstnat; tcp dport 9090 dnat to 203.0.113.10:8080; }';
+    const snat = 'chain post { type nat hook postrouting priority srcnat; ip daddr 203.0.113.10 masquerade; }';
+    await inNet(lab.host, 'nft', ['-f', '-'], [`table ip published { ${dnat}; ${snat}; }`]);
     try {
-      expect(await ask(lab.world, 'tcp', HOST_ADDRESS, 9090)).toBeDefined();
+      expect(await ask(lab.world, 'tcp', HOST_ADDRESS, 9090)).toMatchObject({ ok: true });
       expect(await ask(server.net(first), 'tcp', HOST_ADDRESS, 9090)).toMatchObject({ ok: false });
     } finally {
       await inNet(lab.host, 'nft', ['delete', 'table', 'ip', 'published']);
@@ -229,6 +224,39 @@ describe('the pool', () => {
     await one.close(A);
     expect(await ask(two.net(theirs), 'tcp', WORLD.publicHost, PORT)).toMatchObject({ ok: true });
     await Promise.all([one.kill(), two.kill()]);
+  });
+
+  test('gives nothing to a taker that gave up, and loses nothing by it', async () => {
+    const server = await lab.startServer();
+    await server.open(A, { ...settings, cidr: '10.213.0.0/27', ready: 0 });
+    expect(await server.takeAndAbort(A, 3)).toEqual(['rejected', 'rejected', 'rejected']);
+    await eventually('what was made for them is gone', async () => (await sandboxInterfaces(A)).length === 0);
+    expect(await server.take(A, 8)).toHaveLength(8);
+    await server.kill();
+  });
+
+  test('says why when namespaces cannot be made, and leaves nothing of them', async () => {
+    const server = await lab.startServer();
+    await server.open(A, { ...settings, ready: 0, idCount: 0 });
+    await expect(server.take(A, 1)).rejects.toThrow(/unavailable: make network namespaces: .*uid_map/);
+    expect(server.helpers()).toEqual([]);
+    await server.close(A);
+    await eventually('no interface is left', async () => (await sandboxInterfaces(A)).length === 0);
+    await server.kill();
+  });
+
+  test('warns of a host firewall that drops what it does not know', async () => {
+    const server = await lab.startServer();
+    await server.open(A, settings);
+    expect(await server.forwardWarning(`dr${A}`)).toBeNull();
+    const drop = 'table ip filter { chain FORWARD { type filter hook forward priority filter; policy drop; }; }';
+    await inNet(lab.host, 'nft', ['-f', '-'], [drop]);
+    try {
+      expect(await server.forwardWarning(`dr${A}`)).toContain('ip filter FORWARD');
+    } finally {
+      await inNet(lab.host, 'nft', ['delete', 'table', 'ip', 'filter']);
+    }
+    await server.kill();
   });
 
   test('leaves nothing behind when its server is killed while it fills', async () => {

@@ -147,12 +147,16 @@ export interface PoolSettings {
   ready: number;
   allowPrivate: string[];
   dns: string[];
+  idCount?: number;
 }
 
 /** A server process with its own mount namespace, on the lab's host. */
 export interface TestServer {
   open(pool: string, settings: PoolSettings, inUse?: readonly { index: number }[]): Promise<void>;
   take(pool: string, count: number): Promise<TakenNamespaces[]>;
+  /** Takes and gives up in the same moment; how each take ended. */
+  takeAndAbort(pool: string, count: number): Promise<string[]>;
+  forwardWarning(prefix: string): Promise<string | null>;
   release(pool: string, namespaces: readonly { index: number }[]): Promise<void>;
   block(pool: string, namespaces: { index: number }, blocked: boolean): Promise<void>;
   close(pool: string): Promise<void>;
@@ -192,6 +196,12 @@ function testServer(child: ChildProcess, directory: string): TestServer {
   return {
     open: async (pool, settings, inUse = []) => void (await call('open', { pool, settings, inUse, directory })),
     take: async (pool, count) => z.array(namespacesSchema).parse(await call('take', { pool, count })),
+    takeAndAbort: async (pool, count) => z.array(z.string()).parse(await call('takeAndAbort', { pool, count })),
+    forwardWarning: async (prefix) =>
+      z
+        .string()
+        .nullable()
+        .parse(await call('forwardWarning', { prefix })),
     release: async (pool, namespaces) => void (await call('release', { pool, namespaces })),
     block: async (pool, namespaces, blocked) => void (await call('block', { pool, namespaces, blocked })),
     close: async (pool) => void (await call('close', { pool })),

@@ -3,6 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { DarkroomError, messageOf } from '../../../platform/errors.ts';
+import { forwardDropWarning } from '../host-firewall.ts';
 import { createNetworkPool, type NetworkPool } from '../network-pool.ts';
 
 const block = z.object({ index: z.number() });
@@ -18,9 +19,12 @@ const callSchema = z.discriminatedUnion('do', [
       ready: z.number(),
       allowPrivate: z.array(z.string()),
       dns: z.array(z.string()),
+      idCount: z.number().default(65_536),
     }),
   }),
   z.object({ do: z.literal('take'), id: z.number(), pool: z.string(), count: z.number() }),
+  z.object({ do: z.literal('takeAndAbort'), id: z.number(), pool: z.string(), count: z.number() }),
+  z.object({ do: z.literal('forwardWarning'), id: z.number(), prefix: z.string() }),
   z.object({ do: z.literal('release'), id: z.number(), pool: z.string(), namespaces: z.array(block) }),
   z.object({ do: z.literal('block'), id: z.number(), pool: z.string(), namespaces: block, blocked: z.boolean() }),
   z.object({ do: z.literal('close'), id: z.number(), pool: z.string() }),
@@ -46,7 +50,6 @@ async function handle(call: Call): Promise<unknown> {
         tag: call.pool,
         runDir,
         idBase: 1_000_000_000,
-        idCount: 65_536,
         log,
       });
       pools.set(call.pool, opened);
@@ -54,6 +57,14 @@ async function handle(call: Call): Promise<unknown> {
     }
     case 'take':
       return Promise.all(Array.from({ length: call.count }, () => pool(call.pool).take()));
+    case 'takeAndAbort': {
+      const controller = new AbortController();
+      const takes = Array.from({ length: call.count }, () => pool(call.pool).take(controller.signal));
+      controller.abort();
+      return (await Promise.allSettled(takes)).map((take) => take.status);
+    }
+    case 'forwardWarning':
+      return forwardDropWarning(call.prefix);
     case 'release':
       return Promise.all(call.namespaces.map((namespaces) => pool(call.pool).release(namespaces)));
     case 'block':
