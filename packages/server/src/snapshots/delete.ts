@@ -4,7 +4,7 @@ import type { Database } from '../platform/db/schema.ts';
 import { forbidden } from '../platform/errors.ts';
 import type { JobQueue } from '../platform/jobs.ts';
 import { type AuthContext, actorOf } from '../tenancy/auth-context.ts';
-import { getOwnSnapshot } from './find.ts';
+import { getOwnSnapshot, isUuid } from './find.ts';
 
 export interface DeleteDeps {
   db: Kysely<Database>;
@@ -13,9 +13,11 @@ export interface DeleteDeps {
 
 /**
  * Takes the snapshot out of sight: its name is free and it cannot be read when this returns. A pull that runs is cancelled.
- * The row and the layers go in the background; sandboxes that run from it keep theirs.
+ * The row and the layers go in the background; sandboxes that run from it keep theirs. Deleting it again is no error while
+ * its row is still there.
  */
 export async function deleteSnapshot(deps: DeleteDeps, auth: AuthContext, idOrName: string): Promise<void> {
+  if (await isRemoving(deps.db, auth.organizationId, idOrName)) return;
   const { id, general } = await getOwnSnapshot(deps.db, auth.organizationId, idOrName);
   if (general) throw forbidden('You cannot delete a general snapshot');
   await deps.db.transaction().execute(async (trx) => {
@@ -29,4 +31,16 @@ export async function deleteSnapshot(deps: DeleteDeps, auth: AuthContext, idOrNa
     await deps.jobs.enqueue(trx, 'snapshot.remove', id, { snapshotId: id });
   });
   await deps.jobs.cancel('snapshot.pull', id);
+}
+
+async function isRemoving(db: Kysely<Database>, organizationId: string, id: string): Promise<boolean> {
+  if (!isUuid(id)) return false;
+  const row = await db
+    .selectFrom('snapshots')
+    .select('id')
+    .where('id', '=', id)
+    .where('organization_id', '=', organizationId)
+    .where('state', '=', 'removing')
+    .executeTakeFirst();
+  return row !== undefined;
 }

@@ -1,4 +1,4 @@
-import type { Layer, LayerStore } from '../images/types.ts';
+import type { LayerStore } from '../images/types.ts';
 
 /** A layer that nothing needs any more stays this long: whoever read that it is there has ended by then. */
 const GRACE_MS = 60_000;
@@ -23,35 +23,22 @@ export function createLayerKeeper(store: LayerStore, now: () => number = () => p
   const neededAt = new Map<string, number>();
   const holds = new Map<symbol, number>();
   const startedAt = now();
-  let sweeping: Promise<unknown> = Promise.resolve();
 
+  // What this process has not seen yet counts from its start: a predecessor may have just handed it out.
+  const isProtected = (diffId: string, graceMs: number) =>
+    (neededAt.get(diffId) ?? startedAt) >= Math.min(now() - graceMs, ...holds.values());
+
+  // Noted before the store is asked: a sweep that looks afterwards keeps the layer, one that looked before has removed it.
   const touch = (diffId: string) => neededAt.set(diffId, now());
-
-  /** Touched before the look, so that a sweep which begins during it leaves the layer; after a sweep that is under way. */
-  async function get(diffId: string): Promise<Layer | undefined> {
-    await sweeping;
+  const get: LayerStore['get'] = (diffId) => {
     touch(diffId);
     return store.get(diffId);
-  }
-
-  async function sweepNow(reachable: () => Promise<ReadonlySet<string>>, graceMs: number): Promise<string[]> {
-    const keep = new Set(await reachable());
-    for (const diffId of keep) touch(diffId);
-    const protectedSince = Math.min(now() - graceMs, ...holds.values());
-    for (const { diffId } of await store.list()) {
-      // What this process has not seen yet counts from its start: a predecessor may have just handed it out.
-      if ((neededAt.get(diffId) ?? startedAt) >= protectedSince) keep.add(diffId);
-    }
-    const freed = await store.sweep(keep);
-    for (const diffId of freed) neededAt.delete(diffId);
-    return freed;
-  }
+  };
 
   return {
     root: store.root,
     get,
     async add(diffId, fill, signal) {
-      await sweeping;
       touch(diffId);
       const layer = await store.add(diffId, fill, signal);
       touch(diffId);
@@ -67,11 +54,26 @@ export function createLayerKeeper(store: LayerStore, now: () => number = () => p
       for (const diffId of diffIds) if ((await get(diffId)) === undefined) return false;
       return true;
     },
-    sweep(reachable, options = {}) {
-      const run = sweeping.then(() => sweepNow(reachable, options.graceMs ?? GRACE_MS));
-      // Those who wait for the sweep care only that it is over.
-      sweeping = run.catch(() => {});
-      return run;
+    async sweep(reachable, { graceMs = GRACE_MS } = {}) {
+      const needed = await reachable();
+      for (const diffId of needed) touch(diffId);
+      const freed = await store.sweep(new KeptLayers(needed, (diffId) => isProtected(diffId, graceMs)));
+      for (const diffId of freed) neededAt.delete(diffId);
+      return freed;
     },
   };
+}
+
+/** Asked for each layer at the moment of its removal, because a sweep takes long and layers are wanted meanwhile. */
+class KeptLayers extends Set<string> {
+  readonly #isProtected: (diffId: string) => boolean;
+
+  constructor(needed: ReadonlySet<string>, isProtected: (diffId: string) => boolean) {
+    super(needed);
+    this.#isProtected = isProtected;
+  }
+
+  override has(diffId: string): boolean {
+    return super.has(diffId) || this.#isProtected(diffId);
+  }
 }

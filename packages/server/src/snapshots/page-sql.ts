@@ -19,11 +19,11 @@ const COUNTED = `
   where subject_type = 'snapshot' and state <> 'removing' and (organization_id = $1 or general)`;
 
 /**
- * One page: own snapshots, then general ones of others; with the totals and the version of what was read, all of one moment.
+ * One page: the version, the total, and own snapshots, then general ones of others; all of one moment.
  * `$1` is the organization, `$2` the limit, `$3` the offset, then the filters. The ids are found by reading an index alone,
  * so that a page far behind costs little more than the first, and only the rows of the page are fetched.
  */
-export function pageStatement(query: SnapshotQuery, render: string): ReadStatement {
+export function pageStatement(query: SnapshotQuery, render: string, version: string): ReadStatement {
   const filters = filtersOf(query);
   const order = ORDERS[query.sort][query.order];
   const where = filters.map(({ sql }, index) => ` and ${sql(`$${index + 4}`)}`).join('');
@@ -38,8 +38,7 @@ export function pageStatement(query: SnapshotQuery, render: string): ReadStateme
       select id ${others} order by ${order}
       limit (select $2 - count(*) from own) offset (select greatest(0, $3 - own) from totals))
     select
-      (select coalesce(sum(version), 0) from snapshot_versions
-        where organization_id in ($1, '00000000-0000-0000-0000-000000000000')),
+      ${version},
       (select own + others from totals),
       '[' || coalesce((
         select string_agg(${render}, ',' order by page.n)

@@ -2,6 +2,7 @@ import type { Kysely } from 'kysely';
 import { parseReference } from '../images/reference.ts';
 import type { CredentialLookup, ImagePuller, PulledImage } from '../images/types.ts';
 import { moveSnapshot, type SnapshotRow } from '../lifecycle/move.ts';
+import { SNAPSHOT_TABLE } from '../lifecycle/tables.ts';
 import type { Database } from '../platform/db/schema.ts';
 import { DarkroomError, messageOf } from '../platform/errors.ts';
 import type { JobContext, JobTypes } from '../platform/jobs.ts';
@@ -34,27 +35,29 @@ export async function pullSnapshot(
 ): Promise<void> {
   const row = await takeUp(deps, snapshotId);
   if (row === undefined) return;
+  const deadline = AbortSignal.timeout(Math.max(0, (row.deadline_at?.getTime() ?? 0) - Date.now()));
   // Layers that the pull finds or adds stay until the row that needs them is written.
   using _hold = deps.layers.hold();
   try {
-    await finish(deps, row, await pull(deps, row, context.signal));
+    const image = await pull(deps, row, AbortSignal.any([context.signal, deadline]));
+    await finish(deps, row, image);
   } catch (error) {
-    await settle(deps, row, error, context);
+    await settle(deps, row, deadline.aborted ? pulledTooLong(error) : error, context);
   }
 }
 
+/** The row in `pulling`, owned by this process; undefined when there is nothing left to do. */
 async function takeUp(deps: PullJobDeps, id: string): Promise<SnapshotRow | undefined> {
-  const { instanceId: ownerId } = deps;
-  const moved = await moveSnapshot(deps.db, id, { from: ['pending'], to: 'pulling', actor: ACTOR, ownerId });
-  if (moved !== undefined) return moved;
-  // An earlier attempt of this job, by this process, left it where it is.
-  return deps.db
-    .selectFrom('snapshots')
-    .selectAll()
-    .where('id', '=', id)
-    .where('state', '=', 'pulling')
-    .where('owner_id', '=', ownerId)
-    .executeTakeFirst();
+  const { db, instanceId: ownerId } = deps;
+  const row = await db.selectFrom('snapshots').selectAll().where('id', '=', id).executeTakeFirst();
+  // An earlier attempt of this job, by this process: it goes on, and the deadline with it.
+  if (row?.state === 'pulling' && row.owner_id === ownerId) return row;
+  // The queue runs one job of a snapshot at a time, so another owner is one that died.
+  if (row?.state === 'pulling') {
+    const reason = 'The server that pulled the image ended';
+    await moveSnapshot(db, id, { from: ['pulling'], to: 'pending', actor: ACTOR, reason });
+  }
+  return moveSnapshot(db, id, { from: ['pending'], to: 'pulling', actor: ACTOR, ownerId });
 }
 
 async function pull(deps: PullJobDeps, row: SnapshotRow, signal: AbortSignal): Promise<PulledImage> {
@@ -93,13 +96,9 @@ function entrypointOf({ config }: PulledImage): string[] | null {
 /** After a failure: another attempt where that can help, else `error` with a reason that a person can act on. */
 async function settle(deps: PullJobDeps, row: SnapshotRow, error: unknown, context: JobContext): Promise<void> {
   const failure = asDarkroomError(error);
-  const draining = context.signal.aborted && failure.code === 'unavailable';
-  if (draining && context.isLastAttempt) {
-    // The server stops; nothing is wrong with the image. The next start enqueues what is pending.
-    await moveSnapshot(deps.db, row.id, { from: ['pulling'], to: 'pending', actor: ACTOR });
-    return;
-  }
-  if (!context.isLastAttempt && (draining || failure.retryable || (await madeRoom(deps, failure)))) {
+  // The server stops and nothing is wrong with the image: the queue hands the job out again after the start.
+  if (isDraining(context.signal)) throw failure;
+  if (!context.isLastAttempt && (failure.retryable || (await madeRoom(deps, failure)))) {
     throw new DarkroomError(failure.code, failure.message, { retryable: true, cause: failure });
   }
   if (!failure.isUserError) deps.log.error({ err: error, snapshotId: row.id }, 'the pull of a snapshot failed');
@@ -110,6 +109,14 @@ async function settle(deps: PullJobDeps, row: SnapshotRow, error: unknown, conte
     reason: reasonOf(failure),
     errorCode: failure.code,
   });
+}
+
+function isDraining(signal: AbortSignal): boolean {
+  return signal.aborted && signal.reason instanceof DarkroomError && signal.reason.code === 'unavailable';
+}
+
+function pulledTooLong(cause: unknown): DarkroomError {
+  return new DarkroomError('timeout', SNAPSHOT_TABLE.pulling.timeoutReason, { cause });
 }
 
 /** A full disk may be full of layers that nothing needs. */

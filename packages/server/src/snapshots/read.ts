@@ -5,8 +5,10 @@ import { VISIBLE_SNAPSHOT_SQL, visibleSnapshotValues } from './find.ts';
 import { pageStatement, pageValues } from './page-sql.ts';
 import type { SnapshotQuery } from './types.ts';
 
-/** Bytes of pages that are kept; one of 100 snapshots has about 70 KB. */
+/** Bytes of answers that are kept; a page of 100 snapshots has about 70 KB, one snapshot 700 bytes. */
 const MAX_CACHED_BYTES = 16 * 1024 * 1024;
+/** What an entry takes besides its text. */
+const ENTRY_BYTES = 500;
 
 /** What clients poll. Answers are the text of JSON, rendered by the database. */
 export interface SnapshotReads {
@@ -21,50 +23,63 @@ export interface SnapshotPage {
   total: number;
 }
 
-const VERSION: ReadStatement = {
-  name: 'snapshot-version',
-  text: `select coalesce(sum(version), 0) from snapshot_versions
-    where organization_id in ($1, '00000000-0000-0000-0000-000000000000')`,
-};
+/** Of one moment: the answer, and the version of what the organization saw then. */
+interface Answer extends SnapshotPage {
+  version: string;
+}
+
+const VERSION_SQL = `(select coalesce(sum(version), 0) from snapshot_versions
+  where organization_id in ($1, '00000000-0000-0000-0000-000000000000'))`;
+const VERSION: ReadStatement = { name: 'snapshot-version', text: `select ${VERSION_SQL}` };
 
 /**
- * `render` is an SQL expression that makes the JSON text of the row `s`. A page that was read before is given again without
- * reading it, as long as the version of what the organization sees is still the same: it is asked for each time, so an answer
- * is never older than its question.
+ * `render` is an SQL expression that makes the JSON text of the row `s`. An answer that was given before is given again without
+ * reading it, as long as the version of what the organization sees is still the same: it is asked for each time, so that an
+ * answer is never older than its question.
  */
 export function createSnapshotReads(reader: Reader, render: string): SnapshotReads {
-  const getStatement = { name: 'snapshot-get', text: `select ${render} from (${VISIBLE_SNAPSHOT_SQL}) s` };
-  const pages = new LRUCache<string, SnapshotPage & { version: string }>({
+  const getStatement = {
+    name: 'snapshot-get',
+    text: `select ${VERSION_SQL}, ${render} from (${VISIBLE_SNAPSHOT_SQL}) s`,
+  };
+  const answers = new LRUCache<string, Answer>({
     maxSize: MAX_CACHED_BYTES,
-    sizeCalculation: (page) => page.items.length + 500,
+    sizeCalculation: ({ items }, key) => items.length + key.length + ENTRY_BYTES,
   });
 
-  async function readPage(organizationId: string, query: SnapshotQuery) {
-    const [row] = await reader.query(pageStatement(query, render), pageValues(organizationId, query));
+  async function isCurrent(organizationId: string, answer: Answer): Promise<boolean> {
+    const rows = await reader.query(VERSION, [organizationId]);
+    return rows[0]?.[0] === answer.version;
+  }
+
+  async function cached(organizationId: string, what: unknown, read: () => Promise<Answer>): Promise<Answer> {
+    const key = JSON.stringify([organizationId, what]);
+    const known = answers.get(key);
+    if (known !== undefined && (await isCurrent(organizationId, known))) return known;
+    const answer = await read();
+    answers.set(key, answer);
+    return answer;
+  }
+
+  async function readOne(organizationId: string, idOrName: string): Promise<Answer> {
+    // PostgreSQL has no text with NUL in it; so no snapshot has such a name.
+    const rows = idOrName.includes('\0')
+      ? []
+      : await reader.query(getStatement, visibleSnapshotValues(organizationId, idOrName));
+    const [version, text] = rows[0] ?? [];
+    if (text == null) throw notFound(`Snapshot with name ${idOrName} not found`);
+    return { version: version ?? '0', items: text, total: 1 };
+  }
+
+  async function readPage(organizationId: string, query: SnapshotQuery): Promise<Answer> {
+    const [row] = await reader.query(pageStatement(query, render, VERSION_SQL), pageValues(organizationId, query));
     const [version, total, items] = row ?? [];
     return { version: version ?? '0', total: Number(total ?? 0), items: items ?? '[]' };
   }
 
   return {
-    async get(organizationId, idOrName) {
-      // PostgreSQL has no text with NUL in it; so no snapshot has such a name.
-      const rows = idOrName.includes('\0')
-        ? []
-        : await reader.query(getStatement, visibleSnapshotValues(organizationId, idOrName));
-      const text = rows[0]?.[0];
-      if (text == null) throw notFound(`Snapshot with name ${idOrName} not found`);
-      return text;
-    },
-    async list(organizationId, query) {
-      const key = JSON.stringify([organizationId, query]);
-      const cached = pages.get(key);
-      if (cached !== undefined) {
-        const rows = await reader.query(VERSION, [organizationId]);
-        if (rows[0]?.[0] === cached.version) return cached;
-      }
-      const page = await readPage(organizationId, query);
-      pages.set(key, page);
-      return page;
-    },
+    get: async (organizationId, idOrName) =>
+      (await cached(organizationId, idOrName, () => readOne(organizationId, idOrName))).items,
+    list: (organizationId, query) => cached(organizationId, query, () => readPage(organizationId, query)),
   };
 }

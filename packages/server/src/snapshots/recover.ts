@@ -8,12 +8,9 @@ export interface RecoverDeps {
   jobs: JobQueue;
 }
 
-/**
- * At start: every snapshot that a process left in the middle gets its job again. A pull of a dead server begins anew
- * (its finished layers are kept); jobs that are still queued are not doubled, because a key has one job at a time.
- */
-export async function recoverSnapshots({ db, jobs }: RecoverDeps): Promise<number> {
-  const rows = await db
+/** At start: every snapshot that a process left in the middle gets its job again. Returns how many there were. */
+export async function recoverSnapshots(deps: RecoverDeps): Promise<number> {
+  const rows = await deps.db
     .selectFrom('snapshots')
     .leftJoin('instances', 'instances.id', 'snapshots.owner_id')
     .select(['snapshots.id', 'snapshots.state', 'instances.lease_expires_at'])
@@ -21,16 +18,30 @@ export async function recoverSnapshots({ db, jobs }: RecoverDeps): Promise<numbe
     .execute();
   let recovered = 0;
   for (const { id, state, lease_expires_at: lease } of rows) {
-    if (state === 'pulling' && lease !== null && lease > new Date()) continue;
-    await db.transaction().execute(async (trx) => {
-      if (state === 'pulling') {
-        const change = { from: ['pulling'], to: 'pending', actor: 'system' } as const;
-        if ((await moveSnapshot(trx, id, { ...change, reason: 'Its server ended' })) === undefined) return;
-      }
-      if (state === 'removing') await jobs.enqueue(trx, 'snapshot.remove', id, { snapshotId: id });
-      else await jobs.enqueue(trx, 'snapshot.pull', id, { snapshotId: id });
-      recovered++;
-    });
+    if (lease !== null && lease > new Date()) continue;
+    if (await takeUpSnapshot(deps, { id, state })) recovered++;
   }
   return recovered;
+}
+
+/**
+ * Gives a snapshot whose server ended its job again. A pull begins anew (its finished layers are kept). Where a job is still
+ * queued, the second of the two finds nothing left to do. False when nothing here works on that state.
+ */
+export async function takeUpSnapshot(
+  { db, jobs }: RecoverDeps,
+  { id, state }: { id: string; state: string },
+): Promise<boolean> {
+  if (!['pending', 'pulling', 'removing'].includes(state)) return false;
+  await db.transaction().execute(async (trx) => {
+    if (state === 'pulling') {
+      const reason = 'The server that pulled the image ended';
+      const moved = await moveSnapshot(trx, id, { from: ['pulling'], to: 'pending', actor: 'system', reason });
+      // Another server was quicker.
+      if (moved === undefined) return;
+    }
+    if (state === 'removing') await jobs.enqueue(trx, 'snapshot.remove', id, { snapshotId: id });
+    else await jobs.enqueue(trx, 'snapshot.pull', id, { snapshotId: id });
+  });
+  return true;
 }

@@ -1,0 +1,51 @@
+import { setGeneralSchema, snapshotSchema } from '@darkroom/contract';
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import type { Kysely } from 'kysely';
+import { z } from 'zod';
+import type { Database } from '../../platform/db/schema.ts';
+import { forbidden } from '../../platform/errors.ts';
+import { setGeneral } from '../../snapshots/set-general.ts';
+import { snapshotDto } from './snapshot-json.ts';
+
+/** What concerns all organizations: for keys of the machine's operator alone. */
+export function adminRoutes({ db }: { db: Kysely<Database> }): FastifyPluginAsyncZod {
+  return async (app) => {
+    app.addHook('onRequest', async ({ auth }) => {
+      if (!auth.isAdmin) throw forbidden('Access denied');
+    });
+    app.patch(
+      '/admin/snapshots/:id/general',
+      {
+        schema: {
+          summary: 'Make a snapshot visible to every organization, or take that back',
+          tags: ['admin'],
+          params: z.object({ id: z.string() }),
+          body: setGeneralSchema,
+          response: { 200: snapshotSchema },
+        },
+      },
+      async ({ params, body }) => snapshotDto(await setGeneral(db, params.id, body.general)),
+    );
+    app.get(
+      '/admin/snapshots/can-cleanup-image',
+      {
+        schema: {
+          summary: 'Whether no snapshot needs this image any more',
+          tags: ['admin'],
+          querystring: z.object({ imageName: z.string().min(1) }),
+          response: { 200: z.boolean() },
+        },
+      },
+      async ({ query }) => {
+        const row = await db
+          .selectFrom('snapshots')
+          .select('id')
+          .where('image_name', '=', query.imageName.replaceAll('\0', ''))
+          .where('state', 'not in', ['removing', 'error', 'build_failed'])
+          .limit(1)
+          .executeTakeFirst();
+        return row === undefined;
+      },
+    );
+  };
+}

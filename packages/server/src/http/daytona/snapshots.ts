@@ -1,0 +1,151 @@
+import {
+  apiErrorSchema,
+  createSnapshotSchema,
+  listSnapshotsQuerySchema,
+  snapshotPageSchema,
+  snapshotSchema,
+} from '@darkroom/contract';
+import type { FastifyReply } from 'fastify';
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import type { Kysely } from 'kysely';
+import { z } from 'zod';
+import type { Database } from '../../platform/db/schema.ts';
+import { notFound } from '../../platform/errors.ts';
+import type { JobQueue } from '../../platform/jobs.ts';
+import { activateSnapshot } from '../../snapshots/activate.ts';
+import { createSnapshot } from '../../snapshots/create.ts';
+import { deactivateSnapshot } from '../../snapshots/deactivate.ts';
+import { deleteSnapshot } from '../../snapshots/delete.ts';
+import { getOwnSnapshot } from '../../snapshots/find.ts';
+import type { LayerKeeper } from '../../snapshots/layer-keeper.ts';
+import type { SnapshotReads } from '../../snapshots/read.ts';
+import { requirePermission } from '../auth-plugin.ts';
+import { snapshotDto } from './snapshot-json.ts';
+import { snapshotQuery, snapshotRequest } from './snapshot-requests.ts';
+
+export interface SnapshotRouteDeps {
+  db: Kysely<Database>;
+  jobs: JobQueue;
+  layers: LayerKeeper;
+  reads: SnapshotReads;
+}
+
+const idParams = z.object({ id: z.string() });
+const tags = ['snapshots'];
+const errors = { '4xx': apiErrorSchema };
+
+export function snapshotRoutes(deps: SnapshotRouteDeps): FastifyPluginAsyncZod {
+  return async (app) => {
+    app.post(
+      '/snapshots',
+      {
+        onRequest: requirePermission('write:snapshots'),
+        schema: {
+          summary: 'Create a snapshot; it is pulled in the background',
+          tags,
+          body: createSnapshotSchema,
+          response: { 200: snapshotSchema, ...errors },
+        },
+      },
+      async ({ auth, body }) => snapshotDto(await createSnapshot(deps, auth, snapshotRequest(body))),
+    );
+    app.get(
+      '/snapshots',
+      {
+        schema: {
+          summary: 'List own and general snapshots',
+          tags,
+          querystring: listSnapshotsQuerySchema,
+          response: { 200: snapshotPageSchema, ...errors },
+        },
+      },
+      async ({ auth, query }, reply) => {
+        const { page, limit } = query;
+        const { items, total } = await deps.reads.list(auth.organizationId, snapshotQuery(query));
+        const totalPages = Math.ceil(total / limit);
+        return sendJson(reply, `{"items":${items},"total":${total},"page":${page},"totalPages":${totalPages}}`);
+      },
+    );
+    app.get(
+      '/snapshots/:id',
+      {
+        schema: {
+          summary: 'Get a snapshot by its name or id',
+          tags,
+          params: idParams,
+          response: { 200: snapshotSchema, ...errors },
+        },
+      },
+      async ({ auth, params }, reply) => sendJson(reply, await deps.reads.get(auth.organizationId, params.id)),
+    );
+    await app.register(changeRoutes(deps));
+    await app.register(buildLogRoutes(deps));
+  };
+}
+
+function changeRoutes(deps: SnapshotRouteDeps): FastifyPluginAsyncZod {
+  return async (app) => {
+    app.delete(
+      '/snapshots/:id',
+      {
+        onRequest: requirePermission('delete:snapshots'),
+        schema: {
+          summary: 'Delete a snapshot by its id or name; the name is free at once',
+          tags,
+          params: idParams,
+          response: { 200: z.undefined(), ...errors },
+        },
+      },
+      async ({ auth, params }, reply) => {
+        await deleteSnapshot(deps, auth, params.id);
+        return reply.code(200).send();
+      },
+    );
+    app.post(
+      '/snapshots/:id/activate',
+      {
+        onRequest: requirePermission('write:snapshots'),
+        schema: {
+          summary: 'Activate an inactive snapshot',
+          tags,
+          params: idParams,
+          response: { 200: snapshotSchema, ...errors },
+        },
+      },
+      async ({ auth, params }) => snapshotDto(await activateSnapshot(deps, auth, params.id)),
+    );
+    app.post(
+      '/snapshots/:id/deactivate',
+      {
+        onRequest: requirePermission('write:snapshots'),
+        schema: {
+          summary: 'Deactivate a snapshot',
+          tags,
+          params: idParams,
+          response: { 204: z.undefined(), ...errors },
+        },
+      },
+      async ({ auth, params }, reply) => {
+        await deactivateSnapshot(deps.db, auth, params.id);
+        return reply.code(204).send();
+      },
+    );
+  };
+}
+
+/** Only snapshots that were built have build logs. */
+function buildLogRoutes(deps: SnapshotRouteDeps): FastifyPluginAsyncZod {
+  return async (app) => {
+    for (const route of ['build-logs-url', 'build-logs']) {
+      app.get(`/snapshots/:id/${route}`, { schema: { tags, params: idParams } }, async ({ auth, params }, reply) => {
+        const { id, state } = await getOwnSnapshot(deps.db, auth.organizationId, params.id);
+        if (route === 'build-logs' && state === 'active') return reply.type('application/octet-stream').send('');
+        throw notFound(`Snapshot ${id} has no build info`);
+      });
+    }
+  };
+}
+
+function sendJson(reply: FastifyReply, text: string): FastifyReply {
+  return reply.type('application/json; charset=utf-8').send(text);
+}
