@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { doctor } from './doctor.ts';
 import { EXIT_USAGE, reportError } from './report-error.ts';
@@ -61,7 +62,7 @@ function makeProgram(env: NodeJS.ProcessEnv, outcome: { exitCode: number }): Com
 
 function configFlags({ stateDir, listen, config }: ConfigFlags) {
   return {
-    ...(stateDir === undefined ? {} : { stateDir }),
+    ...(stateDir === undefined ? {} : { stateDir: resolve(stateDir) }),
     ...(listen === undefined ? {} : { listen }),
     ...(config === undefined ? {} : { configFile: config }),
   };

@@ -45,7 +45,7 @@ async function startLines(config: Config, pool: Pool, url: string): Promise<stri
     `Database         ${databaseName(config)}`,
     `Listening on     ${url}`,
     `Credentials      ${credentials}`,
-    `Next             export DAYTONA_API_URL=${url}/api DAYTONA_API_KEY=$(jq -r .apiKey ${credentials})`,
+    `Next             set DAYTONA_API_URL=${url}/api and DAYTONA_API_KEY to the apiKey there; routes: ${url}/docs`,
     '',
   ].join('\n');
 }

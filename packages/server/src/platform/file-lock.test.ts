@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -57,6 +57,12 @@ test('a state directory that is made for a server can be walked through by its d
   const stateDir = join(directory, 'a', 'b');
   lockStateDir(stateDir).release();
   expect(statSync(stateDir).mode & 0o777).toBe(0o711);
+});
+
+test('a state directory that cannot be is refused with the name of the setting', () => {
+  const file = join(directory, 'file');
+  writeFileSync(file, '');
+  expect(() => lockStateDir(join(file, 'x'))).toThrow(/^stateDir: /);
 });
 
 async function lockInChild() {

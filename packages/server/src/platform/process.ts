@@ -28,18 +28,28 @@ export function run(command: string, args: readonly string[], options: RunOption
       cwd: options.cwd,
       env: options.env,
       signal: options.signal,
-      timeout: options.timeoutMs,
       killSignal: 'SIGKILL',
       stdio: ['pipe', 'pipe', 'pipe'],
     });
+    // Not spawn's own time-out: its timer outlives a command that could not be started.
+    const timer = setTimeout(() => {
+      child.kill('SIGKILL');
+      // What it started may live on with our pipes, and then they would never close.
+      child.stdout.destroy();
+      child.stderr.destroy();
+    }, options.timeoutMs);
     const output = { stdout: '', stderr: '' };
     for (const name of ['stdout', 'stderr'] as const) {
       child[name].setEncoding('utf8').on('data', (text: string) => {
         if (output[name].length < MAX_OUTPUT) output[name] += text;
       });
     }
-    child.once('error', (cause) => reject(toolError(command, args, messageFor(cause), cause)));
+    child.once('error', (cause) => {
+      clearTimeout(timer);
+      reject(toolError(command, args, messageFor(cause), cause));
+    });
     child.once('close', (code, killedBy) => {
+      clearTimeout(timer);
       const exitCode = code ?? -1;
       if ((options.okCodes ?? [0]).includes(exitCode)) return resolve({ exitCode, ...output });
       const ending =

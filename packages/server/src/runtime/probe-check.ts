@@ -1,4 +1,4 @@
-import { DarkroomError, messageOf } from '../platform/errors.ts';
+import { DarkroomError, errnoOf, messageOf } from '../platform/errors.ts';
 import type { ProbeRow } from './probe-table.ts';
 
 /** A healthy machine answers in a tenth of a second; this is for one that does not answer. */
@@ -30,8 +30,14 @@ export async function runCheck(check: ProbeCheck, isRoot: boolean): Promise<Prob
   try {
     return { name, ...(await Promise.race([check.run(), tooLate])) };
   } catch (error) {
-    return { name, ...fail(messageOf(error), (error instanceof DarkroomError ? error.hint : undefined) ?? advice) };
+    return { name, ...fail(whatFailed(error), (error instanceof DarkroomError ? error.hint : undefined) ?? advice) };
   } finally {
     clearTimeout(timer);
   }
+}
+
+function whatFailed(error: unknown): string {
+  const cause = error instanceof Error ? error.cause : undefined;
+  if (errnoOf(cause) !== 'ENOENT' || !(cause instanceof Error) || !('path' in cause)) return messageOf(error);
+  return `${cause.path} is not installed`;
 }

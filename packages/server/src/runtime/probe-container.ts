@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { mkdtemp, rmdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,7 +16,7 @@ const ADVICE = 'See the message; in a container, it needs CAP_SYS_ADMIN, an unma
  */
 export async function probeContainer(crun: string, range: IdRange): Promise<ProbeResult> {
   const directory = await mkdtemp(join(tmpdir(), 'darkroom-probe-'));
-  const id = `darkroom-probe-${process.pid}`;
+  const id = `darkroom-probe-${randomUUID()}`;
   const layout = await readCgroupLayout();
   const started = performance.now();
   try {

@@ -21,7 +21,7 @@ export async function probeShiftedOverlay(range: IdRange): Promise<{ namespace: 
   const holder = spawn(
     'unshare',
     ['--mount', '--propagation', 'slave', 'sh', '-euc', HOLDER, 'sh', directory, String(range.idBase)],
-    { stdio: ['pipe', 'pipe', 'pipe'], timeout: CHECK_TIMEOUT_MS, killSignal: 'SIGKILL' },
+    { stdio: ['pipe', 'pipe', 'pipe'], signal: AbortSignal.timeout(CHECK_TIMEOUT_MS), killSignal: 'SIGKILL' },
   );
   const closed = once(holder, 'close');
   closed.catch(() => {});

@@ -34,5 +34,5 @@ function renderRow({ name, status, found, advice }: ProbeRow, width: number, col
 }
 
 function oneLine(text: string): string {
-  return text.replace(/\s*\n\s*/g, '; ').trim();
+  return text.trim().replace(/\s*\n\s*/g, '; ');
 }

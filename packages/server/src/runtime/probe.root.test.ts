@@ -1,0 +1,83 @@
+import { existsSync } from 'node:fs';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { run } from '../platform/process.ts';
+import { childCgroups } from './cgroup-files.ts';
+import { readCgroupLayout } from './cgroup-layout.ts';
+import { readMounts } from './mount-info.ts';
+import { detachPool, ensurePool } from './pool.ts';
+import { type ProbeConfig, probeMachine } from './probe.ts';
+import type { ProbeRow } from './probe-table.ts';
+
+let stateDir: string;
+let config: ProbeConfig;
+
+beforeEach(async () => {
+  stateDir = await mkdtemp(join(tmpdir(), 'darkroom-test-'));
+  config = { stateDir, runtime: { crun: 'crun', idBase: 1_000_000_000, idCount: 1_000_000_000 }, network: {} };
+});
+
+afterEach(async () => {
+  await detachPool(stateDir);
+  await rm(stateDir, { recursive: true, force: true });
+});
+
+function rowOf(rows: ProbeRow[], name: string): ProbeRow | undefined {
+  return rows.find((row) => row.name === name);
+}
+
+/** What a try could have left on the machine. */
+async function traces() {
+  const { hierarchies } = await readCgroupLayout();
+  const cgroups = (await Promise.all(hierarchies.map(childCgroups))).flat();
+  const mine = (names: string[]) => names.filter((name) => name.includes('probe'));
+  return {
+    cgroups: mine(cgroups),
+    files: mine(await readdir(tmpdir())),
+    state: await readdir(stateDir),
+    mounts: mine((await readMounts()).map(({ target }) => target)),
+    tables: mine((await run('nft', ['list', 'tables'], { timeoutMs: 5000 })).stdout.split('\n')),
+    links: mine((await run('ip', ['-oneline', 'link'], { timeoutMs: 5000 })).stdout.split('\n')),
+  };
+}
+
+test('on a machine that tests run on, everything works, and nothing of it stays', async () => {
+  const before = await traces();
+  const rows = await probeMachine(config);
+  expect(rows.filter(({ status }) => status === 'fail')).toEqual([]);
+  expect(await traces()).toEqual(before);
+});
+
+test('two probes at once do not meet', async () => {
+  const [first, second] = await Promise.all([probeMachine(config), probeMachine(config)]);
+  expect([...first, ...second].filter(({ status }) => status === 'fail')).toEqual([]);
+});
+
+test('what is wrong with crun fails its row and the container, each with advice', async () => {
+  const rows = await probeMachine({ ...config, runtime: { ...config.runtime, crun: '/bin/true' } });
+  expect(rowOf(rows, 'crun')).toMatchObject({ status: 'fail', found: '/bin/true is not crun' });
+  expect(rowOf(rows, 'container')).toMatchObject({ status: 'fail', advice: expect.any(String) });
+  expect(rowOf(rows, 'overlayfs')).toMatchObject({ status: 'ok' });
+});
+
+test('an id range that cannot be mapped fails its row with the settings to change', async () => {
+  const rows = await probeMachine({
+    ...config,
+    runtime: { ...config.runtime, idBase: 4_000_000_000, idCount: 1_000_000_000 },
+  });
+  expect(rowOf(rows, 'user namespaces')).toMatchObject({
+    status: 'fail',
+    advice: expect.stringContaining('runtime.idBase'),
+  });
+});
+
+test('the pool is what it is, or what it would become', async () => {
+  const absent = join(stateDir, 'not', 'made');
+  const outlook = rowOf(await probeMachine({ ...config, stateDir: absent }), 'pool');
+  expect(outlook).toMatchObject({ status: 'ok' });
+  expect(existsSync(join(stateDir, 'not'))).toBe(false);
+  await ensurePool({ stateDir, maxBytes: 600 * 1024 * 1024 });
+  expect(rowOf(await probeMachine(config), 'pool')?.found).toMatch(/mounted from|with reflinks/);
+});
