@@ -38,10 +38,10 @@ export async function startEmbeddedPostgres(options: {
 }): Promise<EmbeddedPostgres> {
   const { stateDir, log } = options;
   const { native } = await findPostgres();
-  const user = await findDatabaseUser();
+  const dataDir = join(stateDir, 'postgres');
+  const user = await findDatabaseUser(dataDir);
   const launcher = await makeLauncher(native, stateDir, user);
   const socketDir = await makeSocketDirectory(stateDir, user, launcher.direct);
-  const dataDir = join(stateDir, 'postgres');
   const connection: DatabaseConnection = { host: socketDir, user: DATABASE_ROLE, database: 'postgres' };
   const logPath = join(stateDir, 'postgres.log');
   let child: ChildProcess | undefined;
@@ -54,7 +54,7 @@ export async function startEmbeddedPostgres(options: {
       await ensureDataDirectory(dataDir, user, launcher, { path: logPath, fd: logFile.fd });
       const args = ['-D', launcher.seen(dataDir), ...settingsArguments(socketDir)];
       const started = launcher.spawn('postgres', dataDir, { args, logFd: logFile.fd });
-      await waitUntilReady(started, connection, logPath);
+      await waitUntilReady(started, connection, logPath, stopping.signal);
       return started;
     } finally {
       await logFile.close();
@@ -65,20 +65,25 @@ export async function startEmbeddedPostgres(options: {
     for (let attempt = 1; ; attempt++) {
       try {
         child = await startOnce();
-        child.once('exit', (code, signal) => {
-          child = undefined;
-          if (stopping.signal.aborted) return;
-          log.error({ code, signal, logPath }, 'the database ended by itself; starting it again');
-          restarting = startWithRetries(Number.POSITIVE_INFINITY).catch(() => {});
-        });
+        child.once('exit', onExit);
+        // It may have ended before anybody listened.
+        if (hasEnded(child)) onExit(child.exitCode, child.signalCode);
         return;
       } catch (error) {
-        if (stopping.signal.aborted || attempt >= attempts) throw error;
+        const again = attempt < attempts && (attempts === Number.POSITIVE_INFINITY || isRetryable(error));
+        if (stopping.signal.aborted || !again) throw error;
         const waitMs = Math.min(MAX_BACKOFF_MS, 100 * 2 ** attempt);
         log.warn({ err: error, attempt, waitMs }, `the database did not start: ${messageOf(error)}`);
         await delay(waitMs, undefined, { signal: stopping.signal });
       }
     }
+  }
+
+  function onExit(code: number | null, signal: NodeJS.Signals | null): void {
+    if (child === undefined || stopping.signal.aborted) return;
+    child = undefined;
+    log.error({ code, signal, logPath }, 'the database ended by itself; starting it again');
+    restarting = startWithRetries(Number.POSITIVE_INFINITY).catch(() => {});
   }
 
   let restarting: Promise<void> | undefined;
@@ -98,7 +103,15 @@ export async function startEmbeddedPostgres(options: {
   };
 }
 
-async function waitUntilReady(child: ChildProcess, connection: DatabaseConnection, logPath: string): Promise<void> {
+const isRetryable = (error: unknown) => error instanceof DarkroomError && error.retryable;
+const hasEnded = (child: ChildProcess) => child.exitCode !== null || child.signalCode !== null;
+
+async function waitUntilReady(
+  child: ChildProcess,
+  connection: DatabaseConnection,
+  logPath: string,
+  stopping: AbortSignal,
+): Promise<void> {
   let failure: Error | undefined;
   child.once('error', (error) => {
     failure = error;
@@ -107,11 +120,13 @@ async function waitUntilReady(child: ChildProcess, connection: DatabaseConnectio
   for (let waitMs = 10; ; waitMs = Math.min(200, waitMs * 1.5)) {
     if (await answers(connection)) return;
     const ended = child.exitCode ?? child.signalCode;
-    if (failure !== undefined || ended !== null || Date.now() > deadline) {
+    if (failure !== undefined || ended !== null || stopping.aborted || Date.now() > deadline) {
       await endChild(child);
       const why = failure?.message ?? (ended === null ? 'no answer in time' : `ended with ${ended}`);
       throw new DarkroomError('internal', `the database did not start (${why}): ${await lastWords(logPath)}`, {
         hint: `Its log is ${logPath}.`,
+        // Processes of one that was killed may hold its shared memory for a moment.
+        retryable: true,
         cause: failure,
       });
     }
@@ -135,7 +150,7 @@ async function answers(connection: DatabaseConnection): Promise<boolean> {
 /** SIGINT disconnects the clients and writes a checkpoint; SIGQUIT leaves the work to the next start. */
 async function endChild(child: ChildProcess): Promise<void> {
   for (const signal of ['SIGINT', 'SIGQUIT', 'SIGKILL'] as const) {
-    if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    if (child.pid === undefined || hasEnded(child)) return;
     const ended = new Promise<boolean>((resolve) => {
       const timer = setTimeout(() => resolve(false), STOP_TIMEOUT_MS);
       child.once('exit', () => {

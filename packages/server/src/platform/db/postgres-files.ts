@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { chmod, chown, lstat, mkdir, readFile } from 'node:fs/promises';
+import { chmod, chown, lstat, mkdir, readFile, stat } from 'node:fs/promises';
 import { tmpdir, userInfo } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -54,14 +54,19 @@ export async function findPostgres(): Promise<PostgresPackage> {
   return { native };
 }
 
-/** `postgres` where the host has it, else `nobody`: initdb wants a user with an entry in passwd. */
-export async function findDatabaseUser(): Promise<DatabaseUser> {
+/** Who owns the data that is there; else `postgres` where the host has it, else `nobody`: initdb wants an entry in passwd. */
+export async function findDatabaseUser(dataDir: string): Promise<DatabaseUser> {
   if (process.geteuid?.() !== 0) {
     const me = userInfo();
     return { name: me.username, uid: me.uid, gid: me.gid, change: false };
   }
   const passwd = await readFile('/etc/passwd', 'utf8');
   const entries = passwd.split('\n').map((line) => line.split(':'));
+  const owner = await ownerOf(dataDir);
+  if (owner !== undefined && owner.uid > 0) {
+    const name = entries.find((fields) => Number(fields[2]) === owner.uid)?.[0] ?? `uid ${owner.uid}`;
+    return { name, ...owner, change: true };
+  }
   for (const name of ['postgres', 'nobody']) {
     const entry = entries.find((fields) => fields[0] === name);
     const uid = Number(entry?.[2]);
@@ -71,6 +76,16 @@ export async function findDatabaseUser(): Promise<DatabaseUser> {
   throw new DarkroomError('internal', 'the host has neither a user `postgres` nor `nobody` to run the database as', {
     hint: 'Add one: `useradd --system --shell /usr/sbin/nologin postgres`.',
   });
+}
+
+async function ownerOf(path: string): Promise<{ uid: number; gid: number } | undefined> {
+  try {
+    const { uid, gid } = await stat(path);
+    return { uid, gid };
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
 }
 
 /** Makes the directory of the database's socket; the state directory's own name is often too long for one. */
