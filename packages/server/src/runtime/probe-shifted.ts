@@ -28,8 +28,7 @@ export async function probeShiftedOverlay(range: IdRange): Promise<{ namespace: 
   try {
     const overlayMounted = await firstLine(holder.stdout, holder.stderr);
     const namespace = await mapIds(holder.pid, range);
-    const overlay =
-      overlayMounted === 'mounted' ? await writeThrough(holder.pid, directory) : noOverlay(overlayMounted);
+    const overlay = await tryOverlay(overlayMounted, namespace, () => writeThrough(holder.pid, directory));
     return { namespace, overlay };
   } finally {
     holder.stdin.on('error', () => {});
@@ -49,6 +48,12 @@ const HOLDER = `
   word=mounted
   mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work darkroom-probe merged 2> error || word=$(cat error)
   exec unshare --user sh -c 'echo "$1"; read -r _ || :' sh "$word"`;
+
+async function tryOverlay(mounted: string, namespace: ProbeResult, write: () => Promise<ProbeResult>) {
+  if (mounted !== 'mounted') return noOverlay(mounted);
+  if (namespace.status !== 'ok') return fail('not tried without a user namespace', namespace.advice ?? '');
+  return write().catch((error: unknown) => noOverlay(messageOf(error)));
+}
 
 async function mapIds(pid: number | undefined, { idBase, idCount }: IdRange): Promise<ProbeResult> {
   const map = `0 ${idBase} ${idCount}\n`;

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { conflict, DarkroomError, invalidRequest, messageOf } from '../platform/errors.ts';
 import { createExitWatcher } from '../platform/exit-watcher.ts';
+import { MS_BIND, mount } from '../platform/libc.ts';
 import type { Cgroups } from './cgroups.ts';
 import { findContainers } from './container/adopt.ts';
 import type { OpenFilesLimit } from './container/container-config.ts';
@@ -13,9 +14,9 @@ import { cleanUpContainer, terminateProcesses } from './container/end-container.
 import { execInContainer } from './container/exec.ts';
 import { containerFiles } from './container/files.ts';
 import { makeFurnishings } from './container/furnishings.ts';
-import { isContainerId, layoutOf } from './container/layout.ts';
+import { isContainerId, type Layout, layoutOf, seenByCrun } from './container/layout.ts';
 import { holdContainer, type LiveContainer } from './container/live-container.ts';
-import { createOverlayMounter } from './container/overlay.ts';
+import { createOverlayMounter, unmountQuietly } from './container/overlay.ts';
 import { removeSandboxDir, sweepSandboxLitter } from './container/sandbox-dir.ts';
 import { loadSeccompFilter } from './container/seccomp-filter.ts';
 import { startContainer } from './container/start-container.ts';
@@ -140,6 +141,7 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
     await closing.watcher.close();
     for (const { container } of running.values()) container.forget();
     running.clear();
+    unmountQuietly(layout.poolView);
     await options.network.close();
   }
 
@@ -204,15 +206,17 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
     close,
   };
 }
-async function openHost(options: RuntimeOptions, layout: ReturnType<typeof layoutOf>): Promise<ContainerHost> {
+async function openHost(options: RuntimeOptions, layout: Layout): Promise<ContainerHost> {
   const { idBase, idCount } = options.settings;
   // The sandbox's root looks for its mount sources through these, and may see no more of them than their names.
-  for (const dir of [layout.runDir, join(layout.runDir, 'containers'), layout.sandboxesDir]) {
+  for (const dir of [layout.runDir, join(layout.runDir, 'containers'), layout.poolView, layout.sandboxesDir]) {
     await mkdir(dir, { recursive: true, mode: 0o711 });
   }
   await mkdir(layout.trashDir, { recursive: true, mode: 0o700 });
   await sweepSandboxLitter(layout);
   await makeFurnishings(layout, idBase);
+  unmountQuietly(layout.poolView);
+  mount(layout.poolRoot, layout.poolView, null, MS_BIND, null);
   const watcher = createExitWatcher();
   try {
     const crun = await createCrun({ command: options.settings.crun, root: layout.crunRoot, watcher });
@@ -229,8 +233,8 @@ async function openHost(options: RuntimeOptions, layout: ReturnType<typeof layou
         crun,
         cacheDir: options.cacheDir,
         scratchDir: join(layout.runDir, 'seccomp'),
-        skeletonDir: layout.skeletonDir,
-        toolsDir: layout.toolsDir,
+        skeletonDir: seenByCrun(layout, layout.skeletonDir),
+        toolsDir: seenByCrun(layout, layout.toolsDir),
         idBase,
         cgroupPath: options.cgroups.pathFor('seccomp'),
       }),
@@ -239,6 +243,7 @@ async function openHost(options: RuntimeOptions, layout: ReturnType<typeof layou
     };
   } catch (error) {
     await watcher.close();
+    unmountQuietly(layout.poolView);
     throw error;
   }
 }

@@ -31,7 +31,7 @@ export async function makeFurnishings(layout: Layout, idBase: number): Promise<v
   }
 }
 
-/** A copy, so that an upgrade of the host's package changes no running sandbox. Owned by the host's root: nobody inside can write it. */
+/** Replaced by a rename, never written to: it may be running in sandboxes. Owned by the host's root: nobody inside can write it. */
 async function installTool(source: string, target: string): Promise<void> {
   const [wanted, there] = await Promise.all([readFile(source), readFile(target).catch(() => undefined)]);
   if (there?.equals(wanted) && ((await stat(target)).mode & 0o777) === 0o755) return;

@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 
 /**
  * Where a sandbox's things lie. What must survive a reboot is in the pool; what describes a running container is in the
@@ -12,6 +12,8 @@ export interface Layout {
   skeletonDir: string;
   /** The programs that Darkroom brings into every sandbox. */
   toolsDir: string;
+  /** The pool once more, by a mount: crun looks up mount sources as the sandbox's root, who may not pass the state directory. */
+  poolView: string;
   runDir: string;
   crunRoot: string;
 }
@@ -23,9 +25,15 @@ export function layoutOf(poolRoot: string, runDir: string): Layout {
     trashDir: join(poolRoot, 'tmp'),
     skeletonDir: join(poolRoot, 'runtime', 'skeleton'),
     toolsDir: join(poolRoot, 'runtime', 'tools'),
+    poolView: join(runDir, 'pool'),
     runDir,
     crunRoot: join(runDir, 'crun'),
   };
+}
+
+/** A path of the pool, as crun gets it. */
+export function seenByCrun(layout: Layout, path: string): string {
+  return join(layout.poolView, relative(layout.poolRoot, path));
 }
 
 /** What a sandbox keeps while it does not run. */

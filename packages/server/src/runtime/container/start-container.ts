@@ -3,7 +3,7 @@ import { DarkroomError, errnoOf, invalidRequest, messageOf } from '../../platfor
 import type { ContainerSpec } from '../types.ts';
 import { containerConfig } from './container-config.ts';
 import type { ContainerHost } from './container-host.ts';
-import { runPaths, sandboxPaths } from './layout.ts';
+import { runPaths, sandboxPaths, seenByCrun } from './layout.ts';
 import { holdContainer, type LiveContainer } from './live-container.ts';
 import { unmountQuietly } from './overlay.ts';
 import { ensureSandboxDir, removeSandboxDir, writeNameFiles } from './sandbox-dir.ts';
@@ -64,8 +64,8 @@ async function startSteps(
   const config = containerConfig({
     spec,
     rootfs: runtime.rootfs,
-    toolsDir: host.layout.toolsDir,
-    etcDir: sandbox.etc,
+    toolsDir: seenByCrun(host.layout, host.layout.toolsDir),
+    etcDir: seenByCrun(host.layout, sandbox.etc),
     cgroup: { path: host.cgroups.pathFor(spec.id), version: host.cgroups.version },
     namespaces,
     seccomp: host.seccomp,

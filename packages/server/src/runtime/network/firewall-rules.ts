@@ -27,6 +27,9 @@ const PRIVATE = [
   '240.0.0.0/4',
 ];
 
+// The host's table of connections is shared (65,536 entries on a small machine): no sandbox may fill it alone.
+const MAX_CONNECTIONS = 8192;
+
 export function tableName(tag: string): string {
   return `darkroom_${tag}`;
 }
@@ -63,6 +66,11 @@ table ${table} {
     flags interval
     auto-merge
     ${elements(options.allowPrivate.filter(isIPv4Range))}
+  }
+  set connections {
+    type ifname
+    size 65535
+    flags dynamic
   }
   set private {
     type ipv4_addr
@@ -114,6 +122,7 @@ table ${table} {
     oifname ${sandbox} ${refuse}
     iifname @blocked ${refuse}
     ct state invalid drop
+    ct state new add @connections { iifname ct count over ${MAX_CONNECTIONS} } ${refuse}
     tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu
     jump destination
     accept

@@ -23,7 +23,12 @@ const settings: PoolSettings = {
   allowPrivate: [],
   dns: [WORLD.nameServer, HOST_ADDRESS],
 };
-const otherSettings: PoolSettings = { ...settings, cidr: '10.214.0.0/16', ready: 1, allowPrivate: ['10.0.0.0/8'] };
+const otherSettings: PoolSettings = {
+  ...settings,
+  cidr: '10.214.0.0/16',
+  ready: 1,
+  allowPrivate: ['10.0.0.0/8', '10.1.2.3/16', 'fd00::/8'],
+};
 
 let lab: Lab;
 beforeAll(async () => {
@@ -170,6 +175,14 @@ describe('a sandbox’s network', () => {
       'up',
     ]);
     expect(owned).toBe('');
+  });
+
+  test('cannot use up the connections of the host', async () => {
+    await ask(server.net(second), 'flood', WORLD.publicHost, 10_000);
+    const count = await inNet(lab.host, 'cat', ['/proc/sys/net/netfilter/nf_conntrack_count']);
+    expect(Number(count)).toBeLessThan(9_000);
+    expect(await ask(server.net(second), 'tcp', WORLD.publicHost, PORT)).toMatchObject({ ok: false });
+    expect(await ask(server.net(first), 'tcp', WORLD.publicHost, PORT)).toMatchObject({ ok: true });
   });
 
   test('stays guarded when something else flushes the host’s firewall', async () => {

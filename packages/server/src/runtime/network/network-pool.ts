@@ -4,6 +4,7 @@ import { createAddressBlocks } from './address-blocks.ts';
 import { type AddressPlan, addressPlan } from './address-plan.ts';
 import { createFirewall } from './firewall.ts';
 import { watchFirewall } from './firewall-watch.ts';
+import { forwardDropWarning } from './host-firewall.ts';
 import { enableForwarding } from './ip-forwarding.ts';
 import { clearRunDir, deleteInterfaces, existingInterfaces } from './leftovers.ts';
 import { type ReadyNamespaces, unpin, withPaths } from './make-namespaces.ts';
@@ -82,11 +83,20 @@ export function createNetworkPool(options: NetworkPoolOptions): NetworkPool {
 
   return {
     async open(running) {
-      for (const { index } of running) adopt(index);
+      for (const { index } of running) {
+        if (index < plan.size) adopt(index);
+        else
+          options.log.warn(
+            { index },
+            `a sandbox loses its network: its block is outside of network.cidr ${plan.cidr} now`,
+          );
+      }
       clearRunDir(options.runDir);
       await takeAwayLeftovers(plan, inUse);
       await firewall.install(namesOf(plan, inUse));
       enableForwarding(options.log);
+      const warning = await forwardDropWarning(plan.interfacePrefix);
+      if (warning !== undefined) options.log.warn({}, warning);
       stopWatch = watchFirewall(firewall, () => namesOf(plan, inUse), options.log);
       stock.start();
     },

@@ -216,7 +216,11 @@ function testServer(child: ChildProcess, directory: string): TestServer {
   };
 }
 
-export function ask(net: NetPath, how: 'tcp' | 'udp' | 'send', ...args: (string | number)[]): Promise<Answer> {
+export function ask(
+  net: NetPath,
+  how: 'tcp' | 'udp' | 'send' | 'flood',
+  ...args: (string | number)[]
+): Promise<Answer> {
   return inNet(net, process.execPath, [PEER, how, ...args.map(String)]).then((text) =>
     answerSchema.parse(JSON.parse(text)),
   );

@@ -1,6 +1,7 @@
 /**
  * A small host of the test network. `serve ADDRESS,… PORT,…` answers on TCP and UDP with the address it saw and the datagrams it has got;
- * `tcp HOST PORT` and `udp HOST PORT TEXT [FROM]` ask it and print what came of it; `send` is `udp` without waiting.
+ * `tcp HOST PORT` and `udp HOST PORT TEXT [FROM]` ask it and print what came of it; `send` is `udp` without waiting;
+ * `flood HOST COUNT` opens as many connections to it as the way there allows.
  */
 import { createSocket } from 'node:dgram';
 import { connect, createServer } from 'node:net';
@@ -65,8 +66,18 @@ function askUdp(host: string, port: number, text: string, from: string | undefin
   setTimeout(() => print({ ok: false, code: 'ETIMEDOUT' }), ANSWER_TIMEOUT_MS);
 }
 
+function flood(host: string, count: number): void {
+  const socket = createSocket('udp4');
+  // Ports where nobody listens answer, and the answers come as errors of the socket.
+  socket.on('error', () => {});
+  let settled = 0;
+  const next = () => (settled === count ? print({ ok: true }) : socket.send('x', 1_000 + settled++, host, next));
+  socket.bind(0, next);
+}
+
 const [command, ...args] = process.argv.slice(2);
 const [host = '', port = '', text = '', from] = args;
 if (command === 'serve') await serve(host.split(','), port.split(',').map(Number));
 else if (command === 'tcp') askTcp(host, Number(port));
+else if (command === 'flood') flood(host, Number(port));
 else askUdp(host, Number(port), text, from, command === 'udp');
