@@ -12,7 +12,7 @@ import type { ImagePuller, ImageReference, Layer, LayerStore, PulledImage, PullO
 import type { LayerUnpacker } from './unpack/types.ts';
 
 export interface ImagePullerDeps {
-  layers: LayerStore;
+  layers: Pick<LayerStore, 'get' | 'add'>;
   unpacker: LayerUnpacker;
   registries: Config['registries'];
   log?: { info(fields: object, message: string): void };
@@ -120,7 +120,10 @@ async function addLayer(
   const present = await layers.get(layer.diffId);
   if (present !== undefined) return present;
   const fill = async (directory: string, within: AbortSignal) => {
-    const blob = await sniffCompression(counted(pull.repository.blob(layer, within), report));
+    // When unpacking fails, the download may just be waiting for its registry: nobody waits for that.
+    const over = new AbortController();
+    const bytes = pull.repository.blob(layer, AbortSignal.any([within, over.signal]));
+    const blob = await sniffCompression(counted(bytes, report));
     try {
       const { diffId, digest, size } = layer;
       const maxBytes = Math.max(0, pull.maxBytes - pull.usedBytes);
@@ -130,6 +133,7 @@ async function addLayer(
         within,
       );
     } finally {
+      over.abort();
       await blob.close();
     }
   };

@@ -1,0 +1,185 @@
+import { statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { FastifyInstance } from 'fastify';
+import { buildApp, closeApp } from './http/app.ts';
+import { sandboxRoutes } from './http/daytona/sandbox/index.ts';
+import { SNAPSHOT_JSON_SQL } from './http/daytona/snapshot-json.ts';
+import { snapshotRoutes } from './http/daytona/snapshots.ts';
+import { toolboxRoutes } from './http/daytona/toolbox/index.ts';
+import { RateLimiter } from './http/rate-limit.ts';
+import { startWatch } from './lifecycle/watch.ts';
+import { parseListen } from './platform/config.ts';
+import type { Config } from './platform/config-schema.ts';
+import { createLog } from './platform/log.ts';
+import { createMetrics } from './platform/metrics.ts';
+import { readStateCounts } from './platform/state-counts.ts';
+import { createSandboxes, type Sandboxes } from './sandboxes/index.ts';
+import { createLayerSweeper } from './snapshots/layer-sweeper.ts';
+import { createSnapshotReads } from './snapshots/read.ts';
+import { recoverSnapshots, takeUpSnapshot } from './snapshots/recover.ts';
+import { startSnapshotWorkers } from './snapshots/workers.ts';
+import { createClosers } from './start/closers.ts';
+import type { Ground } from './start/ground.ts';
+import { type Machine, startMachine } from './start/start-machine.ts';
+import { startPlatform } from './start/start-platform.ts';
+import { bootstrapTenancy } from './tenancy/bootstrap.ts';
+import { createKeyVerifier } from './tenancy/key-verifier.ts';
+import { credentialsFor } from './tenancy/registries.ts';
+import { serverVersion } from './version.ts';
+
+export interface StartOptions {
+  /** Where layers and sandboxes lie (`ensurePool`). */
+  pool: { root: string };
+  /** Names the mount namespace that this process came from. */
+  hostMountNamespace?: string | undefined;
+}
+
+export interface RunningServer {
+  /** Without a path and without a slash at the end. */
+  url: string;
+  /** Drains requests and jobs. Sandboxes go on running. */
+  stop(): Promise<void>;
+}
+
+const REQUEST_GRACE_MS = 10_000;
+
+/**
+ * The one place that knows all floors: starts them from the ground up, and ends them in the opposite order. The caller has
+ * locked the state directory, made the pool ready, and runs as root in a mount namespace of its own.
+ */
+export async function startServer(config: Config, options: StartOptions): Promise<RunningServer> {
+  const log = createLog(config);
+  const closers = createClosers(log);
+  try {
+    const platform = await startPlatform(config, log, closers);
+    const metrics = createMetrics({
+      states: () => readStateCounts(platform.db),
+      disk: () => diskOf(options.pool.root),
+    });
+    closers.add('metrics', () => metrics.close());
+    const ground: Ground = { config, log, closers, metrics, ...platform };
+
+    const machine = await startMachine(ground, { ...options, poolRoot: options.pool.root });
+    const sandboxes = await startSandboxes(ground, machine);
+    await startSnapshots(ground, machine);
+    const app = await buildServer(ground, machine, sandboxes);
+    closers.add('HTTP', () => closeApp(app, { graceMs: REQUEST_GRACE_MS }));
+    const url = await listen(app, config);
+    await bootstrapTenancy(platform.db, {
+      stateDir: config.stateDir,
+      url: config.publicUrl ?? url,
+      quotas: config.quotas,
+    });
+    return { url, stop: () => closers.closeAll() };
+  } catch (error) {
+    await closers.closeAll();
+    throw error;
+  }
+}
+
+async function startSandboxes(ground: Ground, machine: Machine): Promise<Sandboxes> {
+  const { config, log, closers, instance } = ground;
+  const sandboxes = createSandboxes({
+    db: ground.db,
+    jobs: ground.jobs,
+    runtime: machine.runtime,
+    layers: machine.layers,
+    settings: {
+      instanceId: instance.id,
+      runnerId: instance.runnerId,
+      defaultSnapshot: config.defaultSnapshot,
+      pidsLimit: config.runtime.pidsLimit,
+      spoolDirectory: spoolDirectory(config),
+      maxOutputBytes: config.exec.maxOutputBytes,
+      maxExecSeconds: config.exec.maxSeconds,
+    },
+    log,
+    onStarted: (seconds) => ground.metrics.observeStart({ outcome: 'started', seconds }),
+  });
+  const recovered = await sandboxes.open();
+  closers.add('sandboxes', () => sandboxes.close());
+  log.info(recovered, 'sandboxes of an earlier server were looked at');
+  return sandboxes;
+}
+
+/** Workers, sweeper and watch; what an earlier server left in the middle is taken up again. */
+async function startSnapshots(ground: Ground, { layers, puller }: Machine): Promise<void> {
+  const { config, log, closers, db, jobs, instance, secrets } = ground;
+  const sweeper = createLayerSweeper({ db, layers, log });
+  closers.add('layer sweeper', () => sweeper.close());
+  await startSnapshotWorkers({
+    db,
+    jobs,
+    puller,
+    layers,
+    sweeper,
+    credentialsFor: (organizationId) => credentialsFor({ db, secrets }, organizationId),
+    instanceId: instance.id,
+    pullConcurrency: config.jobs.pullConcurrency,
+    log,
+  });
+  await recoverSnapshots({ db, jobs });
+  const watch = startWatch({
+    db,
+    instance,
+    log,
+    takeUp: async (orphan) => orphan.subjectType === 'snapshot' && takeUpSnapshot({ db, jobs }, orphan),
+  });
+  closers.add('watch over deadlines', () => watch.close());
+}
+
+async function buildServer(ground: Ground, machine: Machine, sandboxes: Sandboxes): Promise<FastifyInstance> {
+  const { config, log, closers, db, reader, jobs } = ground;
+  const keys = createKeyVerifier({
+    db,
+    onError: (error) => log.warn({ err: error }, 'the last use of a key was not noted'),
+  });
+  closers.add('keys', () => keys.close());
+  const { anonymous, authenticated, failedAuth, sandboxCreate, sandboxLifecycle } = config.rateLimits;
+  return buildApp({
+    log,
+    version: serverVersion,
+    metrics: ground.metrics,
+    readiness: [
+      {
+        name: 'database',
+        check: async () => void (await db.selectFrom('organizations').select('id').limit(1).execute()),
+      },
+      { name: 'runtime', check: async () => void (await machine.runtime.list()) },
+    ],
+    daytona: {
+      auth: {
+        keys,
+        rateLimiter: new RateLimiter({
+          anonymous,
+          authenticated,
+          'failed-auth': failedAuth,
+          'sandbox-create': sandboxCreate,
+          'sandbox-lifecycle': sandboxLifecycle,
+        }),
+      },
+      api: [
+        snapshotRoutes({ db, jobs, layers: machine.layers, reads: createSnapshotReads(reader, SNAPSHOT_JSON_SQL) }),
+        sandboxRoutes({ sandboxes, publicUrl: config.publicUrl }),
+      ],
+      toolbox: [
+        toolboxRoutes({ toolbox: sandboxes.toolbox, version: serverVersion, spoolDirectory: spoolDirectory(config) }),
+      ],
+    },
+  });
+}
+
+async function listen(app: FastifyInstance, config: Config): Promise<string> {
+  await app.listen(parseListen(config.listen));
+  const address = app.server.address();
+  if (address === null || typeof address === 'string') throw new Error('the server has no TCP address');
+  const host = address.family === 'IPv6' ? `[${address.address}]` : address.address;
+  return `http://${host}:${address.port}`;
+}
+
+const spoolDirectory = (config: Config) => join(config.stateDir, 'spool');
+
+async function diskOf(path: string): Promise<{ usedBytes: number; freeBytes: number }> {
+  const { bsize, blocks, bfree, bavail } = await statfs(path);
+  return { usedBytes: (blocks - bfree) * bsize, freeBytes: bavail * bsize };
+}

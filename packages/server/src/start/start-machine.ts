@@ -1,0 +1,65 @@
+import { join } from 'node:path';
+import { createLayerStore } from '../images/layer-store.ts';
+import { createImagePuller } from '../images/pull.ts';
+import type { ImagePuller } from '../images/types.ts';
+import { createUnpacker } from '../images/unpack/unpacker.ts';
+import { instanceTag } from '../runtime/instance-tag.ts';
+import { createNetworkPool } from '../runtime/network/network-pool.ts';
+import { prepareCgroups } from '../runtime/prepare-cgroups.ts';
+import { createRuntime } from '../runtime/runtime.ts';
+import type { SandboxRuntime } from '../runtime/types.ts';
+import { createLayerKeeper, type LayerKeeper } from '../snapshots/layer-keeper.ts';
+import type { Ground } from './ground.ts';
+import { measuredLayers, measuredPuller } from './measured-puller.ts';
+
+export interface Machine {
+  runtime: SandboxRuntime;
+  layers: LayerKeeper;
+  puller: ImagePuller;
+}
+
+export interface MachineOptions {
+  poolRoot: string;
+  /** Names the mount namespace that this process came from. */
+  hostMountNamespace?: string | undefined;
+}
+
+/** The floor of images and containers. What runs already is adopted. */
+export async function startMachine(ground: Ground, options: MachineOptions): Promise<Machine> {
+  const { config, log, closers, metrics } = ground;
+  const { idBase, idCount } = config.runtime;
+  const tag = instanceTag(config.stateDir);
+  // On a tmpfs: it describes what runs, and a reboot ends both.
+  const runDir = `/run/darkroom-${tag}`;
+
+  const unpacker = createUnpacker({ idBase, idCount });
+  closers.add('unpacker', () => unpacker.close());
+  const layers = createLayerKeeper(measuredLayers(await createLayerStore(join(options.poolRoot, 'layers')), metrics));
+  const puller = createImagePuller({ layers, unpacker, registries: config.registries, log });
+  closers.add('puller', () => puller.close());
+
+  const cgroups = await prepareCgroups({ tag, hostMountNamespace: options.hostMountNamespace });
+  const network = createNetworkPool({
+    tag,
+    runDir: join(runDir, 'network'),
+    cidr: config.network.cidr,
+    idBase,
+    idCount,
+    ready: config.runtime.readyNamespaces,
+    allowPrivate: config.network.allowPrivate,
+    dns: config.network.dns,
+    log,
+  });
+  const runtime = createRuntime({
+    poolRoot: options.poolRoot,
+    runDir,
+    cacheDir: join(config.stateDir, 'cache'),
+    settings: config.runtime,
+    cgroups,
+    network,
+    log,
+  });
+  await runtime.open();
+  closers.add('runtime', () => runtime.close());
+  return { runtime, layers, puller: measuredPuller(puller, metrics) };
+}
