@@ -1,0 +1,246 @@
+import { randomBytes } from 'node:crypto';
+import { chmod, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Permission } from '@darkroom/contract';
+import { PERMISSIONS } from '@darkroom/contract';
+import type { FastifyInstance } from 'fastify';
+import { pino } from 'pino';
+import { buildApp, closeApp } from '../http/app.ts';
+import { sandboxRoutes } from '../http/daytona/sandbox/index.ts';
+import { toolboxRoutes } from '../http/daytona/toolbox/index.ts';
+import { RateLimiter } from '../http/rate-limit.ts';
+import { createLayerStore } from '../images/layer-store.ts';
+import type { LayerStore } from '../images/types.ts';
+import { insertSnapshot, type NewSnapshot } from '../lifecycle/move.ts';
+import { openListener } from '../platform/db/listener.ts';
+import { createJobQueue } from '../platform/job-queue.ts';
+import type { JobQueue } from '../platform/jobs.ts';
+import { instanceTag } from '../runtime/instance-tag.ts';
+import { createNetworkPool } from '../runtime/network/network-pool.ts';
+import { detachPool, ensurePool } from '../runtime/pool.ts';
+import { mountNamespace, prepareCgroups } from '../runtime/prepare-cgroups.ts';
+import { createRuntime } from '../runtime/runtime.ts';
+import type { SandboxRuntime } from '../runtime/types.ts';
+import { createSandboxes, type Sandboxes } from '../sandboxes/index.ts';
+import { generateKey } from '../tenancy/api-key.ts';
+import { createKeyVerifier } from '../tenancy/key-verifier.ts';
+import { addOrganization, newSnapshot } from './rows.ts';
+import { startTestDatabase, type TestDatabase } from './test-database.ts';
+
+const ID_BASE = 1_000_000_000;
+const ID_COUNT = 1_000_000_000;
+const LIMIT = 1_000_000;
+
+/** A machine with one server on it: database, layers, containers and HTTP, all real, in a state directory of its own. */
+export interface TestServer {
+  url: string;
+  db: TestDatabase['db'];
+  layers: LayerStore;
+  runtime: SandboxRuntime;
+  sandboxes: Sandboxes;
+  spoolDirectory: string;
+  addKey(organizationId: string, permissions?: readonly Permission[]): Promise<string>;
+  addOrganization(): Promise<string>;
+  /** An active snapshot of one layer, which is made when its name comes for the first time. */
+  addSnapshot(
+    organizationId: string,
+    layer: { name: string; fill: (directory: string) => Promise<void> },
+    values?: Partial<NewSnapshot>,
+  ): Promise<string>;
+  /** As a restart of the server: containers go on, everything else is made again. */
+  restart(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+interface Parts {
+  app: FastifyInstance;
+  runtime: SandboxRuntime;
+  sandboxes: Sandboxes;
+  close(): Promise<void>;
+}
+
+export async function startTestServer(): Promise<TestServer> {
+  const stateDir = await mkdtemp(join(tmpdir(), 'darkroom-test-'));
+  // The sandboxes' root walks through it to its mounts.
+  await chmod(stateDir, 0o711);
+  const runDir = join('/run', `darkroom-test-${instanceTag(stateDir)}`);
+  const database = await startTestDatabase();
+  const log = pino({ level: process.env.DARKROOM_TEST_LOG ?? 'silent' });
+  const pool = await ensurePool({ stateDir, maxBytes: 2 * 1024 ** 3 });
+  const layers = await createLayerStore(pool.root);
+  const spoolDirectory = join(stateDir, 'spool');
+  const cgroups = await prepareCgroups({
+    tag: instanceTag(stateDir),
+    hostMountNamespace: await outerMountNamespace(),
+  });
+  const runnerId = 'test-runner';
+
+  async function open(): Promise<Parts> {
+    const { db } = database;
+    const network = createNetworkPool({
+      tag: instanceTag(stateDir),
+      runDir: join(runDir, 'network'),
+      cidr: `10.${200 + (process.pid % 50)}.${process.pid % 256}.0/24`,
+      idBase: ID_BASE,
+      idCount: ID_COUNT,
+      ready: 4,
+      allowPrivate: [],
+      log,
+    });
+    await mkdir(join(stateDir, 'cache'), { recursive: true });
+    const runtime = createRuntime({
+      poolRoot: pool.root,
+      runDir,
+      cacheDir: join(stateDir, 'cache'),
+      settings: { crun: 'crun', idBase: ID_BASE, idCount: ID_COUNT, startConcurrency: 4 },
+      cgroups,
+      network,
+      log,
+    });
+    await runtime.open();
+    const instanceId = crypto.randomUUID();
+    const listener = await openListener(database.connection, log);
+    const jobs: JobQueue = createJobQueue({ db, listener, instanceId, log });
+    await jobs.start();
+    const sandboxes = createSandboxes({
+      db,
+      runtime,
+      layers,
+      jobs,
+      log,
+      settings: {
+        instanceId,
+        runnerId,
+        defaultSnapshot: 'default',
+        pidsLimit: 256,
+        spoolDirectory,
+        maxOutputBytes: 64 * 1024 * 1024,
+        maxExecSeconds: 60,
+      },
+    });
+    await sandboxes.open();
+    const keys = createKeyVerifier({ db, onError: (error) => log.error(error) });
+    const limits = { anonymous: LIMIT, authenticated: LIMIT, 'failed-auth': LIMIT };
+    const app = await buildApp({
+      log,
+      version: '0.0.0-test',
+      metrics: { observeRequest() {}, expose: async () => ({ contentType: 'text/plain', body: '' }) },
+      readiness: [],
+      daytona: {
+        auth: {
+          keys,
+          rateLimiter: new RateLimiter({ ...limits, 'sandbox-create': LIMIT, 'sandbox-lifecycle': LIMIT }),
+        },
+        api: [sandboxRoutes({ sandboxes, publicUrl: undefined })],
+        toolbox: [toolboxRoutes({ toolbox: sandboxes.toolbox, version: '0.0.0-test', spoolDirectory })],
+      },
+    });
+    await app.listen({ host: '127.0.0.1', port: 0 });
+    return {
+      app,
+      runtime,
+      sandboxes,
+      async close() {
+        await closeApp(app, { graceMs: 1_000 });
+        await sandboxes.close();
+        await jobs.stop({ graceMs: 5_000 });
+        await keys.close();
+        await listener.close();
+        await runtime.close();
+      },
+    };
+  }
+
+  async function clean(): Promise<void> {
+    await database.stop();
+    await detachPool(stateDir);
+    await rm(stateDir, { recursive: true, force: true });
+    await rm(runDir, { recursive: true, force: true });
+  }
+
+  let parts = await open().catch(async (error: unknown) => {
+    await clean();
+    throw error;
+  });
+  return {
+    get url() {
+      return parts.app.listeningOrigin;
+    },
+    get runtime() {
+      return parts.runtime;
+    },
+    get sandboxes() {
+      return parts.sandboxes;
+    },
+    db: database.db,
+    layers,
+    spoolDirectory,
+    addOrganization: () => addOrganization(database.db),
+    async addKey(organizationId, permissions = PERMISSIONS) {
+      const key = generateKey();
+      const user = await database.db
+        .insertInto('users')
+        .values({ name: 'tester' })
+        .returning('id')
+        .executeTakeFirstOrThrow();
+      await database.db
+        .insertInto('api_keys')
+        .values({
+          organization_id: organizationId,
+          user_id: user.id,
+          name: 'test',
+          hash: key.hash,
+          prefix: key.prefix,
+          suffix: key.suffix,
+          permissions: [...permissions],
+        })
+        .execute();
+      return key.value;
+    },
+    async addSnapshot(organizationId, layer, values = {}) {
+      const diffId = `sha256:${Buffer.from(layer.name).toString('hex').padEnd(64, '0').slice(0, 64)}`;
+      const fill = async (directory: string) => {
+        await layer.fill(directory);
+        return { sizeBytes: 1 };
+      };
+      await layers.add(diffId, fill, AbortSignal.timeout(120_000));
+      const image = { env: ['FROM_IMAGE=yes'], entrypoint: [], cmd: ['sh'], workingDir: '', user: '', labels: {} };
+      const row = await insertSnapshot(
+        database.db,
+        newSnapshot(organizationId, {
+          name: `snapshot-${randomBytes(4).toString('hex')}`,
+          state: 'active',
+          layers: [diffId],
+          image: JSON.stringify(image),
+          size_bytes: 1,
+          ...values,
+        }),
+        { actor: 'test' },
+      );
+      return row.name;
+    },
+    async restart() {
+      await parts.close();
+      parts = await open();
+    },
+    async stop() {
+      for (const { id } of await parts.runtime.list()) await parts.runtime.remove(id);
+      await parts.close();
+      await clean();
+    },
+  };
+}
+
+/** Of the first process above us that is in another one: who unshared it for the tests. */
+async function outerMountNamespace(): Promise<string | undefined> {
+  const own = await mountNamespace();
+  for (let pid = process.ppid; pid > 0; ) {
+    const other = await mountNamespace(pid).catch(() => own);
+    if (other !== own) return other;
+    pid = Number(/^PPid:\s+(\d+)/m.exec(await readFile(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0);
+  }
+  return undefined;
+}
+
+export const TEST_ID_BASE = ID_BASE;
