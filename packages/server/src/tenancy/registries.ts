@@ -1,19 +1,15 @@
+import { randomUUID } from 'node:crypto';
 import type { Kysely, Selectable } from 'kysely';
 import type { CredentialLookup } from '../images/types.ts';
 import type { Database, RegistryTable } from '../platform/db/schema.ts';
 import { invalidRequest, notFound } from '../platform/errors.ts';
+import type { SecretBox } from '../platform/secrets.ts';
 import { registryHost } from './registry-host.ts';
 
 export type RegistryRow = Selectable<RegistryTable>;
 
 const MAX_REGISTRIES = 100;
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
-
-/** Keeps passwords unreadable at rest. */
-export interface SecretBox {
-  seal(plain: string): Buffer;
-  open(sealed: Buffer): string;
-}
 
 export interface RegistryDeps {
   db: Kysely<Database>;
@@ -51,14 +47,16 @@ export async function createRegistry(
     if (count >= MAX_REGISTRIES) {
       throw invalidRequest(`Registry quota exceeded. Maximum allowed: ${MAX_REGISTRIES}`);
     }
+    const id = randomUUID();
     return trx
       .insertInto('registries')
       .values({
+        id,
         organization_id: organizationId,
         name: wanted.name,
         url: wanted.url,
         username: wanted.username,
-        password_encrypted: secrets.seal(wanted.password),
+        password_encrypted: secrets.seal(wanted.password, id),
         project: wanted.project ?? '',
       })
       .returningAll()
@@ -102,7 +100,7 @@ export async function updateRegistry(
     .updateTable('registries')
     .set({
       ...columns,
-      ...(password === undefined ? {} : { password_encrypted: secrets.seal(password) }),
+      ...(password === undefined ? {} : { password_encrypted: secrets.seal(password, id) }),
       updated_at: new Date(),
     })
     .where('id', '=', id)
@@ -122,6 +120,8 @@ export function credentialsFor({ db, secrets }: RegistryDeps, organizationId: st
   return async (host) => {
     const rows = await listRegistries(db, organizationId);
     const row = rows.find((candidate) => registryHost(candidate.url) === host);
-    return row === undefined ? undefined : { username: row.username, password: secrets.open(row.password_encrypted) };
+    return row === undefined
+      ? undefined
+      : { username: row.username, password: secrets.open(row.password_encrypted, row.id) };
   };
 }

@@ -13,8 +13,8 @@ export interface DaytonaDeps {
 const API_VERSION = 'v0.190.0';
 
 /**
- * The Daytona dialect. A file of this folder exports `xxxRoutes(deps): FastifyPluginAsyncZod`; `http/routes.ts` makes them
- * all and hands them in here. In a route:
+ * The Daytona dialect. A file of this folder exports `xxxRoutes(deps): FastifyPluginAsyncZod`; `routes.ts` makes those of
+ * snapshots and accounts, `sandbox/` and `toolbox/` theirs, and the server hands them in here. In a route:
  * - `request.auth` is who asks; `config: { public: true }` opens a route to everyone;
  * - `onRequest: requirePermission('write:snapshots')` refuses a key before the body is read;
  * - `config: { rateLimit: 'sandbox-create' }` counts against a limit besides `authenticated`;

@@ -1,0 +1,28 @@
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import type { RegistryDeps } from '../../tenancy/registries.ts';
+import { healthRoutes, type ReadinessCheck } from '../health.ts';
+import { adminRoutes } from './admin.ts';
+import { type ApiKeyRouteDeps, apiKeyRoutes } from './api-keys.ts';
+import { type ConfigurationRouteDeps, configurationRoutes } from './configuration.ts';
+import { dockerRegistryRoutes } from './docker-registry.ts';
+import { objectStorageRoutes } from './object-storage.ts';
+import { organizationRoutes } from './organizations.ts';
+import { type SnapshotRouteDeps, snapshotRoutes } from './snapshots.ts';
+
+export type AccountRouteDeps = ConfigurationRouteDeps &
+  ApiKeyRouteDeps &
+  RegistryDeps & { readiness: readonly ReadinessCheck[] };
+
+/** `/api`, except sandboxes. */
+export function apiRoutes(deps: AccountRouteDeps & SnapshotRouteDeps): FastifyPluginAsyncZod[] {
+  return [
+    healthRoutes(deps.readiness),
+    configurationRoutes(deps),
+    snapshotRoutes(deps),
+    adminRoutes(deps),
+    organizationRoutes({ db: deps.db, rateLimits: deps.config.rateLimits }),
+    apiKeyRoutes(deps),
+    dockerRegistryRoutes(deps),
+    objectStorageRoutes(),
+  ];
+}
