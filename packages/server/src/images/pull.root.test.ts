@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { mount, unmount } from '../platform/libc.ts';
+import { MNT_DETACH, mount, unmount } from '../platform/libc.ts';
 import { run } from '../platform/process.ts';
 import { createLayerStore } from './layer-store.ts';
 import { createImagePuller, type OpenImagePuller } from './pull.ts';
@@ -238,6 +238,81 @@ describe('layers that are not what they should be', () => {
     await pull(`${registry.host}/app`);
     expect(await readInLayer(big?.diffId ?? '-', 'b')).toBe('b'.repeat(300_000));
     expect(registry.requests.filter(({ range }) => range !== undefined)).toHaveLength(1);
+  });
+});
+
+describe('a pull that cannot go on', () => {
+  let registry: ScriptedRegistry;
+  const noise = Buffer.from(Array.from({ length: 3_000_000 }, (_, index) => (index * 7919) % 251));
+  const image = makeImage([{ files: { first: noise, second: noise }, compression: 'none' }]);
+  const digest = image.layers[0]?.digest ?? '-';
+  const blob = image.blobs.get(digest) ?? Buffer.alloc(0);
+  beforeEach(async () => {
+    registry = await startScriptedRegistry();
+    registry.serve('app', image);
+  });
+  afterEach(() => registry.close());
+
+  /** Sends that many bytes of the layer and then nothing, without an end. */
+  function stallAfter(bytes: number): Promise<void> {
+    const stalled = Promise.withResolvers<void>();
+    registry.script = (request, response) => {
+      if (!request.url?.endsWith(digest)) return;
+      response.writeHead(200, { 'content-length': blob.length });
+      response.write(blob.subarray(0, bytes), () => stalled.resolve());
+      return true;
+    };
+    return stalled.promise;
+  }
+
+  it('because its time is over says so', async () => {
+    void stallAfter(1000);
+    await expect(pull(`${registry.host}/app`, { signal: AbortSignal.timeout(500) })).rejects.toMatchObject({
+      code: 'timeout',
+    });
+    expect(await stored()).toEqual([]);
+  });
+
+  it('because it is cancelled ends with the reason of its signal, and the store is empty', async () => {
+    const cancel = new AbortController();
+    const reason = new Error('cancelled by test');
+    const pulled = pull(`${registry.host}/app`, { signal: cancel.signal });
+    void stallAfter(2_000_000).then(() => cancel.abort(reason));
+    await expect(pulled).rejects.toBe(reason);
+    const { stdout } = await run('find', [layers.root, '-name', 'first'], { timeoutMs: 5_000 });
+    expect(stdout).toBe('');
+  });
+
+  it('because a layer is too large ends, though the registry has stopped sending', async () => {
+    void stallAfter(2_500_000);
+    const patient = { ...QUICK_LIMITS, idleMs: 25_000 };
+    const other = createImagePuller({ layers, unpacker, registries: registryConfig(), limits: patient });
+    const signal = AbortSignal.timeout(10_000);
+    await expect(
+      other.pull(parseReference(`${registry.host}/app`), options({ signal, maxBytes: 1000 })),
+    ).rejects.toMatchObject({
+      code: 'image_invalid',
+    });
+    await other.close();
+  });
+
+  it('because the disk is full says so, and leaves room', async () => {
+    const small = join(directory, 'small');
+    await run('mkdir', [small], { timeoutMs: 5_000 });
+    mount('tmpfs', small, 'tmpfs', 0, 'size=4m');
+    try {
+      const store = await createLayerStore(join(small, 'store'));
+      const other = createImagePuller({ layers: store, unpacker, registries: registryConfig(), limits: QUICK_LIMITS });
+      await expect(other.pull(parseReference(`${registry.host}/app`), options())).rejects.toMatchObject({
+        code: 'insufficient_storage',
+      });
+      await other.close();
+      expect(await store.list()).toEqual([]);
+      const { stdout } = await run('find', [small, '-name', 'first'], { timeoutMs: 5_000 });
+      expect(stdout).toBe('');
+    } finally {
+      unmount(small, MNT_DETACH);
+    }
   });
 });
 

@@ -23,7 +23,7 @@ export async function* download(
   let received = 0;
   let resumes = 0;
   for (const [index, client] of clients.entries()) {
-    const attempts = index === clients.length - 1 ? limits.attempts : 1;
+    const attempts = index === clients.length - 1 ? limits.attempts : limits.mirrorAttempts;
     for (let attempt = 1; received < blob.size; attempt++) {
       const before = received;
       try {

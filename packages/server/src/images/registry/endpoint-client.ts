@@ -34,8 +34,7 @@ export interface EndpointDeps {
 
 export function createEndpointClient(endpoint: Endpoint, deps: EndpointDeps): EndpointClient {
   const { transport, probe, limits } = deps;
-  // A mirror is only asked once: there is another place to ask.
-  const attempts = endpoint.isMirror ? 1 : limits.attempts;
+  const attempts = endpoint.isMirror ? limits.mirrorAttempts : limits.attempts;
   let state: Promise<{ base: URL; authorizer: Authorizer }> | undefined;
   let scrub = (text: string) => text;
 

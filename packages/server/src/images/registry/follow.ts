@@ -17,6 +17,7 @@ export interface FollowOptions {
   publicOnly?: boolean;
 }
 
+const MAX_REDIRECT_BODY = 16 * 1024;
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 
 /**
@@ -31,7 +32,8 @@ export async function follow(transport: Transport, start: URL, options: FollowOp
     const headers = authorization === undefined ? options.headers : { ...options.headers, authorization };
     const response = await transport.get(url, { headers, signal: options.signal, publicOnly });
     if (!REDIRECTS.has(response.statusCode)) return { url, redirected: hops > 0, response };
-    response.body.on('error', () => {}).destroy();
+    // Read rather than cut off, so that the connection can be used again; it is short, or given up.
+    await response.body.dump({ limit: MAX_REDIRECT_BODY }).catch(() => {});
     const next = target(url, response.headers.location);
     if (next.origin !== url.origin) {
       authorization = undefined;

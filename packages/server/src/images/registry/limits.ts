@@ -15,6 +15,8 @@ export interface RegistryLimits {
   documentMs: number;
   /** Tries of one request, or of a download that does not get on. */
   attempts: number;
+  /** The same where another place can be asked; two, because a kept connection may have ended in the meantime. */
+  mirrorAttempts: number;
   /** Breaks of one download, each after some progress. */
   resumes: number;
   backoffMs: number;
@@ -32,6 +34,7 @@ export const REGISTRY_LIMITS: RegistryLimits = {
   slowBytes: 64 * 1024,
   documentMs: 90_000,
   attempts: 4,
+  mirrorAttempts: 2,
   resumes: 32,
   backoffMs: 400,
   maxBackoffMs: 8_000,
