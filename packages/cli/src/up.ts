@@ -21,15 +21,14 @@ import { version } from './version.ts';
  * `darkroom up`, in two lives of one process. The first, in the host's mount namespace, makes ready what outlives the server; the
  * second, in a namespace of its own, is the server. Answers the exit code when the server has ended.
  */
-export async function up(options: LoadConfigOptions): Promise<number> {
-  const config = loadConfig(options);
-  const hostNamespace = options.env[HOST_NAMESPACE_VARIABLE];
-  // A mark that somebody exported by accident names a namespace that is still ours.
-  if (hostNamespace !== undefined && hostNamespace !== (await mountNamespace())) {
-    delete process.env[HOST_NAMESPACE_VARIABLE];
-    return serve(config, { hostMountNamespace: hostNamespace });
-  }
-  return prepare(config);
+export async function up({ flags, env }: LoadConfigOptions): Promise<number> {
+  // The mark is ours, no setting, and no child's business.
+  const { [HOST_NAMESPACE_VARIABLE]: hostNamespace, ...settings } = env;
+  delete process.env[HOST_NAMESPACE_VARIABLE];
+  const config = loadConfig({ flags, env: settings });
+  // One that somebody exported by accident names the namespace that we are still in.
+  if (hostNamespace === undefined || hostNamespace === (await mountNamespace())) return prepare(config);
+  return serve(config, { hostMountNamespace: hostNamespace });
 }
 
 async function prepare(config: Config): Promise<number> {
