@@ -1,4 +1,4 @@
-import { ERROR_CODES, type ErrorCode } from '@darkroom/contract';
+import { ERROR_CODES, type ErrorCode } from '@darkroom/contract/error-codes';
 
 export interface DarkroomErrorOptions {
   /** What a person can do about it. Shown behind the message. */

@@ -1,4 +1,4 @@
-import type { ErrorCode } from '@darkroom/contract';
+import type { ErrorCode } from '@darkroom/contract/error-codes';
 import { DarkroomError } from '../../platform/errors.ts';
 import type { UnpackedLayer } from './types.ts';
 import type { UnpackJob } from './unpack-layer.ts';
