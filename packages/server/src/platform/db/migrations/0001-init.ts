@@ -1,5 +1,23 @@
 import { type Kysely, sql } from 'kysely';
 
+/** Both counters of a change are touched in the order of their key, so that two changes can never wait for each other. */
+function countingTrigger(table: string, kind: string, generalColumn: string | undefined) {
+  const general = (row: 'old' | 'new') => (generalColumn === undefined ? 'false' : `${row}.${generalColumn}`);
+  const counted = (row: 'old' | 'new', by: 1 | -1) =>
+    `perform count_state(${row}.organization_id, '${kind}', ${row}.state, ${general(row)}, ${by});`;
+  return sql.raw(`create function count_${table}() returns trigger language plpgsql as $$
+  begin
+    if tg_op = 'INSERT' then ${counted('new', 1)}
+    elsif tg_op = 'DELETE' then ${counted('old', -1)}
+    elsif (old.state, ${general('old')}) < (new.state, ${general('new')}) then
+      ${counted('old', -1)} ${counted('new', 1)}
+    elsif (old.state, ${general('old')}) > (new.state, ${general('new')}) then
+      ${counted('new', 1)} ${counted('old', -1)}
+    end if;
+    return null;
+  end $$`);
+}
+
 const statements = [
   sql`create table organizations (
     id uuid primary key default gen_random_uuid(),
@@ -167,31 +185,17 @@ const statements = [
     general boolean not null,
     count int8 not null,
     primary key (organization_id, subject_type, state, general)
-  )`,
-  // Both counters of a change are touched in the order of their key, so that two changes can never wait for each other.
-  sql`create function count_states() returns trigger language plpgsql as $$
-  declare
-    kind text := tg_argv[0];
-  begin
-    if tg_op = 'UPDATE' and to_jsonb(old)->>'state' = to_jsonb(new)->>'state'
-       and to_jsonb(old)->>'general' is not distinct from to_jsonb(new)->>'general' then
-      return null;
-    end if;
-    insert into state_counts as c (organization_id, subject_type, state, general, count)
-    select org, kind, s, g, sum(n) from (
-      select (to_jsonb(new)->>'organization_id')::uuid as org, to_jsonb(new)->>'state' as s,
-             coalesce((to_jsonb(new)->>'general')::boolean, false) as g, 1 as n where tg_op <> 'DELETE'
-      union all
-      select (to_jsonb(old)->>'organization_id')::uuid, to_jsonb(old)->>'state',
-             coalesce((to_jsonb(old)->>'general')::boolean, false), -1 where tg_op <> 'INSERT'
-    ) changes group by 1, 2, 3, 4 order by 1, 3, 4
-    on conflict (organization_id, subject_type, state, general) do update set count = c.count + excluded.count;
-    return null;
-  end $$`,
+  ) with (fillfactor = 50)`,
+  sql`create function count_state(org uuid, kind text, s text, g boolean, n int) returns void language sql as $$
+    insert into state_counts as c (organization_id, subject_type, state, general, count) values (org, kind, s, g, n)
+    on conflict (organization_id, subject_type, state, general) do update set count = c.count + excluded.count
+  $$`,
+  countingTrigger('snapshots', 'snapshot', 'general'),
   sql`create trigger snapshots_counted after insert or update of state, general or delete on snapshots
-    for each row execute function count_states('snapshot')`,
+    for each row execute function count_snapshots()`,
+  countingTrigger('sandboxes', 'sandbox', undefined),
   sql`create trigger sandboxes_counted after insert or update of state or delete on sandboxes
-    for each row execute function count_states('sandbox')`,
+    for each row execute function count_sandboxes()`,
 ];
 
 /** The first schema. Forward only: a later change is a new file. */
