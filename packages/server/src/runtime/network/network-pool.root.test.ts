@@ -239,6 +239,20 @@ describe('the pool', () => {
     await Promise.all([one.kill(), two.kill()]);
   });
 
+  test('never gives an address that another server on the host gave, also when both have the same range', async () => {
+    const range = { ...settings, cidr: '10.213.0.0/28', ready: 0 };
+    const [one, two] = [await lab.startServer(), await lab.startServer()];
+    await one.open(A, range);
+    await two.open(B, range);
+    const taken = [...(await one.take(A, 2)), ...(await two.take(B, 2))];
+    expect(new Set(taken.map((namespaces) => namespaces.address)).size).toBe(4);
+    for (const [position, namespaces] of taken.entries()) {
+      const net = (position < 2 ? one : two).net(namespaces);
+      expect(await ask(net, 'tcp', WORLD.publicHost, PORT)).toMatchObject({ ok: true });
+    }
+    await Promise.all([one.kill(), two.kill()]);
+  });
+
   test('gives nothing to a taker that gave up, and loses nothing by it', async () => {
     const server = await lab.startServer();
     await server.open(A, { ...settings, cidr: '10.213.0.0/27', ready: 0 });
