@@ -2,9 +2,9 @@ import { statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import { buildApp, closeApp } from './http/app.ts';
+import { apiRoutes } from './http/daytona/routes.ts';
 import { sandboxRoutes } from './http/daytona/sandbox/index.ts';
 import { SNAPSHOT_JSON_SQL } from './http/daytona/snapshot-json.ts';
-import { snapshotRoutes } from './http/daytona/snapshots.ts';
 import { toolboxRoutes } from './http/daytona/toolbox/index.ts';
 import { RateLimiter } from './http/rate-limit.ts';
 import { startWatch } from './lifecycle/watch.ts';
@@ -136,17 +136,18 @@ async function buildServer(ground: Ground, machine: Machine, sandboxes: Sandboxe
   });
   closers.add('keys', () => keys.close());
   const { anonymous, authenticated, failedAuth, sandboxCreate, sandboxLifecycle } = config.rateLimits;
+  const readiness = [
+    {
+      name: 'database',
+      check: async () => void (await db.selectFrom('organizations').select('id').limit(1).execute()),
+    },
+    { name: 'runtime', check: async () => void (await machine.runtime.list()) },
+  ];
   return buildApp({
     log,
     version: serverVersion,
     metrics: ground.metrics,
-    readiness: [
-      {
-        name: 'database',
-        check: async () => void (await db.selectFrom('organizations').select('id').limit(1).execute()),
-      },
-      { name: 'runtime', check: async () => void (await machine.runtime.list()) },
-    ],
+    readiness,
     daytona: {
       auth: {
         keys,
@@ -159,7 +160,17 @@ async function buildServer(ground: Ground, machine: Machine, sandboxes: Sandboxe
         }),
       },
       api: [
-        snapshotRoutes({ db, jobs, layers: machine.layers, reads: createSnapshotReads(reader, SNAPSHOT_JSON_SQL) }),
+        ...apiRoutes({
+          config,
+          version: serverVersion,
+          readiness,
+          db,
+          jobs,
+          keys,
+          secrets: ground.secrets,
+          layers: machine.layers,
+          reads: createSnapshotReads(reader, SNAPSHOT_JSON_SQL),
+        }),
         sandboxRoutes({ sandboxes, publicUrl: config.publicUrl }),
       ],
       toolbox: [

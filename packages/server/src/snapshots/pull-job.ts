@@ -22,7 +22,6 @@ export interface PullJobDeps {
   /** This server process: the owner of the snapshots that it pulls. */
   instanceId: string;
   log: { error(details: object, message: string): void };
-  observePull?: (pull: { outcome: 'done' | 'failed' | 'cancelled'; seconds: number }) => void;
 }
 
 /**
@@ -39,15 +38,10 @@ export async function pullSnapshot(
   const deadline = AbortSignal.timeout(Math.max(0, (row.deadline_at?.getTime() ?? 0) - Date.now()));
   // Layers that the pull finds or adds stay until the row that needs them is written.
   using _hold = deps.layers.hold();
-  const since = performance.now();
-  const observe = (outcome: 'done' | 'failed' | 'cancelled') =>
-    deps.observePull?.({ outcome, seconds: (performance.now() - since) / 1000 });
   try {
     const image = await pull(deps, row, AbortSignal.any([context.signal, deadline]));
     await finish(deps, row, image);
-    observe('done');
   } catch (error) {
-    observe(context.signal.aborted ? 'cancelled' : 'failed');
     await settle(deps, row, deadline.aborted ? pulledTooLong(error) : error, context);
   }
 }
