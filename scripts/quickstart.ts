@@ -56,7 +56,7 @@ async function startServer(): Promise<{ child: ChildProcess; credentials: Creden
     for (const stream of [child.stdout, child.stderr]) {
       stream.on('data', (text: Buffer) => {
         output += text.toString();
-        if (/listening on http/i.test(output)) resolve();
+        if (/^Listening on +http/m.test(output)) resolve();
       });
     }
     child.once('exit', () => reject(new Error(`the server ended at start:\n${output}`)));

@@ -7,6 +7,7 @@ import * as oldest from 'daytona-sdk-0190';
 import * as legacy from 'daytona-sdk-legacy';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { type Darkroom, startDarkroom } from '../support/darkroom.ts';
+import { eventually } from '../support/eventually.ts';
 import { expectSnapshotDto } from '../support/snapshot-dto.ts';
 
 /**
@@ -189,7 +190,12 @@ describe.each(Object.entries(sdks))('%s', (label, { sdk, remove, activate }) => 
       } finally {
         await sandbox.delete();
       }
-      await expect(daytona.get(sandbox.id)).rejects.toBeInstanceOf(sdk.DaytonaNotFoundError);
+      // It may show as `destroying` for a moment; then nobody knows it any more.
+      const last = await eventually('the sandbox is gone', async () => {
+        const found = await daytona.get(sandbox.id).catch((error: unknown) => error);
+        return found instanceof Error ? found : undefined;
+      });
+      expect(last).toBeInstanceOf(sdk.DaytonaNotFoundError);
     });
 
     test('commands have exit codes, directories, variables and time-outs', async () => {

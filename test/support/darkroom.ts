@@ -40,7 +40,10 @@ export async function startDarkroom(options: DarkroomOptions = {}): Promise<Dark
   // JSON is YAML.
   await writeFile(configFile, JSON.stringify({ pool: { maxBytes: 8 * 2 ** 30 }, ...options.config }));
   let listen = '127.0.0.1:0';
-  let current = await launch();
+  let current = await launch().catch(async (error: unknown) => {
+    await removeState(stateDir);
+    throw error;
+  });
 
   async function launch() {
     const started = await spawnServer(
@@ -126,7 +129,7 @@ async function spawnServer(args: string[], env: Record<string, string>) {
     }, START_LIMIT_MS);
     const onData = (text: Buffer) => {
       output += text.toString();
-      if (/listening on http/i.test(output)) {
+      if (/^Listening on +http/m.test(output)) {
         clearTimeout(tooLate);
         resolve();
       }
