@@ -38,5 +38,7 @@ export function openDatabase(
   });
   // An idle connection that breaks is dropped by the pool; without a listener it would end the process.
   pool.on('error', (error) => options.log?.warn({ err: error }, `a database connection broke: ${messageOf(error)}`));
+  // While a connection is lent out the pool does not listen to it; its query fails by itself, this would end the process.
+  pool.on('connect', (client) => client.on('error', () => {}));
   return new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
 }
