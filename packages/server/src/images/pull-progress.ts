@@ -18,7 +18,11 @@ export function createProgressMeter(onProgress: ((progress: PullProgress) => voi
   let last = 0;
   const emit = () => {
     last = performance.now();
-    onProgress?.({ ...state });
+    try {
+      onProgress?.({ ...state });
+    } catch {
+      // A download may serve several pulls: who only watches one of them must not end it.
+    }
   };
   const note = (diffId: string, value: number) => {
     state.downloadedBytes += value - (bytes.get(diffId) ?? 0);

@@ -164,12 +164,6 @@ describe('an image name', () => {
       hint: expect.stringMatching(/metadata/),
     });
   });
-
-  it('is not taken for loopback by what its name looks like', async () => {
-    await expect(fetchImage('127.0.0.1.example.invalid/app')).rejects.toMatchObject({
-      details: { reason: 'unreachable' },
-    });
-  });
 });
 
 describe('a token server', () => {

@@ -8,11 +8,11 @@ import type { CredentialLookup, RegistryCredentials } from '../types.ts';
 /** The real limits with waits that a test can afford. */
 export const QUICK_LIMITS: RegistryLimits = {
   ...REGISTRY_LIMITS,
-  connectMs: 2_000,
-  probeMs: 2_000,
-  headersMs: 2_000,
-  idleMs: 1_000,
-  documentMs: 5_000,
+  connectMs: 5_000,
+  probeMs: 5_000,
+  headersMs: 15_000,
+  idleMs: 10_000,
+  documentMs: 20_000,
   backoffMs: 1,
   maxBackoffMs: 5,
 };
