@@ -18,7 +18,7 @@ export interface UnpackerOptions {
 }
 
 const DEFAULT_MAX_ENTRIES = 5_000_000;
-const WORKER_IDLE_MS = 5_000;
+const WORKER_IDLE_MS = 10_000;
 /** A hostile archive of nothing but directories runs into this, and not into the server's memory. */
 const WORKER_HEAP_MB = 1024;
 /** The worker looks for a cancel at every entry and chunk; one that does not answer hangs in a system call. */

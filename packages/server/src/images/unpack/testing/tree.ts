@@ -12,7 +12,7 @@ export interface TreeNode {
   size?: bigint;
   /** Digest of the content, or the target of a symlink. */
   content?: string;
-  /** The first path of the same inode, where there are more. */
+  /** The first path of the same inode, where another one is in the tree. */
   linkedTo?: string;
   xattrs?: Record<string, string>;
 }
@@ -29,8 +29,9 @@ export function describeTree(root: string, options: TreeOptions = {}): Record<st
   const nodes: Record<string, TreeNode> = {};
   const inodes = new Map<string, string>();
   const visit = (path: Buffer, name: string) => {
-    nodes[name] = describeNode(path, name, inodes, options);
-    if (nodes[name].type !== 'directory') return;
+    const node = describeNode(path, name, { nodes, inodes, ...options });
+    nodes[name] = node;
+    if (node.type !== 'directory') return;
     for (const child of readdirSync(path, { encoding: 'buffer' }).sort(Buffer.compare)) {
       visit(Buffer.concat([path, Buffer.from('/'), child]), `${name}/${child.toString('latin1')}`);
     }
@@ -39,7 +40,12 @@ export function describeTree(root: string, options: TreeOptions = {}): Record<st
   return nodes;
 }
 
-function describeNode(path: Buffer, name: string, inodes: Map<string, string>, options: TreeOptions): TreeNode {
+interface Walk extends TreeOptions {
+  nodes: Record<string, TreeNode>;
+  inodes: Map<string, string>;
+}
+
+function describeNode(path: Buffer, name: string, { nodes, inodes, ...options }: Walk): TreeNode {
   const stats = lstatSync(path, { bigint: true });
   const idBase = options.idBase ?? 0;
   const node: TreeNode = {
@@ -56,8 +62,13 @@ function describeNode(path: Buffer, name: string, inodes: Map<string, string>, o
   if (stats.isSymbolicLink()) node.content = readlinkSync(path, { encoding: 'buffer' }).toString('latin1');
   if (!stats.isDirectory() && stats.nlink > 1n) {
     const inode = `${stats.dev}:${stats.ino}`;
-    node.linkedTo = inodes.get(inode) ?? name;
-    inodes.set(inode, node.linkedTo);
+    const first = inodes.get(inode);
+    if (first === undefined) inodes.set(inode, name);
+    else {
+      node.linkedTo = first;
+      const firstNode = nodes[first];
+      if (firstNode !== undefined) firstNode.linkedTo = first;
+    }
   }
   const xattrs = xattrsOf(path, idBase, options.withoutXattrs);
   if (Object.keys(xattrs).length > 0) node.xattrs = xattrs;
