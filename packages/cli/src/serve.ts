@@ -12,28 +12,31 @@ export async function serve(config: Config, options: { hostMountNamespace: strin
   // A reader of our output that ends is no reason to end.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   const lock = lockStateDir(config.stateDir);
-  const stopSignal = untilStopSignal();
+  const stopSignal = untilStopSignal().then(announceStop);
   const pool = await ensurePool({ stateDir: config.stateDir, maxBytes: config.pool.maxBytes });
   const { startServer } = await import('@darkroom/server');
   const server = await startServer(config, { pool, hostMountNamespace: options.hostMountNamespace });
   process.stdout.write(await startLines(config, pool, server.url));
 
-  const signal = await stopSignal;
-  process.stdout.write(`${signal}: stopping; sandboxes go on running\n`);
-  const giveUp = setTimeout(() => {
-    process.stderr.write(`darkroom: not stopped within ${STOP_TIMEOUT_MS / 1000} s, ending now\n`);
-    process.exit(EXIT_FAILURE);
-  }, STOP_TIMEOUT_MS);
+  await stopSignal;
   try {
     await server.stop();
   } catch (error) {
     process.stderr.write(`darkroom: stopping failed: ${messageOf(error)}\n`);
     process.exitCode = EXIT_FAILURE;
   }
-  clearTimeout(giveUp);
   lock.release();
   // Nothing that a library left open may keep a stopped server alive.
   process.exit();
+}
+
+/** Counts from the signal, also when it came during the start: that is waited for too. */
+function announceStop(signal: NodeJS.Signals): void {
+  process.stdout.write(`${signal}: stopping; sandboxes go on running\n`);
+  setTimeout(() => {
+    process.stderr.write(`darkroom: not stopped within ${STOP_TIMEOUT_MS / 1000} s, ending now\n`);
+    process.exit(EXIT_FAILURE);
+  }, STOP_TIMEOUT_MS);
 }
 
 async function startLines(config: Config, pool: Pool, url: string): Promise<string> {

@@ -47,6 +47,11 @@ export async function detachWhenUnused(device: string): Promise<void> {
   await run('losetup', ['--detach', device], { timeoutMs: TOOL_TIMEOUT_MS });
 }
 
+/** Makes the device as large as its file has become. */
+export async function refreshLoopDevice(device: string): Promise<void> {
+  await run('losetup', ['--set-capacity', device], { timeoutMs: TOOL_TIMEOUT_MS });
+}
+
 async function losetup(args: string[]): Promise<string> {
   const { stdout } = await run('losetup', args, { timeoutMs: TOOL_TIMEOUT_MS });
   return stdout.trim();

@@ -201,6 +201,32 @@ test('a state directory on a file system with reflinks needs no image', async ()
   expect((await readdir(inner)).sort()).toEqual(['pool', 'pool.lock']);
 });
 
+test('a larger limit makes the pool larger, mounted or not; a smaller one changes nothing', async () => {
+  const before = await poolFreeBytes(await ensure());
+  await writeFile(join(root, 'layers', 'kept'), 'x');
+  const mounted = await ensurePool({ stateDir, maxBytes: 900 * MIB });
+  expect(await poolFreeBytes(mounted)).toBeGreaterThan(before + 250 * MIB);
+  await detachPool(stateDir);
+  const again = await ensurePool({ stateDir, maxBytes: 1200 * MIB });
+  expect(await poolFreeBytes(again)).toBeGreaterThan(before + 550 * MIB);
+  await ensure();
+  expect((await stat(image)).size).toBe(1200 * MIB);
+  expect(await readFile(join(root, 'layers', 'kept'), 'utf8')).toBe('x');
+});
+
+test('a growth that was killed in the middle is completed', async () => {
+  const before = await poolFreeBytes(await ensure());
+  await truncate(image, 900 * MIB);
+  const pool = await ensurePool({ stateDir, maxBytes: 900 * MIB });
+  expect(await poolFreeBytes(pool)).toBeGreaterThan(before + 250 * MIB);
+});
+
+test('a pool does not grow beyond its disk', async () => {
+  await ensure();
+  await expect(ensurePool({ stateDir, maxBytes: 2 ** 50 })).rejects.toMatchObject({ code: 'insufficient_storage' });
+  expect((await stat(image)).size).toBe(600 * MIB);
+});
+
 test('a full pool still opens, so that something can be deleted', async () => {
   await ensure();
   await run('fallocate', ['--length', '2G', join(root, 'layers', 'big')], { ...LIMIT, okCodes: [1] });

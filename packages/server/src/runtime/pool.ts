@@ -6,6 +6,7 @@ import { waitForFileLock } from '../platform/file-lock.ts';
 import { unmount } from '../platform/libc.ts';
 import { lockStateDir } from '../platform/state-lock.ts';
 import { mountAt, readMounts } from './mount-info.ts';
+import { growPoolImage } from './pool-growth.ts';
 import { isMountOfImage, makePoolImage, mountPoolImage, temporaryPrefix } from './pool-image.ts';
 import { canReflink, fileSystemOf, REFLINK_LITTER } from './reflink.ts';
 
@@ -21,7 +22,7 @@ export interface Pool {
 
 export interface PoolOptions {
   stateDir: string;
-  /** Most that an image may take; 80 % of the free disk by default. Without effect on a directory. */
+  /** Most that an image may take; 80 % of the free disk by default. An image grows to it, never shrinks; a directory has no limit. */
   maxBytes?: number | undefined;
 }
 
@@ -45,6 +46,7 @@ export async function ensurePool(options: PoolOptions): Promise<Pool> {
     const root = join(stateDir, 'pool');
     await makeDirectory(root, 0o711);
     const kind = await provide(stateDir, root, options.maxBytes);
+    if (kind === 'image' && options.maxBytes !== undefined) await growMounted(stateDir, root, options.maxBytes);
     await chmod(root, 0o711);
     for (const [name, mode] of Object.entries(SUBDIRECTORIES)) await makeDirectory(join(root, name), mode);
     return { root, kind, fileSystem: await fileSystemOf(root), reflink: await reflinksIn(join(root, 'tmp')) };
@@ -88,6 +90,11 @@ async function provide(stateDir: string, root: string, maxBytes: number | undefi
   }
   await mountPoolImage(image, root);
   return 'image';
+}
+
+async function growMounted(stateDir: string, root: string, maxBytes: number): Promise<void> {
+  const mounted = mountAt(await readMounts(), root);
+  if (mounted !== undefined) await growPoolImage(join(stateDir, 'pool.img'), mounted.source, root, maxBytes);
 }
 
 /** A full disk must not keep a server from starting, and deleting: it says nothing against reflinks. */
