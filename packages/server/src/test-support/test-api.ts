@@ -1,0 +1,181 @@
+import { randomUUID } from 'node:crypto';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { PERMISSIONS, type Permission } from '@darkroom/contract';
+import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
+import formats from 'ajv-formats';
+import type { FastifyInstance } from 'fastify';
+import { pino } from 'pino';
+import { buildApp } from '../http/app.ts';
+import { apiRoutes } from '../http/daytona/routes.ts';
+import { SNAPSHOT_JSON_SQL } from '../http/daytona/snapshot-json.ts';
+import { RateLimiter, type RateLimitName } from '../http/rate-limit.ts';
+import { createLayerStore } from '../images/layer-store.ts';
+import { configSchema } from '../platform/config-schema.ts';
+import { openListener } from '../platform/db/listener.ts';
+import { openReader } from '../platform/db/reader.ts';
+import { createJobQueue } from '../platform/job-queue.ts';
+import type { JobQueue } from '../platform/jobs.ts';
+import { openSecretBox, type SecretBox } from '../platform/secrets.ts';
+import { createLayerKeeper, type LayerKeeper } from '../snapshots/layer-keeper.ts';
+import { createSnapshotReads } from '../snapshots/read.ts';
+import { generateKey } from '../tenancy/api-key.ts';
+import { createKeyVerifier } from '../tenancy/key-verifier.ts';
+import { addOrganization } from './rows.ts';
+import { startTestDatabase, type TestDatabase } from './test-database.ts';
+
+/** The HTTP floor for snapshots and accounts on a real database, queue and layer store. No worker runs, unless a test starts it. */
+export interface TestApi {
+  app: FastifyInstance;
+  db: TestDatabase['db'];
+  jobs: JobQueue;
+  layers: LayerKeeper;
+  secrets: SecretBox;
+  stateDir: string;
+  instanceId: string;
+  addOrganization(): Promise<string>;
+  addKey(organizationId: string, options?: KeyOptions): Promise<string>;
+  /** One request; `key` null sends none. */
+  ask(method: Method, url: string, options: AskOptions): Promise<Answer>;
+  stop(): Promise<void>;
+}
+
+export interface KeyOptions {
+  permissions?: readonly Permission[];
+  isAdmin?: boolean;
+  expiresAt?: Date;
+}
+
+export type Method = 'GET' | 'POST' | 'PATCH' | 'DELETE';
+
+export interface AskOptions {
+  key: string | null;
+  body?: unknown;
+  headers?: Record<string, string>;
+}
+
+export interface Answer {
+  status: number;
+  headers: Record<string, unknown>;
+  text: string;
+  // biome-ignore lint/suspicious/noExplicitAny: tests read what the wire has, and say themselves what they expect
+  body: any;
+}
+
+const MANY = 1_000_000;
+
+export async function startTestApi(limits: Partial<Record<RateLimitName, number>> = {}): Promise<TestApi> {
+  const stateDir = await mkdtemp(join(tmpdir(), 'darkroom-api-'));
+  const database = await startTestDatabase();
+  const { db, connection } = database;
+  const log = pino({ level: process.env.DARKROOM_TEST_LOG ?? 'silent' });
+  const instanceId = randomUUID();
+  const listener = await openListener(connection, log);
+  const jobs = createJobQueue({ db, listener, instanceId, log });
+  await jobs.start();
+  await db
+    .insertInto('instances')
+    .values({ id: instanceId, runner_id: 'test', lease_expires_at: new Date(Date.now() + 3_600_000) })
+    .execute();
+  const layers = createLayerKeeper(await createLayerStore(join(stateDir, 'layers'), { graceMs: 0 }));
+  const secrets = await openSecretBox(stateDir);
+  const keys = createKeyVerifier({ db, onError: (error) => log.error(error) });
+  const reader = openReader(connection, { maxConnections: 2 });
+  const config = configSchema.parse({ stateDir });
+  const app = await buildApp({
+    log,
+    version: '0.0.0-test',
+    metrics: { observeRequest() {}, expose: async () => ({ contentType: 'text/plain', body: '' }) },
+    readiness: [],
+    daytona: {
+      auth: {
+        keys,
+        rateLimiter: new RateLimiter({
+          anonymous: MANY,
+          authenticated: MANY,
+          'failed-auth': MANY,
+          'sandbox-create': MANY,
+          'sandbox-lifecycle': MANY,
+          ...limits,
+        }),
+      },
+      api: apiRoutes({
+        config,
+        version: '0.0.0-test',
+        readiness: [],
+        db,
+        jobs,
+        keys,
+        secrets,
+        layers,
+        reads: createSnapshotReads(reader, SNAPSHOT_JSON_SQL),
+      }),
+      toolbox: [],
+    },
+  });
+
+  return {
+    app,
+    db,
+    jobs,
+    layers,
+    secrets,
+    stateDir,
+    instanceId,
+    addOrganization: () => addOrganization(db),
+    async addKey(organizationId, options = {}) {
+      const { value, ...stored } = generateKey();
+      const user = await db.insertInto('users').values({ name: 'tester' }).returning('id').executeTakeFirstOrThrow();
+      const columns = {
+        organization_id: organizationId,
+        user_id: user.id,
+        name: 'test',
+        permissions: [...(options.permissions ?? PERMISSIONS)],
+        is_admin: options.isAdmin ?? false,
+        expires_at: options.expiresAt ?? null,
+      };
+      await db
+        .insertInto('api_keys')
+        .values({ ...columns, ...stored })
+        .execute();
+      return value;
+    },
+    async ask(method, url, { key, body, headers = {} }) {
+      const answer = await app.inject({
+        method,
+        url,
+        headers: {
+          ...(key === null ? {} : { authorization: `Bearer ${key}` }),
+          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+          ...headers,
+        },
+        ...(body === undefined ? {} : { payload: typeof body === 'string' ? body : JSON.stringify(body) }),
+      });
+      const isJson = String(answer.headers['content-type']).startsWith('application/json');
+      return {
+        status: answer.statusCode,
+        headers: answer.headers,
+        text: answer.body,
+        body: isJson && answer.body !== '' ? JSON.parse(answer.body) : undefined,
+      };
+    },
+    async stop() {
+      await app.close();
+      await jobs.stop({ graceMs: 5_000 });
+      await keys.close();
+      await reader.close();
+      await listener.close();
+      await database.stop();
+      await rm(stateDir, { recursive: true, force: true });
+    },
+  };
+}
+
+/** The schema that Daytona publishes of a snapshot. */
+export async function loadSnapshotSchema(): Promise<ValidateFunction> {
+  const path = join(import.meta.dirname, '../../../../test/fixtures/snapshot-dto.schema.json');
+  const ajv = new Ajv2020({ strict: false, allErrors: true });
+  formats.default(ajv);
+  return ajv.compile(JSON.parse(await readFile(path, 'utf8')));
+}
