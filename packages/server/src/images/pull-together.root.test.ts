@@ -10,6 +10,30 @@ beforeEach(async () => {
 });
 afterEach(() => fixture.close());
 
+describe('the layers of one pull', () => {
+  it('are fetched side by side', async () => {
+    const registry = await startScriptedRegistry();
+    const image = makeImage(['a', 'b', 'c'].map((name) => ({ files: { [name]: name } })));
+    registry.serve('app', image);
+    const all = Promise.withResolvers<void>();
+    let open = 0;
+    registry.script = (request, response) => {
+      const layer = image.layers.find(({ digest }) => request.url?.endsWith(digest));
+      if (layer === undefined) return;
+      open += 1;
+      if (open === image.layers.length) all.resolve();
+      // None is answered before all are asked for.
+      void all.promise.then(() => response.end(image.blobs.get(layer.digest)));
+      return true;
+    };
+    try {
+      expect((await fixture.pull(`${registry.host}/app`)).layers).toEqual(diffIds(image));
+    } finally {
+      await registry.close();
+    }
+  });
+});
+
 describe('two pulls at once', () => {
   let registry: ScriptedRegistry;
   const shared = { files: { shared: Buffer.alloc(200_000, 's') }, compression: 'none' } as const;

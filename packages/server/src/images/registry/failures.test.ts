@@ -48,7 +48,8 @@ describe('a registry that fails', () => {
   it('is waited for when it answers 429 with Retry-After', async () => {
     const asked: number[] = [];
     registry.script = (request, response, count) => {
-      if (request.url?.endsWith('/manifests/latest')) asked.push(performance.now());
+      if (!request.url?.endsWith('/manifests/latest')) return;
+      asked.push(performance.now());
       if (count > 1) return;
       response.setHeader('retry-after', '1');
       sendError(response, 429, 'TOOMANYREQUESTS', 'slow down');

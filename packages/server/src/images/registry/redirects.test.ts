@@ -23,7 +23,7 @@ afterEach(() => Promise.all([registry.close(), elsewhere.close()]));
 const fetchApp = () => fetchImage(`${registry.host}/app`, { credentials: always(USER) });
 
 /** Wants basic authentication and then sends blobs to `location`. */
-function redirectBlobs(location: () => string): void {
+function redirectBlobs(location: (path: string) => string): void {
   registry.script = (request, response) => {
     if (request.headers.authorization === undefined) {
       response.setHeader('www-authenticate', 'Basic realm="test"');
@@ -31,35 +31,14 @@ function redirectBlobs(location: () => string): void {
       return true;
     }
     if (!request.url?.includes('/blobs/')) return;
-    response.writeHead(307, { location: location() }).end();
+    response.writeHead(307, { location: location(request.url) }).end();
     return true;
   };
 }
 
 describe('redirects', () => {
-  it('to another host are followed without the credentials', async () => {
-    registry.serve('app', image);
-    const layersOnly = () => `http://${elsewhere.host}/v2/storage/blobs/${digest}?X-Signature=abc`;
-    elsewhere.script = (request, response) => {
-      const bytes = image.blobs.get(request.url?.split('/').at(-1)?.split('?')[0] ?? '');
-      response.end(bytes);
-      return true;
-    };
-    redirectBlobs(layersOnly);
-    // The config is redirected as well, to what is not its content.
-    await expect(fetchApp()).rejects.toMatchObject({ code: 'image_invalid' });
-    expect(elsewhere.requests.length).toBeGreaterThan(0);
-    expect(elsewhere.requests.every(({ authorization }) => authorization === undefined)).toBe(true);
-  });
-
-  it('bring the layer from where it lies', async () => {
-    registry.script = (request, response) => {
-      if (!request.url?.includes('/blobs/')) return;
-      response
-        .writeHead(302, { location: `http://user:pw@${elsewhere.host}${request.url.replace('/app/', '/storage/')}` })
-        .end();
-      return true;
-    };
+  it('to another host are followed without the credentials of the registry, and without those in the URL', async () => {
+    redirectBlobs((path) => `http://user:pw@${elsewhere.host}${path.replace('/app/', '/storage/')}`);
     expect((await fetchApp()).contents).toEqual([image.blobs.get(digest)]);
     expect(elsewhere.requests.map(({ authorization }) => authorization)).toEqual([undefined, undefined]);
   });
