@@ -48,8 +48,8 @@ export interface ExecSpec {
   cwd: string;
   user: ProcessUser;
   /**
-   * An open file of the host that takes stdout and stderr in place of the streams, which are then at their end: for a process
-   * that must outlive the server. Its stdin is empty. The caller closes its own descriptor.
+   * An open pipe or file of the host that takes stdout and stderr in place of the streams, which are then at their end: for a
+   * process that must outlive the server. It becomes the user's; stdin is empty. The caller closes its own descriptor.
    */
   outputFd?: number;
 }

@@ -1,94 +1,125 @@
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { messageOf } from '../platform/errors.ts';
+import type { Readable } from 'node:stream';
+import { errnoOf, messageOf } from '../platform/errors.ts';
 import type { SandboxRuntime } from '../runtime/types.ts';
-import { BoundedLog } from './bounded-log.ts';
 import { entrypointCommand } from './entrypoint-command.ts';
 import { sandboxEnvironment } from './environment.ts';
 import { parseImage } from './image.ts';
+import { makeFifo, readFifo } from './output-fifo.ts';
 import { imageUser, isDirectory } from './profile.ts';
+import { RotatingLog } from './rotating-log.ts';
 import type { SandboxLog, SandboxRow } from './types.ts';
 
 export interface EntrypointStatus {
   command: readonly string[];
+  /** What it wrote last, and `path.1` before that. */
   logPath: string;
-  /** Undefined while it runs. */
+  /** Undefined while it runs, and after a restart of the server. */
   exitCode: number | undefined;
 }
 
-/** The entry points of the sandboxes of this runner, and what they wrote. */
+/** The entry points of the sandboxes of this runner, and what they write. */
 export interface Entrypoints {
   /** Starts it, if there is one; resolves when it runs. Its failure is in its log and ends nothing. */
   start(row: SandboxRow): Promise<void>;
-  /** Goes on keeping the log of one that was started before this server. */
+  /** Goes on reading the output of one that an earlier server started. */
   adopt(row: SandboxRow): void;
   status(sandboxId: string): EntrypointStatus | undefined;
   /** The sandbox is stopped; the log stays. */
   stopped(sandboxId: string): void;
   remove(sandboxId: string): Promise<void>;
+  /** Lets go of the output; entry points go on running. */
   close(): void;
 }
 
 export function createEntrypoints(runtime: SandboxRuntime, directory: string, log: SandboxLog): Entrypoints {
-  const running = new Map<string, { log: BoundedLog; status: EntrypointStatus }>();
-  const logOf = (id: string) => new BoundedLog(join(directory, `${id}.log`));
-  const warn = (id: string) => (error: unknown) =>
-    log.warn({ sandboxId: id, err: error }, `log of the entry point: ${messageOf(error)}`);
+  const known = new Map<string, { status: EntrypointStatus; output: Readable | undefined }>();
+  const fifoOf = (id: string) => join(directory, `${id}.fifo`);
+  const logOf = (id: string) => new RotatingLog(join(directory, `${id}.log`));
 
-  function track(id: string, command: readonly string[], output: BoundedLog): EntrypointStatus {
-    running.get(id)?.log.close();
-    const status: EntrypointStatus = { command, logPath: output.path, exitCode: undefined };
-    running.set(id, { log: output, status });
-    output.watch(warn(id));
+  function forget(id: string): void {
+    known.get(id)?.output?.destroy();
+    known.delete(id);
+  }
+
+  function follow(row: SandboxRow, command: readonly string[]): EntrypointStatus {
+    forget(row.id);
+    const kept = logOf(row.id);
+    const output = openOutput(row.id);
+    const status: EntrypointStatus = { command, logPath: kept.path, exitCode: undefined };
+    known.set(row.id, { status, output });
+    if (output !== undefined) {
+      copy(output, kept).catch((error: unknown) => {
+        log.warn({ sandboxId: row.id, err: error }, `log of the entry point: ${messageOf(error)}`);
+        // The process must not wait for a reader that failed.
+        output.resume();
+      });
+    }
     return status;
+  }
+
+  function openOutput(id: string): Readable | undefined {
+    try {
+      return readFifo(fifoOf(id));
+    } catch (error) {
+      if (errnoOf(error) !== 'ENOENT') log.warn({ sandboxId: id, err: error }, 'the output of an entry point is lost');
+      return undefined;
+    }
   }
 
   return {
     async start(row) {
       const command = entrypointCommand(row);
       if (command.length === 0) return;
-      const output = logOf(row.id);
-      await using file = await output.openForProcess();
-      const status = track(row.id, command, output);
+      await logOf(row.id).remove();
+      // Open until the process has it: a pipe that nobody writes to would look ended to the reader.
+      await using fifo = await makeFifo(fifoOf(row.id));
+      const status = follow(row, command);
       try {
-        const { workingDir } = parseImage(row.image);
         const user = await imageUser(runtime, row);
-        const env = sandboxEnvironment(row);
-        const cwd = workingDir !== '' && (await isDirectory(runtime, row.id, workingDir)) ? workingDir : '/';
+        const { workingDir } = parseImage(row.image);
         const child = await runtime.exec(row.id, {
           argv: command,
-          env: { HOME: user.home, ...env },
-          cwd,
+          env: { HOME: user.home, ...sandboxEnvironment(row) },
+          cwd: workingDir !== '' && (await isDirectory(runtime, row.id, workingDir)) ? workingDir : '/',
           user,
-          outputFd: file.fd,
+          outputFd: fifo.fd,
         });
+        const ended = (exitCode: number) => {
+          status.exitCode = exitCode;
+        };
         child.exited.then(
-          ({ exitCode }) => {
-            status.exitCode = exitCode;
-          },
-          (error: unknown) => warn(row.id)(error),
+          ({ exitCode }) => ended(exitCode),
+          () => ended(-1),
         );
+        // At its end already, but for words of the runtime itself: that the command is not there.
+        for await (const words of child.stderr) await fifo.write(words);
       } catch (error) {
         status.exitCode = -1;
-        await file.write(`The entry point could not be started: ${messageOf(error)}\n`);
+        await fifo.write(`The entry point could not be started: ${messageOf(error)}\n`);
       }
     },
     adopt(row) {
       const command = entrypointCommand(row);
-      if (command.length > 0) track(row.id, command, logOf(row.id));
+      if (command.length > 0) follow(row, command);
     },
-    status: (sandboxId) => running.get(sandboxId)?.status,
+    status: (sandboxId) => known.get(sandboxId)?.status,
     stopped(sandboxId) {
-      running.get(sandboxId)?.log.close();
-      running.delete(sandboxId);
+      // What is still in the pipe is read to its end, which the end of the last process is.
+      known.delete(sandboxId);
     },
     async remove(sandboxId) {
-      running.get(sandboxId)?.log.close();
-      running.delete(sandboxId);
+      forget(sandboxId);
+      await rm(fifoOf(sandboxId), { force: true });
       await logOf(sandboxId).remove();
     },
     close() {
-      for (const { log: output } of running.values()) output.close();
-      running.clear();
+      for (const id of [...known.keys()]) forget(id);
     },
   };
+}
+
+async function copy(output: Readable, kept: RotatingLog): Promise<void> {
+  for await (const chunk of output) await kept.append(chunk);
 }

@@ -60,9 +60,15 @@ async function markStarted(
     },
   });
   if (started !== undefined) return started;
-  // It was deleted meanwhile, or its deadline passed: what runs now belongs to nobody.
-  await context.runtime.stop(row.id, { graceMs: 0 });
+  await abandon(context, row.id);
   throw changeInProgress();
+}
+
+/** What runs now belongs to nobody. Of a sandbox that was deleted meanwhile, nothing stays: its job may have come too early. */
+async function abandon(context: SandboxContext, id: string): Promise<void> {
+  const row = await context.db.selectFrom('sandboxes').select('state').where('id', '=', id).executeTakeFirst();
+  if (row === undefined || row.state === 'destroying' || row.state === 'destroyed') await context.runtime.remove(id);
+  else await context.runtime.stop(id, { graceMs: 0 });
 }
 
 async function markFailed(
@@ -77,7 +83,7 @@ async function markFailed(
   const code = known === undefined || known.code === 'internal' ? 'unavailable' : known.code;
   context.log.error({ sandboxId: row.id, err: cause }, 'a sandbox did not start');
   // The failure may have come after the container ran (its user does not exist): it must not go on running.
-  await context.runtime.stop(row.id, { graceMs: 0 }).catch((error: unknown) => {
+  await abandon(context, row.id).catch((error: unknown) => {
     context.log.error({ sandboxId: row.id, err: error }, 'stopping what is left of a failed start');
   });
   await moveSandbox(context.db, row.id, {

@@ -1,12 +1,13 @@
-import { closeSync, fchownSync } from 'node:fs';
+import { closeSync, constants, fchownSync, openSync } from 'node:fs';
 import { Socket } from 'node:net';
+import { PassThrough, Readable, type Writable } from 'node:stream';
 import { pipe } from '../../platform/libc-files.ts';
 
 /** Three pipes: the ends of the command as descriptors, ours as streams. */
 export interface ExecStreams {
-  stdin: Socket;
-  stdout: Socket;
-  stderr: Socket;
+  stdin: Writable;
+  stdout: Readable;
+  stderr: Readable;
   theirs: readonly [number, number, number];
   closeTheirs(): void;
   destroy(): void;
@@ -48,6 +49,22 @@ export function openExecStreams(owner: { uid: number; gid: number }): ExecStream
     for (const fd of open) closeSync(fd);
     throw error;
   }
+}
+
+/** For a command that must outlive the server: no pipe of ours is among what it holds. The caller keeps `outputFd`. */
+export function openDetachedStreams(owner: { uid: number; gid: number }, outputFd: number): ExecStreams {
+  fchownSync(outputFd, owner.uid, owner.gid);
+  const nothing = openSync('/dev/null', constants.O_RDONLY);
+  const stdin = new PassThrough();
+  stdin.resume();
+  return {
+    stdin,
+    stdout: Readable.from([]),
+    stderr: Readable.from([]),
+    theirs: [nothing, outputFd, outputFd],
+    closeTheirs: () => closeSync(nothing),
+    destroy: () => {},
+  };
 }
 
 function ourEnd(fd: number, direction: 'read' | 'write'): Socket {

@@ -11,7 +11,7 @@ import { notRunning, withRoot } from './container-root.ts';
 import { crunFailure } from './crun-failure.ts';
 import { endedProcess } from './ended-process.ts';
 import { checkExec, checkWorkingDirectory, commandFault } from './exec-check.ts';
-import { openExecStreams } from './exec-streams.ts';
+import { openDetachedStreams, openExecStreams } from './exec-streams.ts';
 import { runPaths } from './layout.ts';
 import type { LiveContainer } from './live-container.ts';
 import { childrenOf, killTree } from './process-tree.ts';
@@ -53,7 +53,8 @@ export async function execInContainer(
     throw new DarkroomError('internal', `prepare a command in sandbox ${container.id}`, { cause });
   }
 
-  const streams = openExecStreams({ uid: host.idBase + spec.user.uid, gid: host.idBase + spec.user.gid });
+  const owner = { uid: host.idBase + spec.user.uid, gid: host.idBase + spec.user.gid };
+  const streams = spec.outputFd === undefined ? openExecStreams(owner) : openDetachedStreams(owner, spec.outputFd);
   let child: SpawnedProcess;
   try {
     child = host.crun.exec(container.id, files.process, files.log, streams.theirs);
@@ -64,7 +65,8 @@ export async function execInContainer(
   } finally {
     streams.closeTheirs();
   }
-  const exited = exitOf(child, files.log, container).finally(forgetFiles);
+  const asked = { kill: false };
+  const exited = exitOf(child, files.log, container, asked).finally(forgetFiles);
   // Whoever asks sees the failure; who does not must not bring the server down.
   exited.catch(() => {});
   return {
@@ -72,7 +74,10 @@ export async function execInContainer(
     stdout: streams.stdout,
     stderr: streams.stderr,
     exited,
-    killTree: () => killExec(host, child, exited),
+    killTree: () => {
+      asked.kill = true;
+      return killExec(host, child, exited);
+    },
   };
 }
 
@@ -81,9 +86,12 @@ async function exitOf(
   child: SpawnedProcess,
   log: string,
   container: LiveContainer,
+  asked: { kill: boolean },
 ): Promise<Awaited<ExecProcess['exited']>> {
   const { exitCode } = await child.exited;
   if (exitCode === 0) return { exitCode, signal: undefined };
+  // crun has its own words for a kill in the middle of its work.
+  if (asked.kill) return { exitCode: 128 + constants.signals.SIGKILL, signal: 'SIGKILL' };
   const words = await readFile(log, 'utf8').catch(() => '');
   if (words.trim() !== '') {
     // Killed together with its sandbox is an end like another; never begun is a failure.
@@ -98,7 +106,7 @@ async function killExec(host: ContainerHost, child: SpawnedProcess, exited: Prom
     () => undefined,
   );
   const tini = await tiniOf(child);
-  if (tini !== undefined) await killTree(host.watcher, tini);
+  if (tini !== undefined) await killTree(host.watcher, tini, child.pid);
   const timer = new AbortController();
   const late = sleep(KILLED_TIMEOUT_MS, 'late', { signal: timer.signal }).catch(() => undefined);
   const first = await Promise.race([ended, late]);

@@ -1,3 +1,5 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type HttpClient, httpClient } from '../../../test-support/http-client.ts';
 import { fillWithBusybox, shiftOwners } from '../../../test-support/root-file-system.ts';
@@ -275,6 +277,25 @@ test('an entry point runs beside the sandbox, its end ends nothing, and it runs 
   await client.post(`/api/sandbox/${id}/stop?force=true`);
   await client.post(`/api/sandbox/${id}/start`);
   await expect.poll(runs, { timeout: 20_000 }).toBe('started\nstarted\n');
+  await client.delete(`/api/sandbox/${id}`);
+});
+
+test('an entry point and its log survive restarts of the server', async () => {
+  // Each line is written when the one before was answered for: nothing here depends on time.
+  const entrypoint = [
+    '/bin/sh',
+    '-c',
+    'mkfifo /tmp/next; n=0; while read line < /tmp/next; do n=$((n+1)); echo "$line $n"; done',
+  ];
+  const withEntrypoint = await server.addSnapshot(organizationId, busybox, { entrypoint });
+  const { id } = await create({ snapshot: withEntrypoint });
+  const log = () => readFile(join(server.spoolDirectory, 'entrypoints', `${id}.log`), 'utf8').catch(() => '');
+  await expect.poll(async () => (await run(id, 'test -p /tmp/next')).body.exitCode, { timeout: 20_000 }).toBe(0);
+  await run(id, 'echo before > /tmp/next');
+  await expect.poll(log, { timeout: 20_000 }).toBe('before 1\n');
+  await server.restart();
+  await run(id, 'echo after > /tmp/next');
+  await expect.poll(log, { timeout: 20_000 }).toBe('before 1\nafter 2\n');
   await client.delete(`/api/sandbox/${id}`);
 });
 
