@@ -64,24 +64,41 @@ async function msToNextDeadline(db: Kysely<Database>): Promise<number | undefine
 }
 
 /** Moves what is past its deadline to where the table says. */
-export async function endOverdue(db: Kysely<Database>, log: Pick<BaseLogger, 'info'>): Promise<void> {
+export async function endOverdue(db: Kysely<Database>, log: Pick<BaseLogger, 'info' | 'error'>): Promise<void> {
   for (const { subject, rules } of KINDS) {
     const { rows } = await sql<{ id: string; state: string }>`
       select id, state from ${sql.table(subject.table)} where deadline_at <= clock_timestamp()
       order by deadline_at limit ${BATCH}`.execute(db);
     for (const row of rows) {
-      const rule = rules[row.state];
-      if (rule?.kind !== 'moving') continue;
-      const change = { from: [row.state], to: rule.onTimeout, actor: 'system:deadline', overdue: true } as const;
-      const result = await moveRow(db, subject, rules, row.id, {
-        ...change,
-        reason: rule.timeoutReason,
-        errorCode: 'timeout',
-      });
-      if (result !== undefined)
-        log.info({ [subject.type]: row.id, from: row.state, to: rule.onTimeout }, 'a deadline has passed');
+      try {
+        await endOne(db, log, subject, rules, row);
+      } catch (error) {
+        // One that cannot be moved must not keep the others.
+        log.error({ err: error, [subject.type]: row.id }, 'a missed deadline could not be acted on');
+      }
     }
   }
+}
+
+async function endOne(
+  db: Kysely<Database>,
+  log: Pick<BaseLogger, 'info'>,
+  subject: Subject,
+  rules: Readonly<Record<string, StateRule<string>>>,
+  row: { id: string; state: string },
+): Promise<void> {
+  const rule = rules[row.state];
+  if (rule?.kind !== 'moving') return;
+  const moved = await moveRow(db, subject, rules, row.id, {
+    from: [row.state],
+    to: rule.onTimeout,
+    actor: 'system:deadline',
+    overdue: true,
+    reason: rule.timeoutReason,
+    errorCode: 'timeout',
+  });
+  if (moved === undefined) return;
+  log.info({ [subject.type]: row.id, from: row.state, to: rule.onTimeout }, 'a deadline has passed');
 }
 
 /** Every row in a moving state whose owner's lease is over. Rows without an owner wait for one, until their deadline. */

@@ -69,6 +69,9 @@ test('what can be retried is tried again, until it succeeds', async () => {
   await send(queue, 'a');
   await done.promise;
   expect(attempts).toEqual([1, 2]);
+  const { rows } = await sql<{ waited: number }>`
+    select extract(epoch from start_after - created_on)::float8 as waited from pgboss.job`.execute(database.db);
+  expect(rows[0]?.waited, 'not at once').toBeGreaterThan(0.4);
 });
 
 test('what cannot be retried ends at once, and the next job runs', async () => {
@@ -156,7 +159,7 @@ test('a server that stops gives its jobs back, and the next one takes them up at
   const next = await openQueue(runnerId);
   const ran = Promise.withResolvers<JobContext>();
   await next.work('snapshot.pull', { concurrency: 1 }, async (_data, context) => ran.resolve(context));
-  expect((await ran.promise).isLastAttempt).toBe(false);
+  expect(await ran.promise).toMatchObject({ attempt: 1, isLastAttempt: false });
 }, 30_000);
 
 test('a job of a server that died is taken up by the next start of its runner, without waiting for the heartbeat', async () => {

@@ -17,7 +17,7 @@ const POLL_SECONDS = 30;
 const FIRST_RETRY_MS = 1_000;
 const MAX_RETRY_MS = 60_000;
 /** A job of a key that is running elsewhere is looked at again after this. */
-const BUSY_RETRY_MS = 5_000;
+const BUSY_RETRY_MS = 2_000;
 const KEEP_ENDED_SECONDS = 24 * 60 * 60;
 
 const NAMES = Object.keys(JOB_LIMIT_SECONDS) as JobName[];
@@ -33,6 +33,7 @@ export function createJobQueue(options: {
 }): JobQueue {
   const { db, listener, instanceId, log } = options;
   const running = new Map<string, AbortController>();
+  const deferred = new Map<string, Set<string>>();
   const timers = new Set<NodeJS.Timeout>();
   let draining = false;
   let wakeWorkers: (name: string) => void = () => {};
@@ -73,6 +74,26 @@ export function createJobQueue(options: {
     timers.add(timer);
   }
 
+  async function release(run: JobRun): Promise<void> {
+    try {
+      await releaseRun(db, run);
+      const id = runId(run.name, run.key);
+      const waiting = deferred.get(id) ?? [];
+      deferred.delete(id);
+      for (const jobId of waiting) await boss.update(run.name, undefined, { id: jobId, startAfter: '0 seconds' });
+    } catch (error) {
+      log.warn({ err: error, ...run }, `the end of a job could not be written down: ${messageOf(error)}`);
+    }
+  }
+
+  /** One that waits for a job of the same key in this process is handed out when that one ends, else after a while. */
+  async function defer(job: JobWithMetadata, id: string, isHere: boolean): Promise<void> {
+    await handBack(job, BUSY_RETRY_MS, 'another job of this key is running', false);
+    if (!isHere) return;
+    if (running.has(id)) deferred.set(id, (deferred.get(id) ?? new Set()).add(job.id));
+    else await boss.update(job.name, undefined, { id: job.id, startAfter: '0 seconds' });
+  }
+
   async function runOne<N extends JobName>(job: JobWithMetadata<JobTypes[N]>, handler: Handler<N>): Promise<JobResult> {
     const key = job.singletonKey ?? job.id;
     const run: JobRun = { name: job.name, key, jobId: job.id, instanceId };
@@ -93,7 +114,7 @@ export function createJobQueue(options: {
     try {
       const claim = mine === undefined ? 'busy' : await claimRun(db, run);
       if (claim === 'busy') {
-        await handBack(job, BUSY_RETRY_MS, 'another job of this key is running', false);
+        await defer(job, id, mine === undefined);
         return settled('failed');
       }
       if (claim === 'ended') return settled('completed');
@@ -101,11 +122,7 @@ export function createJobQueue(options: {
     } finally {
       if (mine) {
         running.delete(id);
-        await releaseRun(db, run);
-        // One that had to wait for this one need not wait longer.
-        await boss
-          .update(job.name, undefined, { singletonKey: key, startAfter: '0 seconds', match: 'all' })
-          .catch(() => {});
+        await release(run);
       }
     }
   }
@@ -116,7 +133,8 @@ export function createJobQueue(options: {
     controller: AbortController,
     settled: (status: JobResult['status'], output?: object) => JobResult,
   ): Promise<JobResult> {
-    const attempt = job.retryCount + 1;
+    // Runs that were cut short from outside have raised both numbers.
+    const attempt = job.retryCount + 1 - (job.retryLimit - (MAX_ATTEMPTS - 1));
     const isLastAttempt = job.retryCount >= job.retryLimit;
     const onLost = () =>
       controller.abort(

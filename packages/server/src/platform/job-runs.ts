@@ -9,8 +9,9 @@ export interface JobRun {
 }
 
 /**
- * Takes the only place for a job of this name and key. `busy`: a living process runs another one. `ended`: this one was
- * cancelled between being handed out and now.
+ * Takes the only place for a job of this name and key. `busy`: another living process runs another one. `ended`: this one
+ * was cancelled between being handed out and now. What this process itself runs it knows better than the table, whose row
+ * may be left from a moment when the database could not be reached.
  */
 export async function claimRun(db: Kysely<Database>, run: JobRun): Promise<'mine' | 'busy' | 'ended'> {
   const { rows } = await sql<{ state: string | null }>`
@@ -18,6 +19,8 @@ export async function claimRun(db: Kysely<Database>, run: JobRun): Promise<'mine
     values (${run.name}, ${run.key}, ${run.jobId}, ${run.instanceId})
     on conflict (name, key) do update set job_id = excluded.job_id, instance_id = excluded.instance_id
       where r.job_id = excluded.job_id
+        or r.instance_id = excluded.instance_id
+        or not exists (select from pgboss.job j where j.name = r.name and j.id = r.job_id and j.state = 'active')
         or not exists (select from instances i where i.id = r.instance_id and i.lease_expires_at > now())
     returning (select state::text from pgboss.job where name = ${run.name} and id = ${run.jobId}) as state`.execute(db);
   const [claimed] = rows;

@@ -101,7 +101,13 @@ test('when it dies it is started again, and the connections of the server recove
     await sql`create table kept (id int)`.execute(db);
     await sql`insert into kept values (1)`.execute(db);
     const first = server.pid();
+    const underWay = expect(sql`select pg_sleep(20)`.execute(db)).rejects.toThrow();
+    await until(async () => {
+      const active = sql`select from pg_stat_activity where query like 'select pg_sleep%' and state = 'active'`;
+      return (await active.execute(db)).rows.length > 0;
+    });
     process.kill(first ?? Number.NaN, 'SIGKILL');
+    await underWay;
     await until(() => server.pid() !== undefined && server.pid() !== first);
     // Idle connections of before are dropped as their end is noticed; a query may still be the one to notice.
     await until(() =>
