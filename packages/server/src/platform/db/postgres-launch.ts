@@ -46,7 +46,8 @@ export async function makeLauncher(native: string, stateDir: string, user: Datab
   const env = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C', TZ: 'UTC' };
   const start = (command: readonly string[], cwd: string, logFd: number) => {
     const [program = '', ...args] = command;
-    return spawn(program, args, { cwd, env, stdio: ['ignore', logFd, logFd] });
+    // A session of its own: Ctrl-C in a terminal reaches the whole group, and would end the database before the server.
+    return spawn(program, args, { cwd, env, stdio: ['ignore', logFd, logFd], detached: true });
   };
   if (await canReach(native, stateDir, user)) {
     return {
