@@ -18,16 +18,16 @@ export interface Header {
 }
 
 const POSIX_MAGIC = Buffer.from('ustar\0');
-const GNU_MAGIC = Buffer.from('ustar  \0');
 const STAR_TRAILER = Buffer.from('tar\0');
 
 export function parseHeader(block: Buffer): Header {
   if (!checksumMatches(block)) throw new TarFormatError('a header has a wrong checksum');
   const posix = block.subarray(257, 263).equals(POSIX_MAGIC);
-  const known = posix || block.subarray(257, 265).equals(GNU_MAGIC);
   const size = numberField(block, 124, 12, 'size');
   if (size < 0) throw new TarFormatError('a header has a negative size');
   const flag = block[156] ?? 0;
+  // Writers leave anything in these fields where the member is no device.
+  const isDevice = flag === 0x33 || flag === 0x34;
   return {
     flag: flag === 0 ? '0' : String.fromCharCode(flag),
     name: posix ? prefixed(block) : Buffer.from(cString(block, 0, 100)),
@@ -37,8 +37,8 @@ export function parseHeader(block: Buffer): Header {
     gid: numberField(block, 116, 8, 'gid'),
     size,
     mtime: { seconds: numberField(block, 136, 12, 'mtime'), nanoseconds: 0 },
-    deviceMajor: known ? numberField(block, 329, 8, 'device major') : 0,
-    deviceMinor: known ? numberField(block, 337, 8, 'device minor') : 0,
+    deviceMajor: isDevice ? numberField(block, 329, 8, 'device major') : 0,
+    deviceMinor: isDevice ? numberField(block, 337, 8, 'device minor') : 0,
   };
 }
 
