@@ -18,7 +18,10 @@ describe('the life of a sandbox', () => {
     await lab.runtime.stop('keeps', { graceMs: 0 });
     expect(await lab.runtime.list()).toContainEqual({ id: 'keeps', running: false, pid: undefined });
     await lab.start('keeps');
-    expect(await lab.sh('keeps', 'cat /root/file; pgrep sleep')).toMatchObject({ stdout: 'hello\n', exitCode: 1 });
+    expect(await lab.sh('keeps', 'cat /root/file; ps | grep "[s]leep"')).toMatchObject({
+      stdout: 'hello\n',
+      exitCode: 1,
+    });
   });
 
   test('a second start of a running one is a conflict and harms nothing', async () => {

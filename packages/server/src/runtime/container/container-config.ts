@@ -40,7 +40,7 @@ export const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/
 const CPU_PERIOD_US = 100_000;
 const MIN_CPU_QUOTA_US = 1000;
 /** The server and its database outlive any sandbox when the machine itself runs out of memory. */
-const OOM_SCORE_ADJ = 300;
+export const OOM_SCORE_ADJ = 300;
 
 export const TOOLS_TARGET = '/.darkroom';
 export const INIT = `${TOOLS_TARGET}/init`;

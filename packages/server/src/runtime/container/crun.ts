@@ -1,4 +1,4 @@
-import { accessSync, closeSync, constants, mkdirSync } from 'node:fs';
+import { accessSync, closeSync, constants, mkdirSync, writeFileSync } from 'node:fs';
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { z } from 'zod';
@@ -8,6 +8,7 @@ import { pipe } from '../../platform/libc-files.ts';
 import { pidfdOpen, pidfdSignal } from '../../platform/libc-process.ts';
 import { run } from '../../platform/process.ts';
 import { type SpawnedProcess, spawnProcess } from '../../platform/spawned-process.ts';
+import { OOM_SCORE_ADJ } from './container-config.ts';
 import { crunFailure } from './crun-failure.ts';
 import { isContainerId } from './layout.ts';
 
@@ -90,7 +91,12 @@ export async function createCrun({ command, root, watcher }: CrunOptions): Promi
   return {
     version: stdout.trim(),
     run: (id, bundle, log) => call(log, ['run', '--detach', '--bundle', bundle, id], RUN_TIMEOUT_MS),
-    exec: (id, processFile, log, stdio) => start(log, ['exec', '--process', processFile, id], stdio),
+    exec(id, processFile, log, stdio) {
+      const child = start(log, ['exec', '--process', processFile, id], stdio);
+      // `crun exec` passes over the score of its description. Its child comes some milliseconds later, and inherits this one.
+      setOomScore(child.pid);
+      return child;
+    },
     async delete(id) {
       if ((await stateFile(id, 'status')) === undefined) {
         // A run that was killed early leaves a directory that crun itself does not know.
@@ -115,6 +121,15 @@ export async function createCrun({ command, root, watcher }: CrunOptions): Promi
     stateFile,
     list: async () => (await readdir(root)).filter(isContainerId),
   };
+}
+
+function setOomScore(pid: number): void {
+  try {
+    writeFileSync(`/proc/${pid}/oom_score_adj`, String(OOM_SCORE_ADJ));
+  } catch (error) {
+    // It has ended already, for a reason that it tells itself.
+    if (errnoOf(error) !== 'ENOENT' && errnoOf(error) !== 'ESRCH') throw error;
+  }
 }
 
 function kill(child: SpawnedProcess): void {

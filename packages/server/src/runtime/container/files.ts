@@ -1,4 +1,4 @@
-import { close, closeSync, createReadStream, fstatSync, type Stats } from 'node:fs';
+import { closeSync, createReadStream, fstatSync, type Stats } from 'node:fs';
 import type { Readable } from 'node:stream';
 import type { ContainerFiles, FileStat } from '../types.ts';
 import type { ContainerHost } from './container-host.ts';
@@ -49,9 +49,9 @@ function statIn(root: number, path: string): Stats {
   }
 }
 
-/** Closes the descriptor also when nobody reads it to the end. */
+/** The stream owns the descriptor, and closes it also when nobody reads it to the end. */
 function streamOf(fd: number): Readable {
-  return createReadStream('', { fd, autoClose: true, start: 0 }).once('error', () => close(fd, () => {}));
+  return createReadStream('', { fd, autoClose: true, start: 0 });
 }
 
 function fileStat(stats: Stats, idBase: number): FileStat {

@@ -38,7 +38,7 @@ export function holdContainer(
   const pidfd = openIfThere(pid);
   if (pidfd === undefined) return undefined;
   // Compared after the descriptor is open: from here on the pid cannot pass to another process unseen.
-  if (processStat(pid)?.startTime !== startTime || !pidfdSignal(pidfd, 0)) {
+  if (!runs(pid, startTime)) {
     closeSync(pidfd);
     return undefined;
   }
@@ -49,7 +49,7 @@ export function holdContainer(
     env: input.env,
     network: input.network,
     endsOnPurpose: false,
-    isAlive: () => held && pidfdSignal(pidfd, 0),
+    isAlive: () => held && runs(pid, startTime),
     kill: () => {
       if (held) pidfdSignal(pidfd, SIGKILL);
     },
@@ -62,6 +62,12 @@ export function holdContainer(
   return container;
 }
 
+/** A signal reaches the dead too until somebody has taken their exit status, which here the host's init does when it likes. */
+function runs(pid: number, startTime: number): boolean {
+  const stat = processStat(pid);
+  return stat !== undefined && stat.startTime === startTime && stat.state !== 'Z' && stat.state !== 'X';
+}
+
 function openIfThere(pid: number): number | undefined {
   try {
     return pidfdOpen(pid);
@@ -72,6 +78,8 @@ function openIfThere(pid: number): number | undefined {
 }
 
 export interface ProcessStat {
+  /** As ps shows it: Z and X are dead and wait only to be noticed. */
+  state: string;
   parent: number;
   startTime: number;
 }
@@ -87,5 +95,5 @@ export function processStat(pid: number): ProcessStat | undefined {
   }
   // The name in parentheses may hold anything, parentheses too; fields are counted from behind its last one (field 3 is first).
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-  return { parent: Number(fields[1]), startTime: Number(fields[19]) };
+  return { state: fields[0] ?? 'X', parent: Number(fields[1]), startTime: Number(fields[19]) };
 }

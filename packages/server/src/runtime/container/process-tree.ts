@@ -13,24 +13,29 @@ const MAX_ROUNDS = 200;
 const KILL_TIMEOUT_MS = 20_000;
 
 /**
- * Ends everything below `root`, a subreaper: whatever a process does to its session or its parents, it stays below. First all
- * are stopped, again and again until no new one is found, so that none can fork away from the signal that kills; `root` last,
- * because its orphans would go to pid 1. Bounded also against a fork bomb, which the limit of processes holds.
+ * Ends everything below `root`, a subreaper and a child of `parent`: whatever a process does to its session or its parents, it
+ * stays below. First all are stopped, `root` before the others and then again and again until no new one is found, so that none
+ * can fork away from the signal that kills; `root` is killed last, because its orphans would go to pid 1. Bounded also against
+ * a fork bomb, which the limit of processes holds.
  */
-export async function killTree(watcher: ExitWatcher, root: number): Promise<void> {
+export async function killTree(watcher: ExitWatcher, root: number, parent: number): Promise<void> {
   const held = new Map<number, number>();
+  const rootFd = hold(root, new Set([parent]));
+  if (rootFd === undefined) return;
   try {
+    pidfdSignal(rootFd, SIGSTOP);
     for (let round = 0; round < MAX_ROUNDS; round += 1) {
       if (stopNew(root, held) === 0) break;
       // Between rounds, the server's other work: a thousand processes take some ten milliseconds to go through.
       await nextTurn();
     }
+    for (const pidfd of held.values()) pidfdSignal(pidfd, SIGKILL);
+    pidfdSignal(rootFd, SIGKILL);
   } catch (error) {
-    for (const pidfd of held.values()) closeSync(pidfd);
+    for (const pidfd of [rootFd, ...held.values()]) closeSync(pidfd);
     throw error;
   }
-  for (const pidfd of held.values()) pidfdSignal(pidfd, SIGKILL);
-  if (await allEnded(watcher, [...held.values()], KILL_TIMEOUT_MS)) return;
+  if (await allEnded(watcher, [rootFd, ...held.values()], KILL_TIMEOUT_MS)) return;
   throw new DarkroomError('internal', `processes below ${root} cannot be killed`, {
     hint: 'They wait in the kernel (state D), for a disk most likely; see dmesg.',
   });

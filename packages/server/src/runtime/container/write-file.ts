@@ -2,17 +2,17 @@ import { randomBytes } from 'node:crypto';
 import {
   closeSync,
   constants,
-  createWriteStream,
   fchmodSync,
   fchownSync,
   fstatSync,
   readFileSync,
   readlinkSync,
   type Stats,
+  write,
 } from 'node:fs';
 import { basename, dirname, join, normalize } from 'node:path';
 import type { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
+import { promisify } from 'node:util';
 import { errnoOf, invalidRequest } from '../../platform/errors.ts';
 import {
   mkdirAt,
@@ -33,6 +33,8 @@ export interface WriteInput {
   /** Ids of the host. */
   owner: { uid: number; gid: number };
 }
+
+const writeAsync = promisify(write);
 
 const MAX_LINKS = 40;
 /** One name in a directory that is held open: nothing to be resolved. */
@@ -165,8 +167,18 @@ async function writeInPlace(place: number, content: Readable): Promise<{ size: n
   }
 }
 
+/**
+ * By hand and not by a stream of Node's, which closes the descriptor on some of its failures: the number could be another file's
+ * by the time that we close it. One chunk at a time is the backpressure.
+ */
 async function pour(content: Readable, fd: number): Promise<void> {
-  await pipeline(content, createWriteStream('', { fd, autoClose: false }));
+  for await (const chunk of content) {
+    const bytes = Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk);
+    for (let done = 0; done < bytes.length; ) {
+      const { bytesWritten } = await writeAsync(fd, bytes, done, bytes.length - done);
+      done += bytesWritten;
+    }
+  }
 }
 
 function unlinkQuietly(parent: number, name: string): void {

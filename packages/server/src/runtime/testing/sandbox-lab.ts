@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
-import { MNT_DETACH, unmount } from '../../platform/libc.ts';
+import { MNT_DETACH, mount, unmount } from '../../platform/libc.ts';
 import { fillWithBusybox, shiftOwners } from '../../test-support/root-file-system.ts';
 import { processStat } from '../container/live-container.ts';
 import { instanceTag } from '../instance-tag.ts';
@@ -43,9 +43,18 @@ export interface SandboxLab {
 
 export const root: ProcessUser = { uid: 0, gid: 0, additionalGids: [], home: '/root', name: 'root' };
 
+export interface LabOptions {
+  /** Bounds the pool, by a file system of its own in memory. */
+  poolBytes?: number;
+}
+
 /** A state directory that is to be handed to another process; `openLab` makes its own. */
-export async function makeLabState(): Promise<string> {
+export async function makeLabState(options: LabOptions = {}): Promise<string> {
   const stateDir = await mkdtemp(join(tmpdir(), 'darkroom-runtime-'));
+  if (options.poolBytes !== undefined) {
+    await mkdir(join(stateDir, 'pool'));
+    mount('tmpfs', join(stateDir, 'pool'), 'tmpfs', 0, `size=${options.poolBytes}`);
+  }
   const baseLayer = join(stateDir, 'pool', 'layers', 'base', 'diff');
   await mkdir(baseLayer, { recursive: true });
   await fillWithBusybox(baseLayer);
@@ -84,8 +93,8 @@ export async function openLabRuntime(stateDir: string) {
   return { runtime, runDir, cgroups };
 }
 
-export async function openLab(stateFrom?: string): Promise<SandboxLab> {
-  const stateDir = stateFrom ?? (await makeLabState());
+export async function openLab(stateFrom?: string, options: LabOptions = {}): Promise<SandboxLab> {
+  const stateDir = stateFrom ?? (await makeLabState(options));
   const poolRoot = join(stateDir, 'pool');
   const baseLayer = join(poolRoot, 'layers', 'base', 'diff');
   let current = await openLabRuntime(stateDir);
@@ -121,7 +130,7 @@ export async function openLab(stateFrom?: string): Promise<SandboxLab> {
       await current.runtime.close();
       await current.cgroups.removeParent();
       for (const { target } of await readMounts()) {
-        if (target.startsWith(`${current.runDir}/`)) unmount(target, MNT_DETACH);
+        if (target.startsWith(`${current.runDir}/`) || target.startsWith(`${stateDir}/`)) unmount(target, MNT_DETACH);
       }
       await rm(current.runDir, { recursive: true, force: true });
       await rm(stateDir, { recursive: true, force: true });
