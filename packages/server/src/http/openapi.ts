@@ -2,6 +2,7 @@ import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
 import type { FastifyInstance } from 'fastify';
 import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod';
+import { z } from 'zod';
 
 export interface OpenApiOptions {
   version: string;
@@ -21,22 +22,50 @@ export async function addOpenApi(app: FastifyInstance, options: OpenApiOptions):
       security: [{ apiKey: [] }],
     },
     transform: jsonSchemaTransform,
-    transformObject: (document) => withoutUnusedInputTwins(jsonSchemaTransformObject(document)),
+    transformObject: (document) => onlyUsedSchemas(jsonSchemaTransformObject(document)),
   });
   await app.register(swaggerUi, { routePrefix: '/docs' });
   app.get('/openapi.json', { schema: { hide: true }, config: { public: true } }, async () => app.swagger());
 }
 
-/** The zod provider adds a twin `XInput` for each schema `X`, also where no route reads it. */
-function withoutUnusedInputTwins<T extends object>(document: T): T {
-  if (!('components' in document)) return document;
-  const { components } = document;
-  if (typeof components !== 'object' || components === null || !('schemas' in components)) return document;
-  const { schemas } = components;
-  if (typeof schemas !== 'object' || schemas === null) return document;
-  const text = JSON.stringify(document);
-  const kept = Object.entries(schemas).filter(
-    ([name]) => !name.endsWith('Input') || text.includes(`"#/components/schemas/${name}"`),
+const REFERENCE = /"#\/components\/schemas\/([^"]+)"/g;
+const TWIN = 'Input';
+
+const documentShape = z.looseObject({
+  paths: z.unknown(),
+  components: z.looseObject({ schemas: z.record(z.string(), z.unknown()).default({}) }),
+});
+
+/**
+ * The zod provider adds every schema `X` and a twin `XInput`. Only those stay that a route leads to; a twin that stands alone
+ * takes the plain name.
+ */
+function onlyUsedSchemas(document: object): object {
+  const { paths, components, ...rest } = documentShape.parse(document);
+  const used = reachableSchemas(paths, components.schemas);
+  const plainName = (name: string) => {
+    const plain = name.endsWith(TWIN) ? name.slice(0, -TWIN.length) : name;
+    return used.has(plain) ? name : plain;
+  };
+  const renamed = (part: unknown): unknown =>
+    JSON.parse(
+      JSON.stringify(part).replace(REFERENCE, (_, name: string) => `"#/components/schemas/${plainName(name)}"`),
+    );
+  const schemas = Object.fromEntries(
+    [...used].sort().map((name) => [plainName(name), renamed(components.schemas[name])]),
   );
-  return { ...document, components: { ...components, schemas: Object.fromEntries(kept) } };
+  return { ...rest, paths: renamed(paths), components: { ...components, schemas } };
+}
+
+function reachableSchemas(from: unknown, schemas: Readonly<Record<string, unknown>>): ReadonlySet<string> {
+  const used = new Set<string>();
+  const queue = [from];
+  for (let part = queue.pop(); part !== undefined; part = queue.pop()) {
+    for (const [, name] of JSON.stringify(part).matchAll(REFERENCE)) {
+      if (name === undefined || used.has(name)) continue;
+      used.add(name);
+      queue.push(schemas[name]);
+    }
+  }
+  return used;
 }

@@ -15,6 +15,7 @@ import { createLayerStore } from '../images/layer-store.ts';
 import { configSchema } from '../platform/config-schema.ts';
 import { openListener } from '../platform/db/listener.ts';
 import { openReader } from '../platform/db/reader.ts';
+import { createEventBus, type EventBus } from '../platform/events.ts';
 import { createJobQueue } from '../platform/job-queue.ts';
 import type { JobQueue } from '../platform/jobs.ts';
 import { openSecretBox, type SecretBox } from '../platform/secrets.ts';
@@ -30,6 +31,7 @@ export interface TestApi {
   app: FastifyInstance;
   db: TestDatabase['db'];
   jobs: JobQueue;
+  events: EventBus;
   layers: LayerKeeper;
   secrets: SecretBox;
   stateDir: string;
@@ -74,6 +76,7 @@ export async function startTestApi(limits: Partial<Record<RateLimitName, number>
   const listener = await openListener(connection, log);
   const jobs = createJobQueue({ db, listener, instanceId, log });
   await jobs.start();
+  const events = await createEventBus(listener);
   await db
     .insertInto('instances')
     .values({ id: instanceId, runner_id: 'test', lease_expires_at: new Date(Date.now() + 3_600_000) })
@@ -119,6 +122,7 @@ export async function startTestApi(limits: Partial<Record<RateLimitName, number>
     app,
     db,
     jobs,
+    events,
     layers,
     secrets,
     stateDir,
@@ -165,6 +169,7 @@ export async function startTestApi(limits: Partial<Record<RateLimitName, number>
       await jobs.stop({ graceMs: 5_000 });
       await keys.close();
       await reader.close();
+      await events.close();
       await listener.close();
       await database.stop();
       await rm(stateDir, { recursive: true, force: true });
