@@ -48,6 +48,7 @@ fi
 stamp=node_modules/.darkroom-lock
 if ! cmp -s package-lock.json "$stamp"; then
   say 'installing npm packages (Node 24 is one of them)'
-  npm ci --loglevel=error --no-audit --no-fund
+  # Not `npm ci`: it refuses where a mirror lacks optional packages of other platforms. Versions come from the lockfile all the same.
+  npm install --no-save --loglevel=error --no-audit --no-fund
   cp package-lock.json "$stamp"
 fi
