@@ -4,7 +4,7 @@ import { conflict, invalidRequest } from '../platform/errors.ts';
 import { type CreateRequest, checkCreateRequest } from './create-request.ts';
 import { assertUsable, findForCreate } from './find-for-create.ts';
 import { answerWithin } from './hold.ts';
-import { launch } from './launch.ts';
+import { launch, layerPaths } from './launch.ts';
 import { DEFAULT_USER } from './profile.ts';
 import { reserveRoom } from './quota.ts';
 import { noteSnapshotUse } from './snapshot-use.ts';
@@ -31,6 +31,7 @@ export async function createSandbox(
   if (request.region !== undefined && request.region !== '' && request.region !== region) {
     throw invalidRequest(`Snapshot ${snapshot.name} is not available in region ${request.region}`);
   }
+  await layerPaths(context, snapshot.layers, snapshot.name);
   const id = randomUUID();
   const row = await insert(context, caller, {
     id,

@@ -8,6 +8,7 @@ const SYSTEM = { actor: 'system' } as const;
 const GRACE_MS = 10_000;
 /** Taken in one look; the next look follows at once when there were more. */
 const BATCH = 100;
+const KEEP_DESTROYED_MS = 24 * 60 * 60 * 1000;
 
 const stopAt = sql<Date>`last_activity_at + make_interval(mins => auto_stop_interval)`;
 const deleteAt = sql<Date>`stopped_at + make_interval(mins => auto_delete_interval)`;
@@ -20,7 +21,17 @@ export async function doWhatIsDue(context: SandboxContext): Promise<Date | undef
   for (const row of await dueToDelete(context.db, runnerId)) {
     await destroy(context, SYSTEM, row.id, `Auto-delete after ${row.auto_delete_interval} minutes`);
   }
+  await forgetDestroyed(context.db);
   return nextDue(context.db, runnerId);
+}
+
+/** Their events stay; the rows are for whoever asks what became of a sandbox lately. */
+async function forgetDestroyed(db: Kysely<Database>): Promise<void> {
+  await db
+    .deleteFrom('sandboxes')
+    .where('state', '=', 'destroyed')
+    .where('state_entered_at', '<', new Date(Date.now() - KEEP_DESTROYED_MS))
+    .execute();
 }
 
 async function stopIdle(context: SandboxContext, row: Pick<SandboxRow, 'id' | 'auto_stop_interval'>): Promise<void> {

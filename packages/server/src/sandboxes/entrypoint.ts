@@ -51,6 +51,7 @@ export function createEntrypoints(runtime: SandboxRuntime, directory: string, lo
     known.set(row.id, { status, output });
     if (output !== undefined) {
       copy(output, kept).catch((error: unknown) => {
+        if (output.destroyed) return;
         log.warn({ sandboxId: row.id, err: error }, `log of the entry point: ${messageOf(error)}`);
         // The process must not wait for a reader that failed.
         output.resume();

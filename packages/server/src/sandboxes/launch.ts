@@ -1,6 +1,6 @@
 import { moveSandbox } from '../lifecycle/move.ts';
 import { DarkroomError, messageOf } from '../platform/errors.ts';
-import type { ContainerSpec } from '../runtime/types.ts';
+import type { ContainerSpec, ProcessUser } from '../runtime/types.ts';
 import { sandboxEnvironment } from './environment.ts';
 import { changeInProgress } from './find.ts';
 import { sandboxUser } from './profile.ts';
@@ -20,18 +20,21 @@ export async function launch(
   from: LaunchState,
 ): Promise<SandboxRow> {
   const began = performance.now();
-  try {
-    await context.runtime.start(await containerSpec(context, row));
-    const user = await sandboxUser(context.runtime, row);
-    const started = await markStarted(context, caller, row, from, user.name);
-    context.onStarted?.((performance.now() - began) / 1000);
-    context.background('start an entry point', context.entrypoints.start(started));
-    considerStop(context, started);
-    return started;
-  } catch (cause) {
-    if (cause instanceof DarkroomError && cause.code === 'conflict') throw cause;
+  const user = await run(context, row, from).catch(async (cause: unknown) => {
     throw await markFailed(context, caller, row, from, cause);
-  }
+  });
+  const started = await markStarted(context, caller, row, from, user.name);
+  context.onStarted?.((performance.now() - began) / 1000);
+  context.background('start an entry point', context.entrypoints.start(started));
+  considerStop(context, started);
+  return started;
+}
+
+async function run(context: SandboxContext, row: SandboxRow, from: LaunchState): Promise<ProcessUser> {
+  // After a stop that failed, something of it may still run.
+  if (from === 'starting') await context.runtime.stop(row.id, { graceMs: 0 });
+  await context.runtime.start(await containerSpec(context, row));
+  return sandboxUser(context.runtime, row);
 }
 
 /** A sandbox whose minutes are counted becomes due; the schedule looks at the exact time itself. */
@@ -47,28 +50,28 @@ async function markStarted(
   from: LaunchState,
   userName: string,
 ): Promise<SandboxRow> {
-  const started = await moveSandbox(context.db, row.id, {
-    from: [from],
-    to: 'started',
-    actor: caller.actor,
-    durable: true,
-    set: {
-      user_name: userName,
-      desired_state: 'started',
-      last_activity_at: new Date(),
-      stopped_at: null,
-    },
-  });
-  if (started !== undefined) return started;
-  await abandon(context, row.id);
-  throw changeInProgress();
+  let started: SandboxRow | undefined;
+  try {
+    started = await moveSandbox(context.db, row.id, {
+      from: [from],
+      to: 'started',
+      actor: caller.actor,
+      durable: true,
+      set: { user_name: userName, desired_state: 'started', last_activity_at: new Date(), stopped_at: null },
+    });
+  } finally {
+    // It was deleted meanwhile, its deadline passed, or the database is away.
+    if (started === undefined) await abandon(context, row.id);
+  }
+  if (started === undefined) throw changeInProgress();
+  return started;
 }
 
 /** What runs now belongs to nobody. Of a sandbox that was deleted meanwhile, nothing stays: its job may have come too early. */
 async function abandon(context: SandboxContext, id: string): Promise<void> {
+  await context.runtime.stop(id, { graceMs: 0 });
   const row = await context.db.selectFrom('sandboxes').select('state').where('id', '=', id).executeTakeFirst();
   if (row === undefined || row.state === 'destroying' || row.state === 'destroyed') await context.runtime.remove(id);
-  else await context.runtime.stop(id, { graceMs: 0 });
 }
 
 async function markFailed(
@@ -100,18 +103,29 @@ async function markFailed(
   });
 }
 
-async function containerSpec(context: SandboxContext, row: SandboxRow): Promise<ContainerSpec> {
-  const layers = await Promise.all(
-    row.layers.map(async (diffId) => {
+/**
+ * Where the layers lie. Also tells the store that they are wanted, so that a sweep which began before the sandbox's row was
+ * there leaves them alone.
+ */
+export async function layerPaths(
+  context: SandboxContext,
+  layers: readonly string[],
+  snapshotName: string,
+): Promise<string[]> {
+  return Promise.all(
+    layers.map(async (diffId) => {
       const layer = await context.layers.get(diffId);
       if (layer !== undefined) return layer.path;
-      throw new DarkroomError('unavailable', `Layer ${diffId} of snapshot ${row.snapshot_name} is not on this machine`);
+      throw new DarkroomError('unavailable', `Layer ${diffId} of snapshot ${snapshotName} is not on this machine`);
     }),
   );
+}
+
+async function containerSpec(context: SandboxContext, row: SandboxRow): Promise<ContainerSpec> {
   return {
     id: row.id,
     hostname: row.id,
-    layers,
+    layers: await layerPaths(context, row.layers, row.snapshot_name),
     env: sandboxEnvironment(row),
     limits: {
       cpu: row.cpu,

@@ -67,7 +67,9 @@ describe.each(clients)('%s', (_name, connect) => {
     expect((await sandbox.fs.downloadFile('kept.txt')).toString()).toBe('kept');
     await sandbox.delete();
     await expect
-      .poll(() => daytona.get(sandbox.id).catch((error: { statusCode: number }) => error.statusCode))
+      .poll(() => daytona.get(sandbox.id).catch((error: { statusCode: number }) => error.statusCode), {
+        timeout: 20_000,
+      })
       .toBe(404);
   });
 
