@@ -119,6 +119,8 @@ async function startSnapshots(ground: Ground, { layers, puller }: Machine): Prom
     log,
   });
   await recoverSnapshots({ db, jobs });
+  // What a server that was killed left in the middle of a pull.
+  sweeper.request();
   const watch = startWatch({
     db,
     instance,

@@ -1,6 +1,7 @@
 import { STATUS_CODES } from 'node:http';
 import type { FastifyRequest } from 'fastify';
 import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod';
+import { databaseProblem } from '../platform/db/problems.ts';
 import { DarkroomError } from '../platform/errors.ts';
 import { validationMessage } from './validation-message.ts';
 
@@ -16,7 +17,7 @@ export interface ErrorAnswer {
 
 /** Translates whatever was thrown, and logs what the client must not see. */
 export function errorAnswer(error: unknown, request: FastifyRequest): ErrorAnswer {
-  const answer = describe(error);
+  const answer = describe(databaseProblem(error) ?? error);
   if (answer.statusCode >= 500) request.log.error({ err: error }, 'request failed');
   return answer;
 }

@@ -47,11 +47,14 @@ describe('a pull from a real registry', () => {
     base,
   ]);
 
+  const opaque = makeImage([base, { files: { '.wh..wh..opq': '', new: 'new' } }, { files: { newer: 'newer' } }]);
+
   beforeAll(async () => {
     registry = await startRegistryServer();
     await registry.push('app:1', image);
     await registry.push('twice:1', twice);
     await registry.push('scratch:1', makeImage([]));
+    await registry.push('fresh:1', opaque);
   }, 60_000);
   afterAll(() => registry.close());
 
@@ -74,6 +77,11 @@ describe('a pull from a real registry', () => {
       layersReady: 3,
       layersTotal: 3,
     });
+  });
+
+  it('leaves out the layers below one that hides everything', async () => {
+    const pulled = await fixture.pull(`${registry.host}/fresh:1`);
+    expect(pulled.layers).toEqual(diffIds(opaque).slice(1));
   });
 
   it('gives the tree that skopeo and umoci give', async () => {

@@ -1,5 +1,6 @@
 import type { Config } from '../platform/config-schema.ts';
 import { DarkroomError, messageOf } from '../platform/errors.ts';
+import { getXattr } from '../platform/libc.ts';
 import { sniffCompression } from './compression.ts';
 import { createProgressMeter, type ProgressMeter } from './pull-progress.ts';
 import { formatReference } from './reference.ts';
@@ -72,7 +73,9 @@ export function createImagePuller(deps: ImagePullerDeps): OpenImagePuller {
     meter.start(new Map(missing.map(({ diffId, size }) => [diffId, size])), wanted.length);
 
     await forEachParallel(missing, registries.concurrency, signal, async (layer, within) => {
-      account(pull, await ensureLayer(pull, layer, within));
+      const ready = await ensureLayer(pull, layer, within);
+      account(pull, ready);
+      present.set(layer.diffId, ready);
       meter.layerReady(layer.diffId);
     });
 
@@ -90,7 +93,7 @@ export function createImagePuller(deps: ImagePullerDeps): OpenImagePuller {
     );
     return {
       resolved: formatReference({ ...reference, tag: undefined, digest: resolved.digest }),
-      layers: wanted.map(({ diffId }) => diffId),
+      layers: visibleLayers(wanted, present).map(({ diffId }) => diffId),
       config: resolved.config,
       sizeBytes: pull.usedBytes,
     };
@@ -106,6 +109,18 @@ export function createImagePuller(deps: ImagePullerDeps): OpenImagePuller {
     },
     close: () => client.close(),
   };
+}
+
+/**
+ * A layer that is opaque at its very root hides all below it. The kernel looks for the mark on directories inside of layers
+ * only, never on a layer's own root, so the hidden layers are left out here.
+ */
+function visibleLayers(wanted: readonly WantedLayer[], present: ReadonlyMap<string, Layer>): readonly WantedLayer[] {
+  const topmostOpaque = wanted.findLastIndex(({ diffId }) => {
+    const layer = present.get(diffId);
+    return layer !== undefined && getXattr(layer.path, 'trusted.overlay.opaque') !== undefined;
+  });
+  return wanted.slice(Math.max(0, topmostOpaque));
 }
 
 /** Download, verification and unpacking of one layer run into one another; see LayerUnpacker. */

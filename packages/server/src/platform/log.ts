@@ -1,5 +1,6 @@
 import { type DestinationStream, destination, type Logger, pino } from 'pino';
 import type { Config } from './config-schema.ts';
+import { errnoOf } from './errors.ts';
 import { prettyLine } from './log-pretty.ts';
 
 export type Log = Logger;
@@ -38,8 +39,24 @@ export function createLog({ log, stream, isTerminal = process.stderr.isTTY }: Lo
     base: null,
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
+    serializers: { err: (error: unknown) => describeError(error) },
     redact: { paths: REDACTED, censor: '[redacted]' },
     hooks: { streamWrite: (line: string) => scrub(pretty ? prettyLine(line) : line) },
   };
   return pino(options, sink);
+}
+
+const MAX_CAUSES = 5;
+
+/** What is of use in a log, by name: errors of libraries carry whole connections with them, and keys among those. */
+function describeError(error: unknown, depth = 0): object {
+  if (!(error instanceof Error)) return { message: String(error) };
+  const code = errnoOf(error);
+  return {
+    type: error.name,
+    message: error.message,
+    ...(code === undefined ? {} : { code }),
+    stack: error.stack,
+    ...(error.cause === undefined || depth >= MAX_CAUSES ? {} : { cause: describeError(error.cause, depth + 1) }),
+  };
 }

@@ -34,7 +34,10 @@ export async function startMachine(ground: Ground, options: MachineOptions): Pro
 
   const unpacker = createUnpacker({ idBase, idCount });
   closers.add('unpacker', () => unpacker.close());
-  const layers = createLayerKeeper(measuredLayers(await createLayerStore(join(options.poolRoot, 'layers')), metrics));
+  // The keeper has a grace of its own, and knows who holds what.
+  const layers = createLayerKeeper(
+    measuredLayers(await createLayerStore(join(options.poolRoot, 'layers'), { graceMs: 0 }), metrics),
+  );
   const puller = createImagePuller({ layers, unpacker, registries: config.registries, log });
   closers.add('puller', () => puller.close());
 
