@@ -142,6 +142,7 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
     for (const { container } of running.values()) container.forget();
     running.clear();
     unmountQuietly(layout.poolView);
+    closing.crun.close();
     await options.network.close();
   }
 
@@ -219,7 +220,12 @@ async function openHost(options: RuntimeOptions, layout: Layout): Promise<Contai
   mount(layout.poolRoot, layout.poolView, null, MS_BIND, null);
   const watcher = createExitWatcher();
   try {
-    const crun = await createCrun({ command: options.settings.crun, root: layout.crunRoot, watcher });
+    const crun = await createCrun({
+      command: options.settings.crun,
+      root: layout.crunRoot,
+      mountPoint: join(layout.runDir, 'crun-binary'),
+      watcher,
+    });
     return {
       layout,
       idBase,

@@ -48,7 +48,7 @@ export async function findContainers(
 }
 
 async function readContainer(crun: Crun, layout: Layout, id: string): Promise<FoundContainer | undefined> {
-  const status = await crun.status(id);
+  const status = crun.status(id);
   if (status === undefined) return undefined;
   try {
     const config = configSchema.parse(JSON.parse(await readFile(runPaths(layout, id).config, 'utf8')));

@@ -1,4 +1,4 @@
-import { accessSync, closeSync, constants, mkdirSync, writeFileSync } from 'node:fs';
+import { accessSync, closeSync, constants, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { z } from 'zod';
@@ -9,8 +9,10 @@ import { pidfdOpen, pidfdSignal } from '../../platform/libc-process.ts';
 import { run } from '../../platform/process.ts';
 import { type SpawnedProcess, spawnProcess } from '../../platform/spawned-process.ts';
 import { OOM_SCORE_ADJ } from './container-config.ts';
+import { protectCrun } from './crun-binary.ts';
 import { crunFailure } from './crun-failure.ts';
 import { isContainerId } from './layout.ts';
+import { unmountQuietly } from './overlay.ts';
 
 /** A start is milliseconds; on a machine that swaps it may be seconds, and then nothing more comes. */
 const RUN_TIMEOUT_MS = 30_000;
@@ -35,27 +37,31 @@ export interface Crun {
   exec(id: string, processFile: string, log: string, stdio: readonly [number, number, number]): SpawnedProcess;
   /** Kills whatever is left of it and forgets it. Idempotent. */
   delete(id: string): Promise<void>;
-  status(id: string): Promise<CrunStatus | undefined>;
+  status(id: string): CrunStatus | undefined;
   /** A file that crun keeps about a container; undefined when there is none. */
-  stateFile(id: string, name: string): Promise<Buffer | undefined>;
+  stateFile(id: string, name: string): Buffer | undefined;
   list(): Promise<string[]>;
+  close(): void;
 }
 
 export interface CrunOptions {
   /** Name or path of the program. */
   command: string;
   root: string;
+  /** Where the program is mounted read-only. */
+  mountPoint: string;
   watcher: ExitWatcher;
 }
 
-export async function createCrun({ command, root, watcher }: CrunOptions): Promise<Crun> {
-  const path = findProgram(command);
-  const { stdout } = await run(path, ['--version'], { timeoutMs: VERSION_TIMEOUT_MS });
+export async function createCrun({ command, root, mountPoint, watcher }: CrunOptions): Promise<Crun> {
+  const binary = findProgram(command);
+  const { stdout } = await run(binary, ['--version'], { timeoutMs: VERSION_TIMEOUT_MS });
   mkdirSync(root, { recursive: true, mode: 0o700 });
+  const { path, env } = protectCrun(binary, mountPoint);
 
   function start(log: string, args: readonly string[], stdio: readonly [number, number, number]): SpawnedProcess {
     const argv = ['crun', '--root', root, '--cgroup-manager', 'cgroupfs', '--log', log, ...args];
-    return spawnProcess(watcher, { path, argv, env: { PATH: SEARCH_PATH }, stdio });
+    return spawnProcess(watcher, { path, argv, env: { PATH: SEARCH_PATH, ...env }, stdio });
   }
 
   /**
@@ -79,9 +85,9 @@ export async function createCrun({ command, root, watcher }: CrunOptions): Promi
     throw crunFailure(args[0] ?? '', ending);
   }
 
-  async function stateFile(id: string, name: string): Promise<Buffer | undefined> {
+  function stateFile(id: string, name: string): Buffer | undefined {
     try {
-      return await readFile(join(root, id, name));
+      return readFileSync(join(root, id, name));
     } catch (error) {
       if (errnoOf(error) === 'ENOENT') return undefined;
       throw error;
@@ -98,7 +104,7 @@ export async function createCrun({ command, root, watcher }: CrunOptions): Promi
       return child;
     },
     async delete(id) {
-      if ((await stateFile(id, 'status')) === undefined) {
+      if (stateFile(id, 'status') === undefined) {
         // A run that was killed early leaves a directory that crun itself does not know.
         await rm(join(root, id), { recursive: true, force: true });
         return;
@@ -107,19 +113,20 @@ export async function createCrun({ command, root, watcher }: CrunOptions): Promi
       try {
         await call(log, ['delete', '--force', id], DELETE_TIMEOUT_MS);
       } catch (error) {
-        if ((await stateFile(id, 'status')) !== undefined) throw error;
+        if (stateFile(id, 'status') !== undefined) throw error;
       } finally {
         await rm(log, { force: true });
       }
     },
-    async status(id) {
-      const text = await stateFile(id, 'status');
+    status(id) {
+      const text = stateFile(id, 'status');
       if (text === undefined) return undefined;
       const status = statusSchema.safeParse(parseJson(text));
       return status.success ? { pid: status.data.pid, startTime: status.data['process-start-time'] } : undefined;
     },
     stateFile,
     list: async () => (await readdir(root)).filter(isContainerId),
+    close: () => unmountQuietly(mountPoint),
   };
 }
 

@@ -1,4 +1,5 @@
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { writeFileSync } from 'node:fs';
+import { readFile, rm } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -47,7 +48,7 @@ export async function execInContainer(
   const forgetFiles = () => Promise.all(Object.values(files).map((file) => rm(file, { force: true })));
   try {
     // Not on crun's command line: everybody on the host can read that, and an environment holds secrets.
-    await writeFile(files.process, JSON.stringify(processConfig(input, host.openFiles)), { mode: 0o600 });
+    writeFileSync(files.process, JSON.stringify(processConfig(input, host.openFiles)), { mode: 0o600 });
   } catch (cause) {
     if (!container.isAlive()) throw notRunning(container.id);
     throw new DarkroomError('internal', `prepare a command in sandbox ${container.id}`, { cause });

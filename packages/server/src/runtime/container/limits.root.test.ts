@@ -36,7 +36,7 @@ test('what a sandbox was given is what its cgroup has', async () => {
 
 test('a command that takes too much memory is killed, and the sandbox goes on', async () => {
   await lab.start('hungry', { limits: { cpu: 1, memoryBytes: 48 * MIB, pids: 64 } });
-  const { exitCode, signal } = await lab.sh('hungry', 'head -c 200m /dev/zero | tail > /dev/null; exit ${?}');
+  const { exitCode, signal } = await lab.sh('hungry', 'head -c 200m /dev/zero | tail > /dev/null; exit $?');
   expect([exitCode, signal]).toEqual([137, 'SIGKILL']);
   expect(await lab.sh('hungry', 'echo alive')).toMatchObject({ stdout: 'alive\n' });
 });

@@ -74,7 +74,7 @@ function mountByCalls(paths: OverlayPaths): void {
  * One page must hold all options of mount(2): relative names, from the directory that most layers lie in, make 128 layers fit.
  * Through a process of its own, because the server's working directory is everybody's.
  */
-async function mountByTool(paths: OverlayPaths): Promise<void> {
+export async function mountByTool(paths: OverlayPaths): Promise<void> {
   // A layer is `<layers>/<id>/diff`.
   const cwd = dirname(dirname(paths.layers.at(-1) ?? '/'));
   const relative = (path: string) =>

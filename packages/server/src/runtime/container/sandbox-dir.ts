@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { chmod, chown, mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { chmodSync, chownSync, existsSync, mkdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errnoOf } from '../../platform/errors.ts';
 import { type Layout, sandboxPaths } from './layout.ts';
@@ -14,32 +15,30 @@ export interface SandboxDirInput {
   idBase: number;
 }
 
-/** The writable directory of a sandbox: kept from an earlier run, or made whole elsewhere and renamed into place. */
-export async function ensureSandboxDir(layout: Layout, input: SandboxDirInput): Promise<{ made: boolean }> {
+/**
+ * The writable directory of a sandbox: kept from an earlier run, or made whole elsewhere and renamed into place. Synchronous, as
+ * is `writeNameFiles`: a dozen calls of some microseconds each, where the same through the thread pool cost milliseconds of a start.
+ */
+export function ensureSandboxDir(layout: Layout, input: SandboxDirInput): { made: boolean } {
   const { dir } = sandboxPaths(layout, input.id);
-  if (await exists(dir)) return { made: false };
+  if (existsSync(dir)) return { made: false };
   const draft = join(layout.trashDir, `${NEW}${input.id}-${randomBytes(4).toString('hex')}`);
-  await mkdir(draft, { mode: 0o700 });
+  const upper = join(draft, 'upper');
+  const etc = join(draft, 'etc');
+  mkdirSync(draft, { mode: 0o700 });
   try {
-    const own = async (path: string) => {
-      await mkdir(path, { mode: 0o755 });
-      await chown(path, input.idBase, input.idBase);
-    };
-    const [top] = await Promise.all([
-      stat(input.topLayer),
-      own(join(draft, 'upper')),
-      own(join(draft, 'etc')),
-      mkdir(join(draft, 'work'), { mode: 0o700 }),
-    ]);
-    await Promise.all([
-      chmod(join(draft, 'upper'), top.mode & 0o7777),
-      // Nobody of the host gets into it but root, and crun, which looks for mount sources as the sandbox's root.
-      chown(draft, input.idBase, input.idBase),
-    ]);
-    await rename(draft, dir);
+    for (const path of [upper, etc]) {
+      mkdirSync(path, { mode: 0o755 });
+      chownSync(path, input.idBase, input.idBase);
+    }
+    mkdirSync(join(draft, 'work'), { mode: 0o700 });
+    chmodSync(upper, statSync(input.topLayer).mode & 0o7777);
+    // Nobody of the host gets into it but root, and crun, which looks for mount sources as the sandbox's root.
+    chownSync(draft, input.idBase, input.idBase);
+    renameSync(draft, dir);
     return { made: true };
   } catch (error) {
-    await rm(draft, { recursive: true, force: true });
+    rmSync(draft, { recursive: true, force: true });
     throw error;
   }
 }
@@ -52,7 +51,7 @@ export interface NameFiles {
 }
 
 /** What is mounted over /etc/hosts, /etc/hostname and /etc/resolv.conf: written at each start, because the address changes. */
-export async function writeNameFiles(etc: string, names: NameFiles): Promise<void> {
+export function writeNameFiles(etc: string, names: NameFiles): void {
   const hosts = [
     '127.0.0.1\tlocalhost',
     '::1\tlocalhost ip6-localhost ip6-loopback',
@@ -64,12 +63,10 @@ export async function writeNameFiles(etc: string, names: NameFiles): Promise<voi
     ['hostname', `${names.hostname}\n`],
     ['resolv.conf', names.resolvConf],
   ];
-  await Promise.all(
-    files.map(async ([name, content]) => {
-      await writeFile(join(etc, name), content);
-      await chown(join(etc, name), names.idBase, names.idBase);
-    }),
-  );
+  for (const [name, content] of files) {
+    writeFileSync(join(etc, name), content);
+    chownSync(join(etc, name), names.idBase, names.idBase);
+  }
 }
 
 /** Gone in one step for everybody who looks; then its files. A crash between leaves litter only. Idempotent. */
@@ -89,14 +86,4 @@ export async function sweepSandboxLitter(layout: Layout): Promise<void> {
   const names = await readdir(layout.trashDir);
   const litter = names.filter((name) => name.startsWith(NEW) || name.startsWith(REMOVED));
   for (const name of litter) await rm(join(layout.trashDir, name), { recursive: true, force: true });
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await stat(path);
-    return true;
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return false;
-    throw error;
-  }
 }

@@ -66,7 +66,7 @@ async function compile(options: SeccompFilterOptions, profile: object): Promise<
   try {
     await writeFile(join(bundle, 'config.json'), JSON.stringify(compileConfig(options, profile)));
     await crun.run(id, bundle, join(bundle, 'log'));
-    const filter = await crun.stateFile(id, 'seccomp.bpf');
+    const filter = crun.stateFile(id, 'seccomp.bpf');
     if (filter !== undefined) return filter;
     throw new DarkroomError(
       'unavailable',

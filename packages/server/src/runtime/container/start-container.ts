@@ -1,4 +1,5 @@
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { DarkroomError, errnoOf, invalidRequest, messageOf } from '../../platform/errors.ts';
 import type { ContainerSpec } from '../types.ts';
 import { containerConfig } from './container-config.ts';
@@ -49,17 +50,20 @@ async function startSteps(
       () => undefined,
     ),
   );
-  const prepareDir = ensureSandboxDir(host.layout, { id: spec.id, topLayer, idBase: host.idBase });
-  undo.push(async () => {
-    const prepared = await prepareDir.catch(() => undefined);
-    if (prepared?.made === true) await removeSandboxDir(host.layout, spec.id);
+  // Awaited below; should an earlier step raise first, nobody else hears of this one's failure.
+  ready.catch(() => undefined);
+  const { made } = ensureSandboxDir(host.layout, { id: spec.id, topLayer, idBase: host.idBase });
+  if (made) undo.push(() => removeSandboxDir(host.layout, spec.id));
+  undo.push(() => rm(runtime.dir, { recursive: true, force: true }));
+  mkdirSync(runtime.rootfs, { recursive: true, mode: 0o711 });
+  undo.push(async () => unmountQuietly(runtime.rootfs));
+  await host.mountOverlay({
+    layers: [host.layout.skeletonDir, ...spec.layers],
+    upper: sandbox.upper,
+    work: sandbox.work,
+    target: runtime.rootfs,
   });
-  const prepareRun = mkdir(runtime.rootfs, { recursive: true, mode: 0o711 });
-  undo.push(async () => {
-    await prepareRun.catch(() => undefined);
-    await rm(runtime.dir, { recursive: true, force: true });
-  });
-  const [namespaces] = await Promise.all([ready, prepareDir, prepareRun]);
+  const namespaces = await ready;
 
   const config = containerConfig({
     spec,
@@ -71,23 +75,14 @@ async function startSteps(
     seccomp: host.seccomp,
     openFiles: host.openFiles,
   });
-  undo.push(async () => unmountQuietly(runtime.rootfs));
-  await Promise.all([
-    writeFile(runtime.config, JSON.stringify(config), { mode: 0o600 }),
-    writeNameFiles(sandbox.etc, {
-      hostname: spec.hostname,
-      address: namespaces.address,
-      resolvConf: host.network.resolvConf(),
-      idBase: host.idBase,
-    }),
-    host.mountOverlay({
-      layers: [host.layout.skeletonDir, ...spec.layers],
-      upper: sandbox.upper,
-      work: sandbox.work,
-      target: runtime.rootfs,
-    }),
-    spec.network.blockAll ? host.network.setBlockAll(namespaces, true) : undefined,
-  ]);
+  writeFileSync(runtime.config, JSON.stringify(config), { mode: 0o600 });
+  writeNameFiles(sandbox.etc, {
+    hostname: spec.hostname,
+    address: namespaces.address,
+    resolvConf: host.network.resolvConf(),
+    idBase: host.idBase,
+  });
+  if (spec.network.blockAll) await host.network.setBlockAll(namespaces, true);
 
   undo.push(async () => {
     await host.crun.delete(spec.id);
@@ -97,7 +92,7 @@ async function startSteps(
   // The container has its own copy of the mount; ours would only be copied into the next one's namespace.
   unmountQuietly(runtime.rootfs);
 
-  const status = await host.crun.status(spec.id);
+  const status = host.crun.status(spec.id);
   const input = status && { id: spec.id, status, env: spec.env, network: { index: namespaces.index } };
   const container = input && holdContainer(input, host.watcher, onEnd);
   if (container) return container;
