@@ -4,9 +4,9 @@ import { conflict, invalidRequest } from '../platform/errors.ts';
 import { type CreateRequest, checkCreateRequest } from './create-request.ts';
 import { assertUsable, findForCreate } from './find-for-create.ts';
 import { answerWithin } from './hold.ts';
-import { launch, layerPaths } from './launch.ts';
+import { finishLaunch, layerPaths, runContainer } from './launch.ts';
 import { DEFAULT_USER } from './profile.ts';
-import { reserveRoom } from './quota.ts';
+import { assertRoom, reserveRoom } from './quota.ts';
 import { noteSnapshotUse } from './snapshot-use.ts';
 import type { Caller, SandboxContext, SandboxRow } from './types.ts';
 
@@ -15,9 +15,9 @@ const DEFAULT_AUTO_ARCHIVE_MINUTES = 7 * 24 * 60;
 const AUTO_DELETE_OFF = -1;
 
 /**
- * A started sandbox of an active snapshot. The row is there before anything runs, so that a server that dies leaves nothing
- * unknown; `started` is durable before anyone is told. When the start takes longer than a client may wait, answers with
- * `creating` and goes on.
+ * A started sandbox of an active snapshot. The row is written while the container starts; a server that dies in between
+ * leaves a container that nobody knows, and the next one removes it. `started` is durable before anyone is told. When the
+ * start takes longer than a client may wait, answers with `creating` and goes on.
  */
 export async function createSandbox(
   context: SandboxContext,
@@ -26,41 +26,58 @@ export async function createSandbox(
 ): Promise<SandboxRow> {
   checkCreateRequest(request);
   const reference = request.snapshot || context.settings.defaultSnapshot;
-  const { region, snapshot } = await findForCreate(context.db, caller.organizationId, reference);
+  const found = await findForCreate(context.db, caller.organizationId, reference, request.name);
+  const { region, snapshot } = found;
   assertUsable(snapshot);
   if (request.region !== undefined && request.region !== '' && request.region !== region) {
     throw invalidRequest(`Snapshot ${snapshot.name} is not available in region ${request.region}`);
   }
-  await layerPaths(context, snapshot.layers, snapshot.name);
   const id = randomUUID();
-  const row = await insert(context, caller, {
+  const name = request.name ?? id;
+  // The insert decides; asked here too, so that a client that tries again and again starts no containers.
+  if (found.isNameTaken) throw nameTaken(name);
+  const { cpu, gpu, mem: memory, disk } = snapshot;
+  assertRoom(found.quota, found.used, { cpu, gpu, memory, disk });
+  const common = {
     id,
-    organization_id: caller.organizationId,
-    name: request.name ?? id,
-    snapshot_id: snapshot.id,
     snapshot_name: snapshot.name,
+    user_name: request.user || DEFAULT_USER,
+    layers: snapshot.layers,
+    cpu,
+    memory,
+    network_block_all: request.networkBlockAll ?? false,
+  };
+  await layerPaths(context, snapshot.layers, snapshot.name);
+  const running = runContainer(context, { ...common, env: { ...request.env }, image: snapshot.image }, 'creating');
+  // Whoever waits for it tells of its failure; nobody does when the insert fails.
+  running.catch(() => {});
+  const inserted = insert(context, caller, {
+    ...common,
+    organization_id: caller.organizationId,
+    name,
+    snapshot_id: snapshot.id,
     state: 'creating',
     desired_state: 'started',
-    user_name: request.user || DEFAULT_USER,
     env: JSON.stringify(request.env ?? {}),
     labels: JSON.stringify(request.labels ?? {}),
     is_public: request.isPublic ?? false,
     region_id: region,
     runner_id: context.settings.runnerId,
-    cpu: snapshot.cpu,
-    gpu: snapshot.gpu,
-    memory: snapshot.mem,
-    disk: snapshot.disk,
+    gpu,
+    disk,
     auto_stop_interval: request.autoStopInterval ?? DEFAULT_AUTO_STOP_MINUTES,
     auto_archive_interval: request.autoArchiveInterval ?? DEFAULT_AUTO_ARCHIVE_MINUTES,
     auto_delete_interval: request.autoDeleteInterval ?? AUTO_DELETE_OFF,
-    network_block_all: request.networkBlockAll ?? false,
-    layers: snapshot.layers,
     image: JSON.stringify(snapshot.image),
     entrypoint: snapshot.entrypoint,
   });
+  const row = await inserted.catch((error: unknown) => {
+    const gone = running.catch(() => {}).then(() => context.runtime.remove(id));
+    context.background(`remove sandbox ${id}, which was refused`, gone);
+    throw error;
+  });
   context.background('note the use of a snapshot', noteSnapshotUse(context.db, snapshot));
-  return answerWithin(context, row, launch(context, caller, row, 'creating'));
+  return answerWithin(context, row, finishLaunch(context, caller, row, 'creating', running));
 }
 
 /** The row and its share of the quota, in one short transaction that does not wait for the disk: nothing was promised yet. */
@@ -75,10 +92,12 @@ async function insert(context: SandboxContext, caller: Caller, values: NewSandbo
       });
     });
   } catch (cause) {
-    if (isNameTaken(cause)) throw conflict(`Sandbox with name ${values.name} already exists`, { cause });
+    if (isNameTaken(cause)) throw nameTaken(values.name, cause);
     throw cause;
   }
 }
+
+const nameTaken = (name: string, cause?: unknown) => conflict(`Sandbox with name ${name} already exists`, { cause });
 
 function isNameTaken(error: unknown): boolean {
   return error instanceof Error && 'constraint' in error && error.constraint === 'sandboxes_name';

@@ -25,7 +25,9 @@ export function checkEnvironment(env: Readonly<Record<string, string>>): void {
 }
 
 /** The environment of the sandbox's processes: the image's, the sandbox's over it, and who it is. */
-export function sandboxEnvironment(row: SandboxRow): Record<string, string> {
+export function sandboxEnvironment(
+  row: Pick<SandboxRow, 'id' | 'snapshot_name' | 'user_name' | 'env' | 'image'>,
+): Record<string, string> {
   const env: Record<string, string> = { PATH: DEFAULT_PATH };
   for (const entry of parseImage(row.image).env) {
     const at = entry.indexOf('=');

@@ -2,6 +2,7 @@ import { type Kysely, sql } from 'kysely';
 import type { Database } from '../platform/db/schema.ts';
 import { DarkroomError, forbidden, invalidRequest } from '../platform/errors.ts';
 import { isUuid } from '../snapshots/find.ts';
+import { type SandboxQuota, type Used, usedSql } from './quota.ts';
 
 export interface SnapshotForCreate {
   id: string;
@@ -17,12 +18,22 @@ export interface SnapshotForCreate {
   last_used_at: Date | null;
 }
 
-/** One round trip: the snapshot by name or id, own before general; and the organization's region and standing. */
+export interface FoundForCreate {
+  region: string;
+  snapshot: SnapshotForCreate;
+  /** As of now: what the insert says later decides. */
+  quota: SandboxQuota;
+  used: Used;
+  isNameTaken: boolean;
+}
+
+/** One round trip: the snapshot by name or id, own before general; the organization's region, standing and room; the name. */
 export async function findForCreate(
   db: Kysely<Database>,
   organizationId: string,
   reference: string,
-): Promise<{ region: string; snapshot: SnapshotForCreate }> {
+  sandboxName: string | undefined,
+): Promise<FoundForCreate> {
   if (reference.includes('\0')) throw snapshotNotFound(JSON.stringify(reference));
   const columns = sql`id, name, state, cpu, gpu, mem, disk, layers, image, entrypoint, last_used_at`;
   // Separate branches, so that each is one look into an index however many snapshots there are.
@@ -31,10 +42,25 @@ export async function findForCreate(
           where id = ${reference} and (organization_id = o.id or general) and state <> 'removing'`
     : sql``;
   const { rows } = await sql<
-    SnapshotForCreate & { region: string; suspended_at: Date | null; suspension_reason: string | null }
+    SnapshotForCreate &
+      SandboxQuota & {
+        region: string;
+        suspended_at: Date | null;
+        suspension_reason: string | null;
+        used_cpu: number;
+        used_memory: number;
+        used_disk: number;
+        name_taken: boolean;
+      }
   >`
-    select o.default_region as region, o.suspended_at, o.suspension_reason, s.*
+    select o.default_region as region, o.suspended_at, o.suspension_reason, s.*,
+      o.max_cpu_per_sandbox, o.max_memory_per_sandbox, o.max_disk_per_sandbox,
+      o.total_cpu_quota, o.total_memory_quota, o.total_disk_quota,
+      used.cpu as used_cpu, used.memory as used_memory, used.disk as used_disk,
+      exists (select from sandboxes where organization_id = o.id and name = ${sandboxName ?? null}
+              and state not in ('destroying', 'destroyed')) as name_taken
     from organizations o
+    cross join (${usedSql(organizationId)}) used
     left join lateral (
       select ${columns}, 1 as rank from snapshots
         where organization_id = o.id and name = ${reference} and state <> 'removing'
@@ -50,7 +76,8 @@ export async function findForCreate(
     throw forbidden(`Organization is suspended${row.suspension_reason === null ? '' : `: ${row.suspension_reason}`}`);
   }
   if (row.id === null) throw snapshotNotFound(reference);
-  return { region: row.region, snapshot: row };
+  const used = { cpu: row.used_cpu, memory: row.used_memory, disk: row.used_disk };
+  return { region: row.region, snapshot: row, quota: row, used, isNameTaken: row.name_taken };
 }
 
 /** Whether a sandbox can be made of it now; the state is said as it is. */

@@ -12,29 +12,40 @@ const MIN_MEMORY_BYTES = 16 * 1024 * 1024;
 
 type LaunchState = 'creating' | 'starting';
 
-/** Runs the container of a sandbox in `creating` or `starting`, and makes it `started` or `error`. */
-export async function launch(
+/** What a container is made from: a sandbox's row, or what is about to become one. */
+export type ContainerSource = Pick<
+  SandboxRow,
+  'id' | 'layers' | 'snapshot_name' | 'user_name' | 'env' | 'image' | 'cpu' | 'memory' | 'network_block_all'
+>;
+
+/** Runs the container, and finds out as whom commands run in it. */
+export async function runContainer(
+  context: SandboxContext,
+  source: ContainerSource,
+  from: LaunchState,
+): Promise<ProcessUser> {
+  // After a stop that failed, something of it may still run.
+  if (from === 'starting') await context.runtime.stop(source.id, { graceMs: 0 });
+  await context.runtime.start(await containerSpec(context, source));
+  return sandboxUser(context.runtime, source);
+}
+
+/** Makes a sandbox in `creating` or `starting` what its container tells: `started` or `error`. */
+export async function finishLaunch(
   context: SandboxContext,
   caller: Pick<Caller, 'actor'>,
   row: SandboxRow,
   from: LaunchState,
+  running: Promise<ProcessUser>,
 ): Promise<SandboxRow> {
-  const began = performance.now();
-  const user = await run(context, row, from).catch(async (cause: unknown) => {
+  const user = await running.catch(async (cause: unknown) => {
     throw await markFailed(context, caller, row, from, cause);
   });
   const started = await markStarted(context, caller, row, from, user.name);
-  context.onStarted?.((performance.now() - began) / 1000);
+  context.onStarted?.((Date.now() - row.state_entered_at.getTime()) / 1000);
   context.background('start an entry point', context.entrypoints.start(started));
   considerStop(context, started);
   return started;
-}
-
-async function run(context: SandboxContext, row: SandboxRow, from: LaunchState): Promise<ProcessUser> {
-  // After a stop that failed, something of it may still run.
-  if (from === 'starting') await context.runtime.stop(row.id, { graceMs: 0 });
-  await context.runtime.start(await containerSpec(context, row));
-  return sandboxUser(context.runtime, row);
 }
 
 /** A sandbox whose minutes are counted becomes due; the schedule looks at the exact time itself. */
@@ -121,7 +132,7 @@ export async function layerPaths(
   );
 }
 
-async function containerSpec(context: SandboxContext, row: SandboxRow): Promise<ContainerSpec> {
+async function containerSpec(context: SandboxContext, row: ContainerSource): Promise<ContainerSpec> {
   return {
     id: row.id,
     hostname: row.id,

@@ -21,10 +21,18 @@ export async function sandboxUser(
   runtime: Pick<SandboxRuntime, 'resolveUser'>,
   row: Pick<SandboxRow, 'id' | 'user_name' | 'image'>,
 ): Promise<ProcessUser> {
-  const asked = await runtime.resolveUser(row.id, row.user_name);
-  if (asked !== undefined) return asked;
-  if (row.user_name !== DEFAULT_USER) throw invalidRequest(`User ${row.user_name} does not exist in the sandbox`);
-  return imageUser(runtime, row);
+  const asked = runtime.resolveUser(row.id, row.user_name);
+  if (row.user_name !== DEFAULT_USER) {
+    const user = await asked;
+    if (user === undefined) throw invalidRequest(`User ${row.user_name} does not exist in the sandbox`);
+    return user;
+  }
+  // Side by side: most images do not have the default user.
+  const [user, fallback] = await Promise.allSettled([asked, imageUser(runtime, row)]);
+  if (user.status === 'rejected') throw user.reason;
+  if (user.value !== undefined) return user.value;
+  if (fallback.status === 'rejected') throw fallback.reason;
+  return fallback.value;
 }
 
 /** The image's USER, for the entry point. */

@@ -3,11 +3,17 @@ import type { Database } from '../platform/db/schema.ts';
 import { DarkroomError, invalidRequest } from '../platform/errors.ts';
 import { checkResources, type Resources } from '../snapshots/check-resources.ts';
 
-interface Used {
+export interface Used {
   cpu: number;
   memory: number;
   disk: number;
 }
+
+export type SandboxQuota = Parameters<typeof checkResources>[1] & {
+  total_cpu_quota: number;
+  total_memory_quota: number;
+  total_disk_quota: number;
+};
 
 /**
  * Raises `quota_exceeded` when the organization has no room for one more running sandbox of this size. Holds the organization's
@@ -33,28 +39,28 @@ export async function reserveRoom(
     .forNoKeyUpdate()
     .executeTakeFirst();
   if (quota === undefined) throw invalidRequest('The organization does not exist any more');
-  checkResources(wanted, quota);
   // A second statement: it must see what was committed while this one waited for the row.
-  const used = await sumUsed(trx, organizationId, options.sandboxId);
+  const { rows } = await sql<Used>`select * from (${usedSql(organizationId, options.sandboxId)}) used`.execute(trx);
+  assertRoom(quota, rows[0] ?? { cpu: 0, memory: 0, disk: 0 }, wanted);
+}
+
+/** Raises `quota_exceeded` when there is no room for `wanted` beside what is used. */
+export function assertRoom(quota: SandboxQuota, used: Used, wanted: Resources): void {
+  checkResources(wanted, quota);
   assertTotal('CPU', used.cpu + wanted.cpu, quota.total_cpu_quota, '');
   assertTotal('memory', used.memory + wanted.memory, quota.total_memory_quota, 'GiB');
   assertTotal('disk', used.disk + wanted.disk, quota.total_disk_quota, 'GiB');
 }
 
 /** Cores and memory are taken while a sandbox runs, disk as long as it exists. */
-async function sumUsed(
-  trx: Transaction<Database>,
-  organizationId: string,
-  exceptId: string | undefined,
-): Promise<Used> {
-  const { rows } = await sql<Used>`
+export function usedSql(organizationId: string, exceptId?: string) {
+  return sql`
     select coalesce(sum(cpu) filter (where state not in ('stopped', 'error')), 0)::float8 as cpu,
            coalesce(sum(memory) filter (where state not in ('stopped', 'error')), 0)::float8 as memory,
            coalesce(sum(disk), 0)::float8 as disk
     from sandboxes
     where organization_id = ${organizationId} and state not in ('destroying', 'destroyed')
-      and id is distinct from ${exceptId ?? null}::uuid`.execute(trx);
-  return rows[0] ?? { cpu: 0, memory: 0, disk: 0 };
+      and id is distinct from ${exceptId ?? null}::uuid`;
 }
 
 function assertTotal(what: string, amount: number, max: number, unit: string): void {

@@ -1,7 +1,7 @@
 import { moveSandbox } from '../lifecycle/move.ts';
 import { changeInProgress, findLiving } from './find.ts';
 import { answerWithin } from './hold.ts';
-import { launch } from './launch.ts';
+import { finishLaunch, runContainer } from './launch.ts';
 import { reserveRoom } from './quota.ts';
 import type { Caller, SandboxContext, SandboxRow } from './types.ts';
 
@@ -21,5 +21,6 @@ export async function startSandbox(context: SandboxContext, caller: Caller, idOr
     });
   });
   if (starting === undefined) throw changeInProgress();
-  return answerWithin(context, row, launch(context, caller, starting, 'starting'));
+  const running = runContainer(context, starting, 'starting');
+  return answerWithin(context, row, finishLaunch(context, caller, starting, 'starting', running));
 }
