@@ -30,10 +30,10 @@ const PATTERNS: readonly Pattern[] = [
   {
     words: /Resource temporarily unavailable|Cannot allocate memory|Too many open files/i,
     code: 'unavailable',
-    message: 'the machine has no room for another process',
+    message: 'there is no room for another process',
     options: {
       retryable: true,
-      hint: 'Stop sandboxes, or raise the limits of processes and open files of the server.',
+      hint: 'End processes in the sandbox, whose number is limited; or the machine itself has too many processes or open files.',
     },
   },
   {

@@ -38,7 +38,8 @@ export function holdContainer(
   const pidfd = openIfThere(pid);
   if (pidfd === undefined) return undefined;
   // Compared after the descriptor is open: from here on the pid cannot pass to another process unseen.
-  if (!runs(pid, startTime)) {
+  const watched = runs(pid, startTime) ? openIfThere(pid) : undefined;
+  if (watched === undefined) {
     closeSync(pidfd);
     return undefined;
   }
@@ -58,7 +59,7 @@ export function holdContainer(
       held = false;
     },
   };
-  watcher.watch(pidfdOpen(pid), () => onEnd(container));
+  watcher.watch(watched, () => onEnd(container));
   return container;
 }
 
