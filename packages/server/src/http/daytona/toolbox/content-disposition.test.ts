@@ -9,7 +9,7 @@ test('a plain path is given back as it was asked for', () => {
 
 test('what a quoted string cannot carry has an extended name', () => {
   expect(disposition('/tmp/ü"\n.txt')).toBe(
-    `form-data; name="file"; filename="/tmp/_\\"_.txt"; filename*=UTF-8''%2Ftmp%2F%C3%BC%22%0A.txt`,
+    `form-data; name="file"; filename="/tmp/Ã¼\\"_.txt"; filename*=UTF-8''%2Ftmp%2F%C3%BC%22%0A.txt`,
   );
 });
 

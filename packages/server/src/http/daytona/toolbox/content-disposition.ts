@@ -11,7 +11,16 @@ export function contentDisposition(type: string, parameters: { name?: string; fi
   return parts.join('; ');
 }
 
-const quoted = (text: string) => text.replace(/[^\x20-\x7e]/g, '_').replace(/["\\]/g, '\\$&');
+/**
+ * Older Python clients know no `filename*` and read the header as UTF-8, then its Latin-1 bytes as UTF-8 once more: encoded
+ * twice, a name arrives there as it is.
+ */
+const quoted = (text: string) =>
+  Buffer.from(text.toWellFormed())
+    .toString('latin1')
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: a control character could end the header
+    .replace(/[\x00-\x1f\x7f]/g, '_')
+    .replace(/["\\]/g, '\\$&');
 
 const encoded = (text: string) =>
   encodeURIComponent(text.toWellFormed()).replace(
