@@ -281,11 +281,11 @@ test('an entry point runs beside the sandbox, its end ends nothing, and it runs 
 });
 
 test('an entry point and its log survive restarts of the server', async () => {
-  // Each line is written when the one before was answered for: nothing here depends on time.
+  // Held open in both directions: the end of one writer must not look like the end of all.
   const entrypoint = [
     '/bin/sh',
     '-c',
-    'mkfifo /tmp/next; n=0; while read line < /tmp/next; do n=$((n+1)); echo "$line $n"; done',
+    'mkfifo /tmp/next; exec 3<>/tmp/next; n=0; while read line <&3; do n=$((n+1)); echo "$line $n"; done',
   ];
   const withEntrypoint = await server.addSnapshot(organizationId, busybox, { entrypoint });
   const { id } = await create({ snapshot: withEntrypoint });
