@@ -57,6 +57,20 @@ test('a job runs once its transaction has committed, within much less than a pol
   expect(await ran.promise).toBe('a');
 });
 
+test('many jobs that come at once are worked off without waiting for a poll', async () => {
+  const queue = await openQueue();
+  const ids = Array.from({ length: 30 }, (_, index) => `job-${index}`);
+  const left = new Set(ids);
+  const all = Promise.withResolvers<void>();
+  await queue.work('snapshot.pull', { concurrency: 2 }, async ({ snapshotId }) => {
+    left.delete(snapshotId);
+    if (left.size === 0) all.resolve();
+  });
+  await Promise.all(ids.map((id) => send(queue, id)));
+  // The test's own limit is shorter than two polls.
+  await all.promise;
+}, 30_000);
+
 test('what can be retried is tried again, until it succeeds', async () => {
   const queue = await openQueue();
   const attempts: number[] = [];

@@ -189,6 +189,8 @@ export function createJobQueue(options: {
             localConcurrency: concurrency,
             pollingIntervalSeconds: POLL_SECONDS,
             notifyPollingIntervalSeconds: POLL_SECONDS,
+            // Messages that came while a worker was busy are not kept: after a job it looks for the next by itself.
+            burstWhenBatchFull: true,
           },
         },
         (jobs) => Promise.all(jobs.map((job) => runOne<N>(job, handler))),
