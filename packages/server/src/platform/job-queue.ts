@@ -189,11 +189,14 @@ export function createJobQueue(options: {
             localConcurrency: concurrency,
             pollingIntervalSeconds: POLL_SECONDS,
             notifyPollingIntervalSeconds: POLL_SECONDS,
-            // Messages that came while a worker was busy are not kept: after a job it looks for the next by itself.
-            burstWhenBatchFull: true,
           },
         },
-        (jobs) => Promise.all(jobs.map((job) => runOne<N>(job, handler))),
+        async (jobs) => {
+          const results = await Promise.all(jobs.map((job) => runOne<N>(job, handler)));
+          // The workers heard of jobs that came while they were busy, and took one each: there may be more.
+          if (!draining) wakeWorkers(name);
+          return results;
+        },
       );
     },
     async cancel(name, key) {
