@@ -44,7 +44,7 @@ try {
   cleanup.push(docker.close);
   const image = `${registry.host}/library/${BASE_IMAGE}`;
   await docker.docker('pull', '--quiet', image);
-  const podman = await preparePodman(layout);
+  const podman = await preparePodman(image);
   if (podman !== undefined) cleanup.push(podman.close);
   const crun = await prepareCrun(layout);
   cleanup.push(crun.close);
@@ -129,11 +129,11 @@ async function repeated(once: () => Promise<number>): Promise<Summary> {
   return summarize(samples);
 }
 
-async function preparePodman(layout: string): Promise<Docker | undefined> {
+async function preparePodman(image: string): Promise<Docker | undefined> {
   const podman = await startPodman();
   try {
-    const id = await podman.docker('pull', '--quiet', `oci:${layout}`);
-    await podman.docker('tag', id.split('\n').at(-1) ?? '', 'bench');
+    await podman.docker('pull', '--quiet', '--tls-verify=false', image);
+    await podman.docker('tag', image, 'bench');
     await podman.toFirstOutput('run', '--rm', 'bench', 'sh', '-c', COMMAND);
     return podman;
   } catch (error) {

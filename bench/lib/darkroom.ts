@@ -35,9 +35,9 @@ export async function execute(darkroom: Darkroom, id: string, command: string): 
 /** Deletes it and waits until it is gone. */
 export async function deleteSandbox(darkroom: Darkroom, id: string): Promise<void> {
   await darkroom.api(`/sandbox/${id}`, { method: 'DELETE' });
-  for (let tries = 0; tries < 2000; tries++) {
+  for (let tries = 0; tries < 1200; tries++) {
     if ((await darkroom.api(`/sandbox/${id}`)).status === 404) return;
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    await new Promise((resolve) => setTimeout(resolve, tries < 20 ? 5 : 50));
   }
   throw new Error(`sandbox ${id} is still there`);
 }

@@ -50,6 +50,10 @@ export function createExitWatcher(): ExitWatcher {
 
   return {
     watch(pidfd, listener, options = {}) {
+      if (closed) {
+        closeSync(pidfd);
+        throw new Error('the exit watcher is closed');
+      }
       const token = nextToken;
       nextToken = (nextToken % 0xffff_fff0) + 1;
       try {

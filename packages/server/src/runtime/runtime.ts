@@ -128,7 +128,8 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
       if (held) register(held);
       else leftovers.push(container.id);
     }
-    await options.network.open([...running.values()].map(({ container }) => container.network));
+    const inUse = [...running.values()].map(({ container }) => container.network);
+    await options.network.open(inUse, into.watcher);
     for (const id of leftovers) await cleanUpContainer(into, id, undefined);
     await into.cgroups.removeLeftovers(new Set(running.keys()));
     log.info({ adopted: running.size, leftovers: leftovers.length }, 'the runtime is open');
@@ -138,12 +139,13 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
     const closing = opened;
     if (!closing) return;
     opened = undefined;
-    await closing.watcher.close();
     for (const { container } of running.values()) container.forget();
     running.clear();
     unmountQuietly(layout.poolView);
     closing.crun.close();
+    // Before the watcher, which tells it of the ends of its tools.
     await options.network.close();
+    await closing.watcher.close();
   }
 
   return {

@@ -1,9 +1,10 @@
-import { accessSync, closeSync, constants, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { readdir, readFile, rm } from 'node:fs/promises';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
 import { z } from 'zod';
-import { DarkroomError, errnoOf } from '../../platform/errors.ts';
+import { errnoOf } from '../../platform/errors.ts';
 import type { ExitWatcher } from '../../platform/exit-watcher.ts';
+import { findProgram, SEARCH_PATH } from '../../platform/find-program.ts';
 import { pipe } from '../../platform/libc-files.ts';
 import { pidfdOpen, pidfdSignal } from '../../platform/libc-process.ts';
 import { run } from '../../platform/process.ts';
@@ -18,7 +19,6 @@ import { unmountQuietly } from './overlay.ts';
 const RUN_TIMEOUT_MS = 30_000;
 const DELETE_TIMEOUT_MS = 30_000;
 const VERSION_TIMEOUT_MS = 10_000;
-const SEARCH_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 const SIGKILL = 9;
 
 /** What crun notes about a container; the start time tells a process from a later one with its pid. */
@@ -156,19 +156,4 @@ function parseJson(text: Buffer): unknown {
   } catch {
     return undefined;
   }
-}
-
-export function findProgram(command: string): string {
-  const candidates = command.includes('/') ? [command] : SEARCH_PATH.split(delimiter).map((dir) => join(dir, command));
-  for (const candidate of candidates) {
-    try {
-      accessSync(candidate, constants.X_OK);
-      return candidate;
-    } catch {
-      // The next one may be there.
-    }
-  }
-  throw new DarkroomError('unavailable', `${command} is not installed`, {
-    hint: 'Install it (on Debian: `apt-get install crun tini catatonit`), or run `darkroom doctor`.',
-  });
 }

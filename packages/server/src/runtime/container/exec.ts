@@ -4,15 +4,16 @@ import { constants } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DarkroomError, invalidRequest } from '../../platform/errors.ts';
+import { openProcessPipes } from '../../platform/process-pipes.ts';
 import type { SpawnedProcess } from '../../platform/spawned-process.ts';
 import type { ExecProcess, ExecSpec } from '../types.ts';
 import { DEFAULT_PATH, processConfig, TINI } from './container-config.ts';
 import type { ContainerHost } from './container-host.ts';
 import { notRunning, withRoot } from './container-root.ts';
 import { crunFailure } from './crun-failure.ts';
+import { openDetachedStreams } from './detached-streams.ts';
 import { endedProcess } from './ended-process.ts';
 import { checkExec, checkWorkingDirectory, commandFault } from './exec-check.ts';
-import { openDetachedStreams, openExecStreams } from './exec-streams.ts';
 import { runPaths } from './layout.ts';
 import type { LiveContainer } from './live-container.ts';
 import { childrenOf, killTree } from './process-tree.ts';
@@ -55,7 +56,7 @@ export async function execInContainer(
   }
 
   const owner = { uid: host.idBase + spec.user.uid, gid: host.idBase + spec.user.gid };
-  const streams = spec.outputFd === undefined ? openExecStreams(owner) : openDetachedStreams(owner, spec.outputFd);
+  const streams = spec.outputFd === undefined ? openProcessPipes(owner) : openDetachedStreams(owner, spec.outputFd);
   let child: SpawnedProcess;
   try {
     child = host.crun.exec(container.id, files.process, files.log, streams.theirs);

@@ -1,6 +1,6 @@
 import { chmod, chown, copyFile, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { findProgram } from './crun.ts';
+import { findProgram } from '../../platform/find-program.ts';
 import type { Layout } from './layout.ts';
 
 /** Directories and files that things are mounted on. At the bottom of the stack: whatever an image has goes before. */

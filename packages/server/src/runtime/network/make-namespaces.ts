@@ -1,8 +1,9 @@
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DarkroomError, errnoOf, messageOf } from '../../platform/errors.ts';
+import type { ExitWatcher } from '../../platform/exit-watcher.ts';
 import { MNT_DETACH, MS_BIND, mount, unmount } from '../../platform/libc.ts';
-import { run } from '../../platform/process.ts';
+import { spawnPiped } from '../../platform/piped-process.ts';
 import type { AddressBlock } from './address-plan.ts';
 import { startHolders } from './namespace-holders.ts';
 
@@ -23,6 +24,8 @@ export interface NamespaceSettings {
 export interface MakeOptions extends NamespaceSettings {
   /** Somebody waits for them; otherwise the work gives way to everything else. */
   urgent: boolean;
+  /** Tells when the tools have ended. */
+  watcher: ExitWatcher;
 }
 
 const IP_TIMEOUT_MS = 20_000;
@@ -46,7 +49,7 @@ export async function makeNamespaces(
       mapIds(pid, options);
       pin(pid, namespaces);
     }
-    const links = await makeLinks(holders.pids);
+    const links = await makeLinks(holders.pids, options.watcher);
     complaint = links.complaint;
     const complete = await holders.configure();
     for (const [block, namespaces] of pinned) {
@@ -114,9 +117,10 @@ function pin(pid: number, namespaces: ReadyNamespaces): void {
 /** The host's ends. `ip -batch` goes on after a failed line and names it. */
 async function makeLinks(
   pids: ReadonlyMap<AddressBlock, number>,
+  watcher: ExitWatcher,
 ): Promise<{ made: Set<AddressBlock>; complaint: string }> {
   const add = [...pids].map(([block, pid]) => `link add ${block.hostInterface} type veth peer name eth0 netns ${pid}`);
-  const added = await ipBatch(add);
+  const added = await ipBatch(watcher, add);
   const made = new Set([...pids.keys()].filter((_, position) => !added.failed.has(position)));
   for (const block of made) hardenHostEnd(block.hostInterface);
   const linked = [...made];
@@ -127,7 +131,7 @@ async function makeLinks(
     // gateway's address: with arp_ignore the kernel would then not answer for the gateway.
     `route add ${address}/32 dev ${hostInterface} src ${gateway}`,
   ]);
-  const raised = await ipBatch(lines);
+  const raised = await ipBatch(watcher, lines);
   for (const line of raised.failed) {
     const block = linked[Math.floor((line * linked.length) / lines.length)];
     if (block) made.delete(block);
@@ -143,13 +147,27 @@ function hardenHostEnd(hostInterface: string): void {
   writeFileSync(`/proc/sys/net/ipv4/conf/${hostInterface}/arp_ignore`, '1');
 }
 
-async function ipBatch(lines: readonly string[]): Promise<{ failed: Set<number>; complaint: string }> {
+async function ipBatch(
+  watcher: ExitWatcher,
+  lines: readonly string[],
+): Promise<{ failed: Set<number>; complaint: string }> {
   if (lines.length === 0) return { failed: new Set(), complaint: '' };
-  const result = await run('ip', ['-force', '-batch', '-'], {
-    input: lines.map((line) => `${line}\n`).join(''),
-    timeoutMs: IP_TIMEOUT_MS,
-    okCodes: [0, 1, 2],
+  const ip = spawnPiped(watcher, 'ip', ['-force', '-batch', '-']);
+  let stderr = '';
+  ip.stdout.resume();
+  ip.stderr.setEncoding('utf8').on('data', (text: string) => {
+    stderr += text;
   });
-  const failed = [...result.stderr.matchAll(/Command failed -:(\d+)/g)].map((match) => Number(match[1]) - 1);
-  return { failed: new Set(failed), complaint: result.stderr.trim().slice(-1000) };
+  ip.stdin.end(lines.map((line) => `${line}\n`).join(''));
+  const timeout = setTimeout(() => {
+    if (!ip.hasEnded()) process.kill(ip.pid, 'SIGKILL');
+  }, IP_TIMEOUT_MS);
+  const { signal } = await ip.closed.finally(() => clearTimeout(timeout));
+  if (signal !== undefined) {
+    throw new DarkroomError('unavailable', `ip was ended by signal ${signal} (limit ${IP_TIMEOUT_MS} ms)`, {
+      retryable: true,
+    });
+  }
+  const failed = [...stderr.matchAll(/Command failed -:(\d+)/g)].map((match) => Number(match[1]) - 1);
+  return { failed: new Set(failed), complaint: stderr.trim().slice(-1000) };
 }

@@ -1,7 +1,8 @@
-import { spawn } from 'node:child_process';
 import { constants, setPriority } from 'node:os';
 import { createInterface } from 'node:readline';
-import { DarkroomError, errnoOf } from '../../platform/errors.ts';
+import { errnoOf } from '../../platform/errors.ts';
+import type { ExitWatcher } from '../../platform/exit-watcher.ts';
+import { spawnPiped } from '../../platform/piped-process.ts';
 import type { AddressBlock } from './address-plan.ts';
 
 /** Processes that each sit in a new user and network namespace, until they are told to set up its addresses and end. */
@@ -46,25 +47,20 @@ wait
 
 export async function startHolders(
   blocks: readonly AddressBlock[],
-  options: { urgent: boolean },
+  options: { urgent: boolean; watcher: ExitWatcher },
 ): Promise<NamespaceHolders> {
   const byIndex = new Map(blocks.map((block) => [String(block.index), block]));
   const args = blocks.flatMap((block) => [String(block.index), block.address, block.gateway]);
-  // A process group of its own, so that a batch that hangs can be ended with all its holders.
-  const shell = spawn('sh', ['-c', SCRIPT, 'darkroom-namespaces', ...args], { detached: true, stdio: 'pipe' });
-  if (shell.pid !== undefined && !options.urgent) lowerPriority(shell.pid);
+  const shell = spawnPiped(options.watcher, 'sh', ['-c', SCRIPT, 'darkroom-namespaces', ...args]);
+  if (!options.urgent) lowerPriority(shell.pid);
   const pids = new Map<AddressBlock, number>();
   const complete = new Set<AddressBlock>();
   const ended = new Set<AddressBlock>();
   const allMade = Promise.withResolvers<void>();
   let stderr = '';
 
-  const closed = new Promise<void>((resolve, reject) => {
-    shell.once('error', (cause) => reject(new DarkroomError('internal', `start sh: ${cause.message}`, { cause })));
-    shell.once('close', () => resolve());
-  });
+  const closed = shell.closed.then(() => undefined);
   closed.then(allMade.resolve, allMade.reject);
-  shell.stdin.on('error', () => {});
   shell.stderr.setEncoding('utf8').on('data', (text: string) => {
     if (stderr.length < 10_000) stderr += text;
   });
@@ -81,8 +77,8 @@ export async function startHolders(
   const over = closed.finally(() => clearTimeout(timeout));
   over.catch(() => {});
 
+  /** It leads a process group of its own: a batch that hangs is ended with all its holders. */
   function killGroup() {
-    if (shell.pid === undefined) return;
     stderr += `ended after ${HOLDERS_TIMEOUT_MS} ms\n`;
     try {
       process.kill(-shell.pid, 'SIGKILL');

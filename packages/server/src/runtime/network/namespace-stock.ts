@@ -1,4 +1,5 @@
 import { DarkroomError, messageOf } from '../../platform/errors.ts';
+import type { ExitWatcher } from '../../platform/exit-watcher.ts';
 import type { AddressBlocks } from './address-blocks.ts';
 import type { AddressBlock, AddressPlan } from './address-plan.ts';
 import { makeNamespaces, type NamespaceSettings, type ReadyNamespaces, unpin } from './make-namespaces.ts';
@@ -12,7 +13,8 @@ export interface NamespaceStockOptions extends NamespaceSettings {
 }
 
 export interface NamespaceStock {
-  start(): void;
+  /** Begins to fill. The watcher must live until `close` has resolved. */
+  start(watcher: ExitWatcher): void;
   take(signal?: AbortSignal): Promise<ReadyNamespaces>;
   /** There is room for more again. */
   blocksFreed(): void;
@@ -46,12 +48,12 @@ export function createNamespaceStock(options: NamespaceStockOptions): NamespaceS
   const batches = new Set<Promise<void>>();
   let making = 0;
   let failures = 0;
-  let open = false;
+  let watcher: ExitWatcher | undefined;
   let timer: NodeJS.Timeout | undefined;
 
   function fillSoon(afterMs: number) {
     clearTimeout(timer);
-    if (!open) return;
+    if (!watcher) return;
     timer = setTimeout(fill, afterMs);
     timer.unref();
   }
@@ -59,12 +61,12 @@ export function createNamespaceStock(options: NamespaceStockOptions): NamespaceS
   function fill() {
     const urgent = waiters.size > 0;
     const [size, atOnce] = urgent ? [BATCH_SIZE, BATCHES_AT_ONCE] : [REFILL_SIZE, 1];
-    while (open && batches.size < atOnce) {
+    while (watcher && batches.size < atOnce) {
       const missing = (urgent ? waiters.size : options.ready - ready.length) - making;
       if (missing <= 0) return;
       const reserved = blocks.reserve(Math.min(missing, size));
       if (reserved.length === 0) return noBlocks();
-      const batch = make(reserved, urgent).finally(() => {
+      const batch = make(reserved, { urgent, watcher }).finally(() => {
         batches.delete(batch);
         fillSoon(nextFillMs());
       });
@@ -84,10 +86,10 @@ export function createNamespaceStock(options: NamespaceStockOptions): NamespaceS
     for (const waiter of unlucky) waiter.reject(exhausted(options.plan));
   }
 
-  async function make(reserved: AddressBlock[], urgent: boolean): Promise<void> {
+  async function make(reserved: AddressBlock[], how: { urgent: boolean; watcher: ExitWatcher }): Promise<void> {
     making += reserved.length;
     try {
-      const made = await makeNamespaces(reserved, { ...options, urgent });
+      const made = await makeNamespaces(reserved, { ...options, ...how });
       const complete = new Set(made.map((namespaces) => namespaces.index));
       for (const block of reserved) if (!complete.has(block.index)) blocks.free(block.index);
       failures = 0;
@@ -110,7 +112,7 @@ export function createNamespaceStock(options: NamespaceStockOptions): NamespaceS
   function handOut(namespaces: ReadyNamespaces) {
     const [waiter] = waiters;
     if (waiter) waiter.resolve(namespaces);
-    else if (open) ready.push(namespaces);
+    else if (watcher) ready.push(namespaces);
     else discard(namespaces);
   }
 
@@ -147,13 +149,13 @@ export function createNamespaceStock(options: NamespaceStockOptions): NamespaceS
   }
 
   return {
-    start() {
-      open = true;
+    start(endsWatcher) {
+      watcher = endsWatcher;
       fill();
     },
     async take(signal) {
       signal?.throwIfAborted();
-      if (!open) throw stopping();
+      if (!watcher) throw stopping();
       const namespaces = ready.shift();
       if (namespaces === undefined) return wait(signal);
       fillSoon(nextFillMs());
@@ -163,7 +165,7 @@ export function createNamespaceStock(options: NamespaceStockOptions): NamespaceS
       fillSoon(nextFillMs());
     },
     async close() {
-      open = false;
+      watcher = undefined;
       clearTimeout(timer);
       for (const waiter of [...waiters]) {
         waiter.reject(stopping());

@@ -1,5 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { DarkroomError } from '../../platform/errors.ts';
+import type { ExitWatcher } from '../../platform/exit-watcher.ts';
 import { createAddressBlocks } from './address-blocks.ts';
 import { type AddressPlan, addressPlan } from './address-plan.ts';
 import { createFirewall } from './firewall.ts';
@@ -38,9 +39,10 @@ export interface NetworkPoolOptions {
 export interface NetworkPool {
   /**
    * Puts the firewall in place (replacing an older server's), takes away what earlier runs left except the blocks in use,
-   * and begins to fill the pool. Call once, before anything else.
+   * and begins to fill the pool. Call once, before anything else. The watcher tells of the ends of tools; it must live until
+   * `close` has resolved.
    */
-  open(inUse: readonly { index: number }[]): Promise<void>;
+  open(inUse: readonly { index: number }[], watcher: ExitWatcher): Promise<void>;
   /** At once when one is ready, else as soon as one is made. `unavailable` when none can be had within half a minute. */
   take(signal?: AbortSignal): Promise<ReadyNamespaces>;
   /** Call when nothing runs in them any more. Idempotent. */
@@ -82,7 +84,7 @@ export function createNetworkPool(options: NetworkPoolOptions): NetworkPool {
   }
 
   return {
-    async open(running) {
+    async open(running, watcher) {
       for (const { index } of running) {
         if (index < plan.size) adopt(index);
         else
@@ -98,7 +100,7 @@ export function createNetworkPool(options: NetworkPoolOptions): NetworkPool {
       const warning = await forwardDropWarning(plan.interfacePrefix);
       if (warning !== undefined) options.log.warn({}, warning);
       stopWatch = watchFirewall(firewall, () => namesOf(plan, inUse), options.log);
-      stock.start();
+      stock.start(watcher);
     },
     async take(signal) {
       const namespaces = await stock.take(signal);

@@ -3,6 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { DarkroomError, messageOf } from '../../../platform/errors.ts';
+import { createExitWatcher } from '../../../platform/exit-watcher.ts';
 import { forwardDropWarning } from '../host-firewall.ts';
 import { createNetworkPool, type NetworkPool } from '../network-pool.ts';
 
@@ -32,6 +33,7 @@ const callSchema = z.discriminatedUnion('do', [
 type Call = z.infer<typeof callSchema>;
 
 const pools = new Map<string, NetworkPool>();
+const watcher = createExitWatcher();
 const log = { info() {}, warn() {}, error: (details: object, message: string) => console.error(message, details) };
 
 function pool(name: string): NetworkPool {
@@ -53,7 +55,7 @@ async function handle(call: Call): Promise<unknown> {
         log,
       });
       pools.set(call.pool, opened);
-      return opened.open(call.inUse);
+      return opened.open(call.inUse, watcher);
     }
     case 'take':
       return Promise.all(Array.from({ length: call.count }, () => pool(call.pool).take()));
