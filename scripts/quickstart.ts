@@ -3,6 +3,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs, styleText } from 'node:util';
 import { type Credentials, credentialsSchema } from '@darkroom/contract';
+import { detachPool } from '@darkroom/server/machine';
 import { Daytona, DaytonaNotFoundError } from '@daytona/sdk';
 import { BASE_IMAGE, baseImageLayout } from './base-image.ts';
 import { type LocalRegistry, startLocalRegistry } from './local-registry.ts';
@@ -133,6 +134,8 @@ async function main(): Promise<void> {
     server?.child.kill('SIGTERM');
     await server?.ended;
     await registry?.close();
+    // The pool's mount outlives a server, so that sandboxes can; here none is left.
+    await detachPool(stateDir);
   }
 }
 
