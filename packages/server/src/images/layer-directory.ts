@@ -1,4 +1,5 @@
-import { mkdir, mkdtemp, open, readdir, readlink, rename, symlink, unlink } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { mkdir, open, readdir, readlink, rename, symlink, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errnoOf } from '../platform/errors.ts';
 import { run } from '../platform/process.ts';
@@ -25,8 +26,10 @@ export interface StoredLayer {
  * be made again from the records, and `open` does so after a crash between the two.
  */
 export interface LayerDirectory {
+  /** The path of a temporary directory that is not there yet; known before it can be seen by `listTemporary`. */
+  newTemporary(): string;
   /** Empty, private, with `diff` in it. */
-  makeTemporary(): Promise<string>;
+  makeTemporary(temporary: string): Promise<void>;
   /** Adds the record to a filled temporary directory. All of it is on disk when this resolves. */
   complete(temporary: string, record: LayerRecord): Promise<void>;
   /** Makes a complete temporary directory the layer, durably. */
@@ -45,18 +48,20 @@ export async function openLayerDirectory(
   const temporaryPath = join(root, 'tmp');
   for (const path of [layersPath, indexPath, temporaryPath]) await mkdir(path, { recursive: true, mode: 0o700 });
   const found = await readLayers(layersPath);
+  // A predecessor may have been killed between a rename and its sync.
+  await syncDirectory(layersPath);
   await repairIndex(indexPath, found.layers);
   // What is no layer got here by someone else's hand; in `tmp` a sweep takes it.
-  for (const name of found.strangers) await rename(join(layersPath, name), await newTemporary(temporaryPath));
+  for (const name of found.strangers) await rename(join(layersPath, name), newTemporary(temporaryPath));
 
   // One sync covers all that was written before it began, so those that come while one runs share the next.
   const sync = createGroupRun(() => run('sync', ['--file-system', root], { timeoutMs: SYNC_MS }));
 
   const directory: LayerDirectory = {
-    async makeTemporary() {
-      const path = await newTemporary(temporaryPath);
-      await mkdir(join(path, 'diff'), { mode: 0o700 });
-      return path;
+    newTemporary: () => newTemporary(temporaryPath),
+    async makeTemporary(temporary) {
+      await mkdir(temporary, { mode: 0o700 });
+      await mkdir(join(temporary, 'diff'), { mode: 0o700 });
     },
     async complete(temporary, record) {
       await writeLayerRecord(temporary, record);
@@ -100,8 +105,8 @@ function createGroupRun(work: () => Promise<unknown>): () => Promise<void> {
   };
 }
 
-async function newTemporary(temporaryPath: string): Promise<string> {
-  return await mkdtemp(join(temporaryPath, 'layer-'));
+function newTemporary(temporaryPath: string): string {
+  return join(temporaryPath, `layer-${randomUUID()}`);
 }
 
 function indexTarget(number: number): string {

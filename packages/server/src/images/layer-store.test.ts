@@ -167,6 +167,19 @@ describe('sweeping', () => {
     expect((await adding).sizeBytes).toBe(5);
   });
 
+  it('spares the directory of a call that begins while it looks for litter', async () => {
+    const store = await createLayerStore(root);
+    const ids = Array.from({ length: 16 }, (_, index) => digest(index.toString(16)));
+    let pending = ids.length;
+    const adds = ids.map((id) => store.add(id, writesFile('x'), never).finally(() => pending--));
+    const sweeps = (async () => {
+      while (pending > 0) await store.sweep(new Set(ids));
+    })();
+    const results = await Promise.allSettled(adds);
+    await sweeps;
+    expect(results.filter(({ status }) => status === 'rejected')).toEqual([]);
+  });
+
   it('lets a layer be added again while its old files are being removed', async () => {
     const store = await createLayerStore(root, { graceMs: 0 });
     await store.add(A, writesFile('old'), never);

@@ -75,9 +75,11 @@ export async function createLayerStore(root: string, options: LayerStoreOptions 
     fill: Parameters<LayerStore['add']>[1],
     signal: AbortSignal,
   ): Promise<Layer> {
-    const temporary = await directory.makeTemporary();
+    const temporary = directory.newTemporary();
+    // Before it is there: a sweep that sees it must know whose it is.
     inUse.add(temporary);
     try {
+      await directory.makeTemporary(temporary);
       const { sizeBytes } = await fill(join(temporary, 'diff'), signal);
       signal.throwIfAborted();
       const record = { diffId, sizeBytes, createdAt: new Date().toISOString() };

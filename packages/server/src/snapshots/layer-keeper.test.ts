@@ -46,6 +46,21 @@ it('keeps what was looked at under a hold, however long the hold lasts', async (
   expect(await keeper.sweep(nothing, GRACE)).toEqual([A]);
 });
 
+it('keeps what was under a hold that ended after the sweep had read what is needed', async () => {
+  now = 10_000;
+  const hold = keeper.hold();
+  expect(await keeper.hasAll([A])).toBe(true);
+  now = 100_000;
+  const freed = await keeper.sweep(async () => {
+    const read = new Set<string>();
+    // The row that needs the layer is written now, too late for this reading.
+    hold[Symbol.dispose]();
+    return read;
+  }, GRACE);
+  expect(freed).toEqual([B]);
+  expect(await keeper.hasAll([A])).toBe(true);
+});
+
 it('keeps what is asked for while the sweep finds out what is needed', async () => {
   now = 10_000;
   const freed = await keeper.sweep(async () => {

@@ -25,8 +25,7 @@ export function createLayerKeeper(store: LayerStore, now: () => number = () => p
   const startedAt = now();
 
   // What this process has not seen yet counts from its start: a predecessor may have just handed it out.
-  const isProtected = (diffId: string, graceMs: number) =>
-    (neededAt.get(diffId) ?? startedAt) >= Math.min(now() - graceMs, ...holds.values());
+  const isNeededSince = (diffId: string, since: number) => (neededAt.get(diffId) ?? startedAt) >= since;
 
   // Noted before the store is asked: a sweep that looks afterwards keeps the layer, one that looked before has removed it.
   const touch = (diffId: string) => neededAt.set(diffId, now());
@@ -55,10 +54,15 @@ export function createLayerKeeper(store: LayerStore, now: () => number = () => p
       return true;
     },
     async sweep(reachable, { graceMs = GRACE_MS } = {}) {
+      // Noted before the rows are read: a hold that ends during the sweep has written a row that `reachable` may not have seen.
+      const heldSince = Math.min(now(), ...holds.values());
       const needed = await reachable();
       for (const diffId of needed) touch(diffId);
-      const freed = await store.sweep(new KeptLayers(needed, (diffId) => isProtected(diffId, graceMs)));
-      for (const diffId of freed) neededAt.delete(diffId);
+      const isProtected = (diffId: string) => isNeededSince(diffId, Math.min(now() - graceMs, heldSince));
+      const freed = await store.sweep(new KeptLayers(needed, isProtected));
+      const present = new Set((await store.list()).map(({ diffId }) => diffId));
+      // Also what was asked for and never came.
+      for (const diffId of neededAt.keys()) if (!present.has(diffId) && !isProtected(diffId)) neededAt.delete(diffId);
       return freed;
     },
   };
