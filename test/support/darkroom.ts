@@ -5,13 +5,15 @@ import { join } from 'node:path';
 import { type Credentials, credentialsSchema } from '@darkroom/contract';
 import { run } from '../../packages/server/src/platform/process.ts';
 
-const launcher = join(import.meta.dirname, '..', '..', 'bin', 'darkroom');
+const checkoutLauncher = join(import.meta.dirname, '..', '..', 'bin', 'darkroom');
 
 export interface DarkroomOptions {
   stateDir?: string;
   /** The configuration file's content; `registries.mirrors` and the like. */
   config?: Record<string, unknown>;
   env?: Record<string, string>;
+  /** The `darkroom` program; by default the checkout's. */
+  launcher?: string;
 }
 
 /** A real server: `bin/darkroom up` in a process of its own, over a state directory of its own. */
@@ -47,7 +49,7 @@ export async function startDarkroom(options: DarkroomOptions = {}): Promise<Dark
 
   async function launch() {
     const started = await spawnServer(
-      ['up', '--state-dir', stateDir, '--listen', listen, '--config', configFile],
+      [options.launcher ?? checkoutLauncher, 'up', '--state-dir', stateDir, '--listen', listen, '--config', configFile],
       options.env ?? {},
     );
     const credentials = credentialsSchema.parse(JSON.parse(await readFile(join(stateDir, 'credentials.json'), 'utf8')));
@@ -116,7 +118,7 @@ function request(
 
 async function spawnServer(args: string[], env: Record<string, string>) {
   // Its own process group would hide it from Ctrl-C of the test run; it stays in ours.
-  const child: ChildProcess = spawn(process.execPath, [launcher, ...args], {
+  const child: ChildProcess = spawn(process.execPath, args, {
     env: { ...process.env, DARKROOM_LOG_LEVEL: 'debug', DARKROOM_LOG_FORMAT: 'json', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
