@@ -45,9 +45,17 @@ export function locate(root: number, path: string, flags = 0): number {
   return openat2(root, path, { flags: O_PATH | flags, resolve: RESOLVE });
 }
 
-/** A second, real open of exactly this inode, through the kernel's link to our own descriptor. */
+/**
+ * A second, real open of exactly this inode, through the kernel's link to our own descriptor. Without `O_NONBLOCK` a process of
+ * the sandbox that holds a lease on the file (fcntl(2), F_SETLEASE) would stop the whole server for 45 seconds.
+ */
 export function reopen(fd: number, flags: number): number {
-  return openSync(`/proc/self/fd/${fd}`, flags);
+  try {
+    return openSync(`/proc/self/fd/${fd}`, flags | constants.O_NONBLOCK);
+  } catch (cause) {
+    if (errnoOf(cause) !== 'EAGAIN') throw cause;
+    throw conflict('a process of the sandbox holds a lease on the file', { cause, retryable: true });
+  }
 }
 
 export function checkPath(path: string): void {

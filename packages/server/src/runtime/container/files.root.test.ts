@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readdir, readFile } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { buffer, text } from 'node:stream/consumers';
@@ -176,6 +178,26 @@ describe('reading', () => {
     }
     expect(await open()).toBe(before);
   });
+});
+
+test('a lease that a process holds on a file is refused at once, and does not stop the server', async () => {
+  await lab.sh('box', 'echo held > /root/leased; rm -f /root/leased-link; ln -s /root/leased /root/leased-link');
+  const pid = (await lab.runtime.list()).find(({ id }) => id === 'box')?.pid;
+  const hold = `import fcntl, os, signal, sys
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+fcntl.fcntl(os.open(sys.argv[1], os.O_RDWR), fcntl.F_SETLEASE, fcntl.F_WRLCK)
+print('held', flush=True)
+sys.stdin.read()`;
+  // From the host, by the sandbox's own mount: the kernel does not tell the two apart.
+  const holder = spawn('/usr/bin/python3', ['-c', hold, `/proc/${pid}/root/root/leased`]);
+  try {
+    expect(String(await once(holder.stdout, 'data'))).toContain('held');
+    await expect(files().read('/root/leased-link')).rejects.toMatchObject({ code: 'conflict', retryable: true });
+    await files().write('/root/leased', of('new'), app);
+    expect(await read('/root/leased')).toBe('new');
+  } finally {
+    holder.kill('SIGKILL');
+  }
 });
 
 test('links that are swapped during the call lead to no file of the host', async () => {
