@@ -112,6 +112,26 @@ describe('a start that fails', () => {
   });
 });
 
+test('a tree that is deeper than a path may be long goes with its sandbox, and keeps no server from starting', async () => {
+  const script = 'for i in $(seq 300); do mkdir -p abcdefgh && cd abcdefgh || exit; done';
+  await lab.start('abyss');
+  await lab.sh('abyss', `cd /root; ${script}; mkdir /root/2; mv /root/abcdefgh /root/2; cd /root; ${script}`);
+  const nested = await lab.sh('abyss', 'cd /root; for i in $(seq 300); do cd abcdefgh; done; mv /root/2 .');
+  expect(nested).toMatchObject({ exitCode: 0, stderr: '' });
+  await lab.runtime.remove('abyss');
+  expect(await readdir(join(lab.poolRoot, 'tmp'))).toEqual([]);
+});
+
+test('a closed runtime does not say that a sandbox is stopped or gone', async () => {
+  await lab.start('outlives');
+  await lab.runtime.close();
+  const unavailable = { code: 'unavailable' };
+  await expect(lab.runtime.stop('outlives', { graceMs: 0 })).rejects.toMatchObject(unavailable);
+  await expect(lab.runtime.remove('outlives')).rejects.toMatchObject(unavailable);
+  await lab.reopen();
+  expect(await lab.sh('outlives', 'echo lives')).toMatchObject({ stdout: 'lives\n' });
+});
+
 describe('layers', () => {
   test('a hundred are mounted in their order', async () => {
     const layers = await Promise.all(

@@ -157,10 +157,12 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
 
     stop(id, { graceMs }) {
       return inOrder(id, async () => {
+        // A closed runtime knows of nothing that runs, and must not say that nothing does.
+        const into = host();
         const current = running.get(id);
         if (!current) return;
         current.container.endsOnPurpose = true;
-        if (graceMs > 0) await terminateProcesses(host(), current.container, graceMs);
+        if (graceMs > 0) await terminateProcesses(into, current.container, graceMs);
         await end(current);
       });
     },
@@ -168,6 +170,7 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
     remove(id) {
       return inOrder(id, async () => {
         checkId(id);
+        host();
         const current = running.get(id);
         if (current) await end(current);
         await removeSandboxDir(layout, id);
@@ -216,7 +219,7 @@ async function openHost(options: RuntimeOptions, layout: Layout): Promise<Contai
     await mkdir(dir, { recursive: true, mode: 0o711 });
   }
   await mkdir(layout.trashDir, { recursive: true, mode: 0o700 });
-  await sweepSandboxLitter(layout);
+  await sweepSandboxLitter(layout, options.log);
   await makeFurnishings(layout, idBase);
   unmountQuietly(layout.poolView);
   mount(layout.poolRoot, layout.poolView, null, MS_BIND, null);

@@ -44,7 +44,7 @@ export async function terminateProcesses(
 ): Promise<void> {
   const deadline = Date.now() + graceMs;
   const signalled = new Set<number>();
-  while (container.isAlive()) {
+  while (container.isAlive() && Date.now() < deadline) {
     const held = await holdProcesses(host, container);
     if (held.size === 0) return;
     const ends = [...held].map(([pid, pidfd]) => {

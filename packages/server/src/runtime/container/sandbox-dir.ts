@@ -1,9 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { chmodSync, chownSync, existsSync, mkdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { readdir, rename, rm } from 'node:fs/promises';
+import { readdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
-import { errnoOf } from '../../platform/errors.ts';
+import { errnoOf, messageOf } from '../../platform/errors.ts';
+import type { RuntimeLog } from './container-host.ts';
 import { type Layout, sandboxPaths } from './layout.ts';
+import { removeTree } from './remove-tree.ts';
 
 const NEW = 'new-sandbox-';
 const REMOVED = 'removed-sandbox-';
@@ -78,12 +80,18 @@ export async function removeSandboxDir(layout: Layout, id: string): Promise<void
     if (errnoOf(error) === 'ENOENT') return;
     throw error;
   }
-  await rm(trash, { recursive: true, force: true });
+  await removeTree(trash);
 }
 
-/** Removes what a crash left half made or half removed. */
-export async function sweepSandboxLitter(layout: Layout): Promise<void> {
+/** Removes what a crash left half made or half removed. What cannot be removed keeps no server from starting. */
+export async function sweepSandboxLitter(layout: Layout, log: RuntimeLog): Promise<void> {
   const names = await readdir(layout.trashDir);
   const litter = names.filter((name) => name.startsWith(NEW) || name.startsWith(REMOVED));
-  for (const name of litter) await rm(join(layout.trashDir, name), { recursive: true, force: true });
+  for (const name of litter) {
+    try {
+      await removeTree(join(layout.trashDir, name));
+    } catch (error) {
+      log.warn({ name, error: messageOf(error).slice(0, 500) }, 'files of a removed sandbox are still there');
+    }
+  }
 }
