@@ -33,6 +33,11 @@ describe('a user of a sandbox', () => {
     expect(pick('1000')).toMatchObject({ uid: 5, home: '/five' });
   });
 
+  test('of a name that no database could hold is none, and of such a home has none', () => {
+    const hostile = parsePasswd(`a\0b:x:5:5::/five:\n${'n'.repeat(300)}:x:6:6::/six:\nodd:x:7:7::/se\0ven:/bin/sh\r\n`);
+    expect(hostile).toEqual([{ name: 'odd', uid: 7, gid: 7, home: '/' }]);
+  });
+
   test('with a group has that one only', () => {
     expect(pick('app:staff')).toMatchObject({ uid: 1000, gid: 50, additionalGids: [] });
     expect(pick('12:34')).toMatchObject({ uid: 12, gid: 34 });

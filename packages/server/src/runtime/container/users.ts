@@ -10,6 +10,9 @@ import { openRegular } from './regular-file.ts';
 const MAX_FILE_BYTES = 1024 * 1024;
 const MAX_GROUPS = 256;
 const NUMBER = /^\d{1,10}$/;
+const MAX_NAME_LENGTH = 256;
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for.
+const CONTROL = /[\0-\x1f\x7f]/;
 
 export interface Account {
   name: string;
@@ -77,12 +80,25 @@ function groupId(name: string, groups: readonly Group[]): number | undefined {
   return known ?? (NUMBER.test(name) ? Number(name) : undefined);
 }
 
-/** passwd(5): name:password:uid:gid:comment:home:shell. Lines that are not that are passed over. */
+/**
+ * passwd(5): name:password:uid:gid:comment:home:shell. Lines that are not that are passed over, and so are names and homes
+ * that no environment and no database could hold.
+ */
 export function parsePasswd(text: string): Account[] {
   return text.split('\n').flatMap((line) => {
     const [name, , uid, gid, , home] = line.split(':');
-    if (!name || name.startsWith('#') || !NUMBER.test(uid ?? '') || !NUMBER.test(gid ?? '')) return [];
-    return [{ name, uid: Number(uid), gid: Number(gid), home: home?.startsWith('/') ? home : '/' }];
+    if (
+      !name ||
+      name.length > MAX_NAME_LENGTH ||
+      CONTROL.test(name) ||
+      name.startsWith('#') ||
+      !NUMBER.test(uid ?? '') ||
+      !NUMBER.test(gid ?? '')
+    )
+      return [];
+    return [
+      { name, uid: Number(uid), gid: Number(gid), home: home?.startsWith('/') && !CONTROL.test(home) ? home : '/' },
+    ];
   });
 }
 
