@@ -42,6 +42,15 @@ test('a database that cannot be reached is an error, in bounded time', async () 
   await db.destroy();
 });
 
+test('when it is closed, the database has no connection of it any more', async () => {
+  const db = openDatabase(database.connection, { maxConnections: 10 });
+  const busy = Array.from({ length: 10 }, () => sql<{ pid: number }>`select pg_backend_pid() as pid`.execute(db));
+  const pids = (await Promise.all(busy)).flatMap(({ rows }) => rows.map(({ pid }) => pid));
+  await db.destroy();
+  const left = sql`select pid from pg_stat_activity where pid = any(${pids}::int[])`;
+  expect((await left.execute(database.db)).rows).toEqual([]);
+});
+
 test('servers that start at the same time migrate once', async () => {
   const others = [1, 2, 3].map(() => openDatabase(database.connection, { maxConnections: 2 }));
   try {
