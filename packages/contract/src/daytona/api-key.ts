@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { permissionSchema } from '../permissions.ts';
+import { text } from '../text.ts';
 
 const apiKeyBase = {
   name: z.string(),
@@ -20,11 +21,7 @@ export type ApiKeyDto = z.infer<typeof apiKeySchema>;
 
 export const createApiKeySchema = z
   .object({
-    name: z
-      .string()
-      .min(1)
-      .max(255)
-      .refine((value) => !value.includes('\0'), { error: 'name must not contain NUL characters' }),
+    name: text.min(1).max(255),
     permissions: z.array(permissionSchema).max(100),
     expiresAt: z.iso.datetime({ offset: true }).nullish(),
   })

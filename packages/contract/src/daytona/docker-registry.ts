@@ -1,6 +1,6 @@
 import { z } from 'zod';
+import { text } from '../text.ts';
 
-const text = z.string().refine((value) => !value.includes('\0'), { error: 'Text must not contain NUL characters' });
 const filled = text.min(1).max(2048);
 
 export const dockerRegistrySchema = z

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { maybe, STORABLE, text } from '../text.ts';
 
 /** Every state that clients know; more than Darkroom has today. */
 export const daytonaSandboxStates = [
@@ -80,8 +81,14 @@ export const sandboxListSchema = z.object({
 
 const amount = z.number().min(0).max(1_000_000);
 const minutes = z.int().max(10 * 365 * 24 * 60);
-/** Clients of other languages send null where JavaScript leaves a member out. */
-const maybe = <T extends z.ZodType>(schema: T) => schema.nullish().transform((value) => value ?? undefined);
+/** JSON of the database keeps no broken Unicode; about NUL the rules say which name or value it is in. */
+const givenMap = stringMap.refine(
+  (map) =>
+    Object.entries(map)
+      .flat()
+      .every((part) => part.isWellFormed()),
+  { error: STORABLE },
+);
 
 export const createSandboxSchema = z.object({
   name: maybe(z.string().max(255)),
@@ -93,8 +100,8 @@ export const createSandboxSchema = z.object({
     }),
   ),
   user: maybe(z.string().max(256)),
-  env: maybe(stringMap),
-  labels: maybe(stringMap),
+  env: maybe(givenMap),
+  labels: maybe(givenMap),
   public: maybe(z.boolean()),
   target: maybe(z.string()),
   cpu: maybe(amount),
@@ -113,7 +120,7 @@ export const createSandboxSchema = z.object({
 });
 export type CreateSandboxBody = z.infer<typeof createSandboxSchema>;
 
-export const sandboxLabelsSchema = z.object({ labels: stringMap });
+export const sandboxLabelsSchema = z.object({ labels: givenMap });
 
 export const networkSettingsSchema = z.object({
   networkBlockAll: maybe(z.boolean()),
@@ -122,7 +129,7 @@ export const networkSettingsSchema = z.object({
 });
 
 /** Query strings: one value or many of the same name. */
-const many = z.union([z.string().transform((value) => [value]), z.array(z.string())]).optional();
+const many = z.union([text.transform((value) => [value]), z.array(text)]).optional();
 const flag = z.enum(['true', 'false']).transform((value) => value === 'true');
 const bound = z.coerce.number().optional();
 const instant = z.iso
@@ -131,11 +138,11 @@ const instant = z.iso
   .optional();
 
 export const listSandboxesQuerySchema = z.object({
-  cursor: z.string().max(2000).optional(),
+  cursor: text.max(2000).optional(),
   limit: z.coerce.number().int().min(1).max(200).optional(),
-  id: z.string().optional(),
-  name: z.string().optional(),
-  labels: z.string().max(20_000).optional(),
+  id: text.optional(),
+  name: text.optional(),
+  labels: text.max(20_000).optional(),
   includeErroredDeleted: flag.optional(),
   states: many,
   snapshots: many,

@@ -1,8 +1,6 @@
 import { z } from 'zod';
 import { SNAPSHOT_STATES } from '../states.ts';
-
-/** PostgreSQL keeps no NUL in text. */
-const text = z.string().refine((value) => !value.includes('\0'), { error: 'Text must not contain NUL characters' });
+import { text } from '../text.ts';
 
 export const snapshotStateSchema = z.enum(SNAPSHOT_STATES).meta({ id: 'SnapshotState' });
 
@@ -54,9 +52,17 @@ export type SnapshotPageDto = z.infer<typeof snapshotPageSchema>;
 
 /** Markup, addresses and control characters have no place in what other people's screens show. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
-const UNSAFE_NAME = /<[^>]*>|[\x00-\x1f\x7f]|:\/\/|(^|[^\w.-])www\.|^(javascript|data|mailto|tel):/i;
+const UNSAFE_NAME = /<[^<>]*>|[\x00-\x1f\x7f]|:\/\/|(^|[^\w.-])www\.|^(javascript|data|mailto|tel):/i;
 
 const resource = z.number().min(0).nullish();
+
+/** As much as a sandbox's environment may have; execve takes no more of both than 2 MiB. */
+const MAX_ENTRYPOINT_LENGTH = 512 * 1024;
+const entrypoint = z
+  .array(text)
+  .refine((words) => words.reduce((total, word) => total + word.length + 1, 0) <= MAX_ENTRYPOINT_LENGTH, {
+    error: `entrypoint is longer than ${MAX_ENTRYPOINT_LENGTH} characters`,
+  });
 
 export const createSnapshotSchema = z
   .object({
@@ -64,7 +70,7 @@ export const createSnapshotSchema = z
       error: 'name must not contain HTML tags, URLs, or control characters',
     }),
     imageName: text.nullish(),
-    entrypoint: z.array(text).nullish(),
+    entrypoint: entrypoint.nullish(),
     cpu: resource,
     gpu: z.number().min(0).max(1).nullish(),
     gpuType: z.union([z.string(), z.array(z.string()).min(1)]).nullish(),

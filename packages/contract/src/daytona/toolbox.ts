@@ -1,6 +1,6 @@
 import { z } from 'zod';
+import { maybe } from '../text.ts';
 
-const maybe = <T extends z.ZodType>(schema: T) => schema.nullish().transform((value) => value ?? undefined);
 /** Seconds; 0 and a missing one mean the server's own bound. */
 const timeout = maybe(z.number().min(0).max(10_000_000));
 const environment = maybe(z.record(z.string(), z.string()));

@@ -86,6 +86,19 @@ describe('what cannot be answered', () => {
     expect((await api.ask('POST', '/api/snapshots', { key, body: '<a/>', headers })).status).toBe(415);
   });
 
+  it('a body of more values than any route takes is 413, before each of them is judged', async () => {
+    const body = `{"name":"x","entrypoint":[${'1,'.repeat(100_000)}1]}`;
+    const { status, body: error } = await api.ask('POST', '/api/snapshots', { key, body });
+    expect([status, error.message]).toEqual([413, 'The body has more than 50000 values']);
+  });
+
+  it('a body that is wrong in many places says so of some', async () => {
+    const body = { name: 'x', imageName: 'a:1', entrypoint: Array(1000).fill(1) };
+    const { status, body: error } = await api.ask('POST', '/api/snapshots', { key, body });
+    expect([status, error.message.split(', ')]).toEqual([400, expect.any(Array)]);
+    expect(error.message.length).toBeLessThan(2000);
+  });
+
   it('an address that is no address is 400', async () => {
     const { status, body } = await api.ask('GET', '/api/snapshots/%zz', { key });
     expect([status, body.statusCode]).toEqual([400, 400]);

@@ -1,5 +1,9 @@
 import type { FastifyInstance } from 'fastify';
-import { invalidRequest } from '../platform/errors.ts';
+import { DarkroomError, invalidRequest } from '../platform/errors.ts';
+import { hasMoreValuesThan } from '../platform/json-size.ts';
+
+/** The longest list that a route takes has 10,000. */
+const MAX_VALUES = 50_000;
 
 /**
  * Bodies as real clients send them: POSTs without one carry a form content type (axios) or a JSON one with no bytes.
@@ -13,6 +17,9 @@ export function addBodyParsers(app: FastifyInstance): void {
     if (text.trim() === '') return done(null, undefined);
     parseJson(request, text, (error, value) => {
       if (error) return done(invalidRequest('The body is not valid JSON'), undefined);
+      if (hasMoreValuesThan(MAX_VALUES, value)) {
+        return done(new DarkroomError('payload_too_large', `The body has more than ${MAX_VALUES} values`), undefined);
+      }
       done(null, value);
     });
   });

@@ -7,9 +7,12 @@ interface Issue {
 
 const ZOD_DEFAULT = /^(Invalid (input|option|string|UUID|ISO|key|URL|number)|Too (small|big)|Unrecognized)/;
 
+/** More of them help nobody. */
+const MAX_ISSUES = 20;
+
 /** One sentence part for each issue, joined as the Daytona API joins them: `name must be a string, cpu must be …`. */
 export function validationMessage(issues: readonly Issue[]): string {
-  return issues.map(describe).join(', ');
+  return issues.slice(0, MAX_ISSUES).map(describe).join(', ');
 }
 
 function describe(issue: Issue): string {

@@ -7,11 +7,12 @@ const NAME = /^[a-zA-Z0-9_.\-:]+(\/[a-zA-Z0-9_.\-:]+)*(@sha256:[a-f0-9]{64})?$/;
 const MAX_NAME_LENGTH = 1024;
 
 export function checkSnapshotName(name: string): void {
-  if (!NAME.test(name)) {
-    throw invalidRequest('Invalid snapshot name format. May contain letters, digits, dots, colons, and dashes');
-  }
+  // First, because the pattern runs out of stack on megabytes.
   if (name.length > MAX_NAME_LENGTH) {
     throw invalidRequest(`Snapshot name is too long. It may have at most ${MAX_NAME_LENGTH} characters`);
+  }
+  if (!NAME.test(name)) {
+    throw invalidRequest('Invalid snapshot name format. May contain letters, digits, dots, colons, and dashes');
   }
 }
 
@@ -31,7 +32,8 @@ export function checkImageName(image: string): void {
     throw invalidRequest('Image name must include a tag (e.g., ubuntu:22.04) or digest (@sha256:...)');
   }
   if (image.endsWith(':latest')) throw invalidRequest('Images with tag ":latest" are not allowed');
-  if (!NAME.test(image)) {
+  // What is too long for the pattern is too long for `parseReference`, which says so.
+  if (image.length <= MAX_NAME_LENGTH && !NAME.test(image)) {
     throw invalidRequest(
       'Invalid image name format. Must be lowercase, may contain digits, dots, dashes, and single slashes between components',
     );

@@ -150,6 +150,15 @@ describe('creating a snapshot', () => {
     ],
     ['a class that nobody knows', { name: 'a', ...IMAGE, sandboxClass: 'toaster' }, /^sandboxClass/],
     ['text that PostgreSQL cannot hold', { name: 'a', ...IMAGE, entrypoint: ['a\0b'] }, /NUL/],
+    ['half of a surrogate pair', { name: 'a', ...IMAGE, entrypoint: ['\ud800'] }, /broken Unicode/],
+    [
+      'an entrypoint that no process can have',
+      { name: 'a', ...IMAGE, entrypoint: ['x'.repeat(600_000)] },
+      /^entrypoint/,
+    ],
+    ['megabytes of a name', { name: 'a/'.repeat(4_000_000), ...IMAGE }, /too long/],
+    ['megabytes of opened tags', { name: '<'.repeat(8_000_000), ...IMAGE }, /too long/],
+    ['megabytes of an image', { name: 'a', imageName: `${'/a'.repeat(4_000_000)}:1` }, /longer than/],
   ])('refuses %s', async (_what, body, message) => {
     const answer = await create(body);
     expect(answer.status).toBe(400);

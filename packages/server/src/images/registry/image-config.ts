@@ -3,8 +3,10 @@ import { isDigest } from '../reference.ts';
 import type { ImageConfig } from '../types.ts';
 import { type Platform, parseJson, read } from './manifest.ts';
 
-// A NUL would cut a string short for the kernel, and no text column takes one.
-const text = z.string().refine((value) => !value.includes('\0'), 'has a NUL character');
+// A NUL would cut a string short for the kernel, and no column takes one, nor half of a surrogate pair.
+const text = z
+  .string()
+  .refine((value) => !value.includes('\0') && value.isWellFormed(), 'has a NUL character or broken Unicode');
 const list = z.array(text).nullish();
 const keys = z.record(text, z.unknown()).nullish();
 

@@ -42,6 +42,8 @@ export const REGISTRY_LIMITS: RegistryLimits = {
 };
 
 export const MAX_DOCUMENT_BYTES = 4 * 1024 * 1024;
+/** Members and elements of its JSON: a few thousand in the largest of real ones. */
+export const MAX_DOCUMENT_VALUES = 100_000;
 /** Go's client, which Docker and all others use, follows ten. */
 export const MAX_REDIRECTS = 10;
 /** Docker stops at 127; overlayfs takes 500 lower directories. */

@@ -1,7 +1,8 @@
 import { z } from 'zod';
+import { hasMoreValuesThan } from '../../platform/json-size.ts';
 import { isDigest } from '../reference.ts';
 import { RegistryFailure } from './failure.ts';
-import { MAX_LAYERS } from './limits.ts';
+import { MAX_DOCUMENT_VALUES, MAX_LAYERS } from './limits.ts';
 import {
   isForeignLayerType,
   isImageConfigType,
@@ -91,6 +92,14 @@ function checkLayer(layer: Descriptor): void {
 }
 
 export function parseJson(bytes: Buffer): unknown {
+  const json = parse(bytes);
+  if (hasMoreValuesThan(MAX_DOCUMENT_VALUES, json)) {
+    throw invalid(`its manifest or config has more than ${MAX_DOCUMENT_VALUES} values`);
+  }
+  return json;
+}
+
+function parse(bytes: Buffer): unknown {
   try {
     return JSON.parse(bytes.toString('utf8'));
   } catch {

@@ -5,6 +5,7 @@ import { classifyAddress, isLoopbackHost } from './address.ts';
 import { parseRetryAfter } from './answer.ts';
 import { parseChallenges } from './challenge.ts';
 import { parseImageConfig } from './image-config.ts';
+import { parseManifest } from './manifest.ts';
 import { choosePlatform } from './platform.ts';
 
 describe('WWW-Authenticate', () => {
@@ -124,10 +125,19 @@ describe('image configs', () => {
     [{}, /rootfs/],
     [{ config: { Cmd: 'sh' }, rootfs: {} }, /config.Cmd/],
     [{ config: { Env: ['A=\0'] }, rootfs: {} }, /NUL/],
+    [{ config: { Labels: { a: '\ud800' } }, rootfs: {} }, /broken Unicode/],
     [{ config: { Env: [7] }, rootfs: {} }, /config.Env.0/],
     [{ rootfs: { diff_ids: ['sha256:../../x'] } }, /diff_ids.0/],
   ])('%j is refused by the field', (config, reason) => {
     expect(() => parse(config)).toThrow(reason);
+  });
+});
+
+describe('documents', () => {
+  it('of millions of values are refused before each of them is judged', () => {
+    const flood = Buffer.from(`{"layers":[${'1,'.repeat(1_000_000)}1]}`);
+    expect(() => parseManifest(flood, undefined)).toThrow(/more than 100000 values/);
+    expect(() => parseImageConfig(flood)).toThrow(/more than 100000 values/);
   });
 });
 
