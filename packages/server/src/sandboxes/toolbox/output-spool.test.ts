@@ -1,4 +1,5 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { watch } from 'node:fs';
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -47,4 +48,19 @@ test('a disk that takes nothing ends the output and not the command', async () =
   const text = (await readAll(spool)).toString();
   expect(text.slice(0, 1024 * 1024)).toBe('x'.repeat(1024 * 1024));
   expect(text.slice(1024 * 1024)).toContain('more bytes were dropped, keeping it failed: ENOENT');
+});
+
+test('what comes after the close opens no file again', async () => {
+  const spool = new OutputSpool({ directory: join(directory, 'later'), maxBytes: 100_000_000 });
+  await spool.write(Buffer.alloc(1024 * 1024, 'x'));
+  await spool.close();
+  await mkdir(join(directory, 'later'));
+  const watched = watch(join(directory, 'later'));
+  const made: string[] = [];
+  watched.on('change', (_, name) => made.push(String(name)));
+  await spool.write(Buffer.alloc(1024, 'x'));
+  await writeFile(join(directory, 'later', 'mark'), '');
+  await expect.poll(() => made).toContain('mark');
+  watched.close();
+  expect(new Set(made)).toEqual(new Set(['mark']));
 });

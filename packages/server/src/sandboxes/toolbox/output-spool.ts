@@ -20,6 +20,7 @@ export class OutputSpool {
   #fileBytes = 0;
   #dropped = 0;
   #failure: string | undefined;
+  #closed = false;
   #tail: Promise<void> = Promise.resolve();
 
   constructor(options: { directory: string; maxBytes: number }) {
@@ -54,7 +55,9 @@ export class OutputSpool {
     }
   }
 
+  /** What is written from now on is dropped: a reader of the command's pipes may come with one more piece. */
   async close(): Promise<void> {
+    this.#closed = true;
     await this.#tail;
     await this.#file?.close();
     this.#file = undefined;
@@ -62,6 +65,7 @@ export class OutputSpool {
   }
 
   async #append(chunk: Buffer): Promise<void> {
+    if (this.#closed) return;
     const room = this.#maxBytes - this.#headBytes - this.#fileBytes;
     const taken = this.#failure === undefined ? chunk.subarray(0, Math.max(0, room)) : chunk.subarray(0, 0);
     const inMemory =

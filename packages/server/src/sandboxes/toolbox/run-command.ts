@@ -41,10 +41,11 @@ export async function runCommand(
   const endUse = context.activity.begin(sandboxId);
   const { spoolDirectory: directory, maxOutputBytes: maxBytes } = context.settings;
   const output = new OutputSpool({ directory, maxBytes });
+  let streams: Collected | undefined;
   try {
     const child = await context.runtime.exec(sandboxId, exec);
     const filter = findsCharts ? new ArtifactFilter() : undefined;
-    const streams = collect(child, output, filter);
+    streams = collect(child, output, filter);
     // A command may end without reading its input.
     child.stdin.on('error', () => {});
     child.stdin.end(input ?? '');
@@ -53,6 +54,7 @@ export async function runCommand(
     for (const piece of filter?.end() ?? []) await output.write(piece);
     return { exitCode, output, charts: filter?.charts ?? [] };
   } catch (error) {
+    streams?.detach();
     await output.close();
     throw error;
   } finally {
