@@ -6,6 +6,7 @@ import type { SandboxRuntime } from '../runtime/types.ts';
 import { entrypointCommand } from './entrypoint-command.ts';
 import { sandboxEnvironment } from './environment.ts';
 import { parseImage } from './image.ts';
+import { keepOutput } from './keep-output.ts';
 import { makeFifo, readFifo } from './output-fifo.ts';
 import { imageUser, isDirectory } from './profile.ts';
 import { RotatingLog } from './rotating-log.ts';
@@ -50,11 +51,8 @@ export function createEntrypoints(runtime: SandboxRuntime, directory: string, lo
     const status: EntrypointStatus = { command, logPath: kept.path, exitCode: undefined };
     known.set(row.id, { status, output });
     if (output !== undefined) {
-      copy(output, kept).catch((error: unknown) => {
-        if (output.destroyed) return;
+      keepOutput(output, kept, (error) => {
         log.warn({ sandboxId: row.id, err: error }, `log of the entry point: ${messageOf(error)}`);
-        // The process must not wait for a reader that failed.
-        output.resume();
       });
     }
     return status;
@@ -119,8 +117,4 @@ export function createEntrypoints(runtime: SandboxRuntime, directory: string, lo
       for (const id of [...known.keys()]) forget(id);
     },
   };
-}
-
-async function copy(output: Readable, kept: RotatingLog): Promise<void> {
-  for await (const chunk of output) await kept.append(chunk);
 }
