@@ -11,6 +11,7 @@ export interface SandboxActivity {
   touch(sandboxId: string): void;
   /** The sandbox is in use until the returned function is called, however long that takes. */
   begin(sandboxId: string): () => void;
+  /** In use now, or used and that is not in the database yet. */
   isBusy(sandboxId: string): boolean;
   /** Writes what was noted. */
   flush(): Promise<void>;
@@ -37,9 +38,20 @@ export function createActivity(db: Kysely<Database>, log: SandboxLog): SandboxAc
     if (noted.size === 0) return;
     const entries = [...noted];
     noted.clear();
-    const ids = entries.map(([id]) => id);
-    const times = entries.map(([, at]) => at);
-    // An acknowledged command is not lost when this is: no need to wait for the disk.
+    try {
+      await write(
+        entries.map(([id]) => id),
+        entries.map(([, at]) => at),
+      );
+    } catch (error) {
+      // Noted again, but for what was used anew since.
+      for (const [id, at] of entries) if (!noted.has(id)) noted.set(id, at);
+      throw error;
+    }
+  }
+
+  // An acknowledged command is not lost when this is: no need to wait for the disk.
+  async function write(ids: string[], times: Date[]): Promise<void> {
     await db.transaction().execute(async (trx) => {
       await sql`set local synchronous_commit = off`.execute(trx);
       await sql`
@@ -64,7 +76,7 @@ export function createActivity(db: Kysely<Database>, log: SandboxLog): SandboxAc
         touch(sandboxId);
       };
     },
-    isBusy: (sandboxId) => busy.has(sandboxId),
+    isBusy: (sandboxId) => busy.has(sandboxId) || noted.has(sandboxId),
     flush,
     async close() {
       closed = true;

@@ -17,7 +17,7 @@ const deleteAt = sql<Date>`stopped_at + make_interval(mins => auto_delete_interv
 export async function doWhatIsDue(context: SandboxContext): Promise<Date | undefined> {
   await context.activity.flush();
   const { runnerId } = context.settings;
-  for (const row of await dueToStop(context.db, runnerId)) await stopIdle(context, row);
+  for (const row of await dueToStop(context.db, runnerId).execute()) await stopIdle(context, row);
   for (const row of await dueToDelete(context.db, runnerId)) {
     await destroy(context, SYSTEM, row.id, `Auto-delete after ${row.auto_delete_interval} minutes`);
   }
@@ -35,6 +35,9 @@ async function forgetDestroyed(db: Kysely<Database>): Promise<void> {
 }
 
 async function stopIdle(context: SandboxContext, row: Pick<SandboxRow, 'id' | 'auto_stop_interval'>): Promise<void> {
+  // Others were stopped since the list was made, and this one may have been used, and that written down, meanwhile.
+  const [stillDue] = await dueToStop(context.db, context.settings.runnerId).where('id', '=', row.id).execute();
+  if (stillDue === undefined) return;
   if (context.activity.isBusy(row.id)) {
     context.activity.touch(row.id);
     await context.activity.flush();
@@ -54,8 +57,7 @@ const dueToStop = (db: Kysely<Database>, runnerId: string) =>
     .where('state', '=', 'started')
     .where('auto_stop_interval', '>', 0)
     .where(stopAt, '<=', new Date())
-    .limit(BATCH)
-    .execute();
+    .limit(BATCH);
 
 const dueToDelete = (db: Kysely<Database>, runnerId: string) =>
   db
