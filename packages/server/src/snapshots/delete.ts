@@ -4,7 +4,7 @@ import type { Database } from '../platform/db/schema.ts';
 import { forbidden } from '../platform/errors.ts';
 import type { JobQueue } from '../platform/jobs.ts';
 import { type AuthContext, actorOf } from '../tenancy/auth-context.ts';
-import { getOwnSnapshot, isUuid } from './find.ts';
+import { findOwnSnapshot, isUuid, snapshotNotFound } from './find.ts';
 
 export interface DeleteDeps {
   db: Kysely<Database>;
@@ -17,8 +17,10 @@ export interface DeleteDeps {
  * its row is still there.
  */
 export async function deleteSnapshot(deps: DeleteDeps, auth: AuthContext, idOrName: string): Promise<void> {
-  if (await isRemoving(deps.db, auth.organizationId, idOrName)) return;
-  const { id, general } = await getOwnSnapshot(deps.db, auth.organizationId, idOrName);
+  const own = await findOwnSnapshot(deps.db, auth.organizationId, idOrName);
+  if (own === undefined && (await isRemoving(deps.db, auth.organizationId, idOrName))) return;
+  if (own === undefined) throw snapshotNotFound(idOrName);
+  const { id, general } = own;
   if (general) throw forbidden('You cannot delete a general snapshot');
   await deps.db.transaction().execute(async (trx) => {
     const moved = await moveSnapshot(trx, id, {

@@ -33,16 +33,20 @@ export async function getOwnSnapshot(
   organizationId: string,
   idOrName: string,
 ): Promise<SnapshotRow> {
-  const row = idOrName.includes('\0') ? undefined : await findOwnSnapshot(db, organizationId, idOrName);
-  if (row === undefined) throw notFound(`Snapshot with ID or name ${idOrName} not found`);
+  const row = await findOwnSnapshot(db, organizationId, idOrName);
+  if (row === undefined) throw snapshotNotFound(idOrName);
   return row;
 }
 
-async function findOwnSnapshot(
+export const snapshotNotFound = (idOrName: string) => notFound(`Snapshot with ID or name ${idOrName} not found`);
+
+export async function findOwnSnapshot(
   db: Kysely<Database>,
   organizationId: string,
   idOrName: string,
 ): Promise<SnapshotRow | undefined> {
+  // PostgreSQL has no text with NUL in it.
+  if (idOrName.includes('\0')) return undefined;
   return db
     .selectFrom('snapshots')
     .selectAll()

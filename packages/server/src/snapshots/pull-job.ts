@@ -3,6 +3,7 @@ import { parseReference } from '../images/reference.ts';
 import type { CredentialLookup, ImagePuller, PulledImage } from '../images/types.ts';
 import { moveSnapshot, type SnapshotRow } from '../lifecycle/move.ts';
 import { SNAPSHOT_TABLE } from '../lifecycle/tables.ts';
+import { databaseProblem } from '../platform/db/problems.ts';
 import type { Database } from '../platform/db/schema.ts';
 import { DarkroomError, messageOf } from '../platform/errors.ts';
 import type { JobContext, JobTypes } from '../platform/jobs.ts';
@@ -77,6 +78,7 @@ async function finish(deps: PullJobDeps, row: SnapshotRow, image: PulledImage): 
     from: ['pulling'],
     to: 'active',
     actor: ACTOR,
+    heldBy: deps.instanceId,
     set: {
       layers: image.layers,
       image: JSON.stringify(image.config),
@@ -106,6 +108,7 @@ async function settle(deps: PullJobDeps, row: SnapshotRow, error: unknown, conte
     from: ['pulling'],
     to: 'error',
     actor: ACTOR,
+    heldBy: deps.instanceId,
     reason: reasonOf(failure),
     errorCode: failure.code,
   });
@@ -125,6 +128,10 @@ async function madeRoom(deps: PullJobDeps, failure: DarkroomError): Promise<bool
 }
 
 function asDarkroomError(error: unknown): DarkroomError {
+  if (error instanceof DarkroomError && error.isUserError) return error;
+  // The database may have been away for a moment while credentials were read or the end was written down.
+  const problem = databaseProblem(error) ?? (error instanceof DarkroomError ? databaseProblem(error.cause) : undefined);
+  if (problem !== undefined) return problem;
   if (error instanceof DarkroomError) return error;
   return new DarkroomError('internal', `the image could not be pulled: ${messageOf(error)}`, { cause: error });
 }

@@ -60,6 +60,14 @@ describe('deleting', () => {
     expect((await change('DELETE', encodeURIComponent(name))).status).toBe(404);
   });
 
+  it('means the snapshot of that name, also when it is the id of one that is going', async () => {
+    const going = await add();
+    await change('DELETE', going.id);
+    const namesake = await add({ name: going.id });
+    expect((await change('DELETE', going.id)).status).toBe(200);
+    expect(await stateOf(namesake.id)).toBe('removing');
+  });
+
   it('leaves the general ones alone, own and of others', async () => {
     const own = await add({ general: true });
     const { status, body } = await change('DELETE', own.id);

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startTestDatabase, type TestDatabase } from '../../test-support/test-database.ts';
@@ -41,4 +42,5 @@ test('a mistake of ours is not passed off as one of the database', async () => {
   expect(await failureOf(sql`select nonsense`.execute(database.db))).toBeUndefined();
   expect(databaseProblem(new Error('any'))).toBeUndefined();
   expect(databaseProblem('text')).toBeUndefined();
+  expect(await failureOf(readFile('/nowhere/at/all'))).toBeUndefined();
 });

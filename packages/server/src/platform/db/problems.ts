@@ -24,7 +24,8 @@ const DRIVER_MESSAGES =
 export function databaseProblem(error: unknown): DarkroomError | undefined {
   if (!(error instanceof Error)) return undefined;
   const code = errnoOf(error) ?? '';
-  const connecting = 'syscall' in error && UNREACHABLE.has(code);
+  // Those of files have a path.
+  const connecting = 'syscall' in error && !('path' in error) && UNREACHABLE.has(code);
   if (FULL.test(code)) {
     return new DarkroomError('insufficient_storage', 'The disk of the database is full.', {
       cause: error,
