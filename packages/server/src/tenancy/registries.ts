@@ -93,9 +93,12 @@ export async function updateRegistry(
   id: string,
   change: RegistryChange,
 ): Promise<RegistryRow> {
-  if (change.url !== undefined) registryHost(change.url);
-  await getRegistry(db, organizationId, id);
+  const { url } = await getRegistry(db, organizationId, id);
   const { password, ...columns } = change;
+  // Who may change an entry need not know its password, and must not be able to have it sent to a host of their own.
+  if (change.url !== undefined && registryHost(change.url) !== registryHost(url) && password === undefined) {
+    throw invalidRequest('Another host needs the password again: send it together with the url');
+  }
   const row = await db
     .updateTable('registries')
     .set({

@@ -100,6 +100,14 @@ describe('private registries', () => {
     }
   });
 
+  it('do not follow to another host without their password', async () => {
+    const { body } = await ask('POST', 'docker-registry', REGISTRY);
+    const change = (part: object) => ask('PATCH', `docker-registry/${body.id}`, part);
+    expect((await change({ url: 'https://elsewhere.example.com' })).status).toBe(400);
+    expect((await change({ url: 'registry.example.com:5000/team', username: 'us' })).status).toBe(200);
+    expect(await credentialsFor(api, organizationId)('elsewhere.example.com')).toBeUndefined();
+  });
+
   it('of another organization are not there', async () => {
     const { body } = await ask('POST', 'docker-registry', REGISTRY);
     const other = await api.addKey(await api.addOrganization());

@@ -90,7 +90,11 @@ export function createEndpointClient(endpoint: Endpoint, deps: EndpointDeps): En
     try {
       return await run();
     } catch (error) {
-      if (error instanceof RegistryFailure) error.message = scrub(error.message);
+      for (let inner = error; inner instanceof RegistryFailure; inner = inner.cause) {
+        inner.message = scrub(inner.message);
+        // Logs show it, and it begins with the message as it first was.
+        if (inner.stack !== undefined) inner.stack = scrub(inner.stack);
+      }
       throw error;
     }
   }

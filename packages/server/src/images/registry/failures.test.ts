@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
+import { inspect } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { always, fetchImage } from '../testing/fetching.ts';
 import { type ScriptedRegistry, sendError, startScriptedRegistry } from '../testing/scripted-registry.ts';
@@ -252,7 +253,8 @@ describe('secrets', () => {
     const credentials = always({ username: 'someone', password: 'pa55-w0rd' });
     const failure = await fetchImage(app, { credentials }).catch((error: unknown) => error);
     expect(failure).toMatchObject({ code: 'image_unavailable', details: { status: 403 } });
-    const shown = JSON.stringify([String(failure), failure, failure instanceof Error && String(failure.cause)]);
+    // As logs show it, with the stacks of all causes.
+    const shown = `${JSON.stringify(failure)} ${inspect(failure, { depth: 10 })}`;
     expect(shown).toMatch(/\*\*\*/);
     expect(shown).not.toMatch(/pa55-w0rd/);
     expect(shown).not.toContain(Buffer.from('someone:pa55-w0rd').toString('base64'));
