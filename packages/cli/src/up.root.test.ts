@@ -69,6 +69,8 @@ test('it says what it found and where it listens, refuses a second one, and ends
   expect(output).toMatch(/ok {4}overlayfs/);
   expect(output).toContain(join(stateDir, 'credentials.json'));
   expect(output).not.toContain('\u001b[');
+  // The stop: nobody has anything to complain about.
+  expect(output.slice(output.indexOf('SIGTERM:'))).not.toMatch(/warn|error|connection/i);
 });
 
 test('its mounts are in a namespace of its own; only the pool is the host’s', async () => {

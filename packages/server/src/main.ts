@@ -21,7 +21,7 @@ import { startSnapshotWorkers } from './snapshots/workers.ts';
 import { createClosers } from './start/closers.ts';
 import type { Ground } from './start/ground.ts';
 import { type Machine, startMachine } from './start/start-machine.ts';
-import { startPlatform } from './start/start-platform.ts';
+import { JOB_GRACE_MS, startPlatform } from './start/start-platform.ts';
 import { bootstrapTenancy } from './tenancy/bootstrap.ts';
 import { createKeyVerifier } from './tenancy/key-verifier.ts';
 import { credentialsFor } from './tenancy/registries.ts';
@@ -62,6 +62,8 @@ export async function startServer(config: Config, options: StartOptions): Promis
     const machine = await startMachine(ground, { ...options, poolRoot: options.pool.root });
     const sandboxes = await startSandboxes(ground, machine);
     await startSnapshots(ground, machine);
+    // Here too, and so before the floors above them: a job must not find what it works with closed.
+    closers.add('work on jobs', () => platform.jobs.stop({ graceMs: JOB_GRACE_MS }));
     const app = await buildServer(ground, machine, sandboxes);
     closers.add('HTTP', () => closeApp(app, { graceMs: REQUEST_GRACE_MS }));
     const url = await listen(app, config);

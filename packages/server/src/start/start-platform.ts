@@ -26,7 +26,7 @@ export interface Platform {
 }
 
 /** Jobs that run when the server stops get this long to notice their signal. */
-const JOB_GRACE_MS = 10_000;
+export const JOB_GRACE_MS = 10_000;
 
 /** The ground floor: database, events, jobs, keys. */
 export async function startPlatform(config: Config, log: Log, closers: Closers): Promise<Platform> {
