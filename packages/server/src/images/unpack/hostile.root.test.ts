@@ -163,6 +163,20 @@ describe('a hostile layer is refused, and touches nothing outside, when', () => 
     );
   });
 
+  it('it is mostly bytes that belong to no file: behind its end, in directories, in headers', async () => {
+    const options = { maxPaddingBytes: 100_000 };
+    const message = /more than 100000 bytes that belong to no file/;
+    const end = Buffer.concat([buildTar([{ name: 'a' }]), Buffer.alloc(300_000)]);
+    await expect(unpackArchive(end, layer, options)).rejects.toMatchObject({
+      code: 'image_invalid',
+      message: expect.stringMatching(message),
+    });
+    await refused([{ name: 'a/', flag: 'D', data: Buffer.alloc(300_000) }], message, options);
+    await refused([{ name: 'a', pax: [['comment', 'x'.repeat(300_000)]] }], message, options);
+    const large = buildTar([{ name: 'big', data: Buffer.alloc(300_000) }]);
+    expect(await unpackArchive(large, layer, options)).toMatchObject({ sizeBytes: 300_000 });
+  });
+
   it('a file is longer than any file system can hold', () =>
     refused(
       [

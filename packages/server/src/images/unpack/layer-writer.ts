@@ -106,6 +106,15 @@ export class LayerWriter implements TarSink {
     }
   }
 
+  get sizeBytes(): number {
+    return this.#written.sizeBytes;
+  }
+
+  /** All that were in the archive, also those that were left out. */
+  get madeEntries(): number {
+    return this.#madeEntries;
+  }
+
   finish(): WrittenLayer {
     this.#tree.finish();
     return this.#written;

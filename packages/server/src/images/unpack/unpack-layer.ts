@@ -11,7 +11,12 @@ export interface UnpackJob extends LayerBlob {
   idBase: number;
   idCount: number;
   maxEntries: number;
+  /** Bytes of the archive that are neither data of files nor headers of a common size: padding, huge headers. */
+  maxPaddingBytes: number;
 }
+
+/** What an entry has besides its data: its header, one of PAX kind, and both filled up to blocks. */
+const ENTRY_BYTES = 4096;
 
 /** The whole way of one layer: hash, decompress, hash, parse, write, compare. Blocks the thread while it writes. */
 export async function unpackLayer(
@@ -24,10 +29,13 @@ export async function unpackLayer(
   const writer = new LayerWriter({ ...job, isCancelled });
   try {
     const reader = createTarReader(writer);
+    let plainBytes = 0;
     await decompressInto(blob.chunks(), job.compression, (bytes) => {
       try {
         plain.update(bytes);
         reader.push(bytes);
+        plainBytes += bytes.length;
+        checkPadding(plainBytes - writer.sizeBytes - writer.madeEntries * ENTRY_BYTES, job.maxPaddingBytes);
       } catch (error) {
         blob.stop();
         throw error;
@@ -44,6 +52,12 @@ export async function unpackLayer(
     await blob.verify();
     throw new DarkroomError('image_invalid', messageOf(error), { cause: error });
   }
+}
+
+/** Zeros compress a thousandfold: what is passed over and never written must have an end as well. */
+function checkPadding(bytes: number, maxBytes: number): void {
+  if (bytes <= maxBytes) return;
+  throw new DarkroomError('image_invalid', `the layer has more than ${maxBytes} bytes that belong to no file`);
 }
 
 /** The compressed bytes on their way: counted, hashed, and readable to the end after their first reader gave up. */

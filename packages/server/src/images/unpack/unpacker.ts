@@ -15,9 +15,11 @@ export interface UnpackerOptions {
   idBase: number;
   idCount: number;
   maxEntries?: number;
+  maxPaddingBytes?: number;
 }
 
 const DEFAULT_MAX_ENTRIES = 5_000_000;
+const DEFAULT_MAX_PADDING_BYTES = 1024 ** 3;
 const WORKER_IDLE_MS = 10_000;
 /** A hostile archive of nothing but directories runs into this, and not into the server's memory. */
 const WORKER_HEAP_MB = 1024;
@@ -32,14 +34,14 @@ export function createUnpacker(options: UnpackerOptions): LayerUnpacker {
     idleMs: WORKER_IDLE_MS,
     worker: { resourceLimits: { maxOldGenerationSizeMb: WORKER_HEAP_MB }, execArgv: [], env: {} },
   });
-  const maxEntries = options.maxEntries ?? DEFAULT_MAX_ENTRIES;
+  const { maxEntries = DEFAULT_MAX_ENTRIES, maxPaddingBytes = DEFAULT_MAX_PADDING_BYTES } = options;
   let jobs = 0;
 
   return {
     async unpack(source, blob, signal) {
       const worker = await pool.acquire(signal);
       const { idBase, idCount } = options;
-      const job: UnpackJob = { ...blob, idBase, idCount, maxEntries };
+      const job: UnpackJob = { ...blob, idBase, idCount, maxEntries, maxPaddingBytes };
       const running = new RunningUnpack(worker, ++jobs, job, source);
       try {
         return await running.run(signal);
