@@ -150,6 +150,8 @@ describe('without a key', () => {
   it('the OpenAPI document has the routes, and no schema that nothing uses', async () => {
     const { body, text } = await api.ask('GET', '/openapi.json', { key: null });
     expect(Object.keys(body.paths)).toEqual(expect.arrayContaining(['/api/snapshots', '/api/snapshots/{id}']));
+    const refused = body.paths['/api/organizations/{id}'].get.responses['4XX'].content['application/json'];
+    expect(refused.schema).toEqual({ $ref: '#/components/schemas/ApiError' });
     const schemas = Object.keys(body.components.schemas);
     expect(schemas).toContain('CreateSnapshot');
     for (const name of schemas) expect(text).toContain(`"#/components/schemas/${name}"`);

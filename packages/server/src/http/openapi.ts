@@ -1,3 +1,4 @@
+import { apiErrorSchema } from '@darkroom/contract';
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
 import type { FastifyInstance } from 'fastify';
@@ -21,11 +22,20 @@ export async function addOpenApi(app: FastifyInstance, options: OpenApiOptions):
       components: { securitySchemes: { apiKey: { type: 'http', scheme: 'bearer', bearerFormat: 'dtn_…' } } },
       security: [{ apiKey: [] }],
     },
-    transform: jsonSchemaTransform,
+    transform: (route) => jsonSchemaTransform(withErrors(route)),
     transformObject: (document) => onlyUsedSchemas(jsonSchemaTransformObject(document)),
   });
   await app.register(swaggerUi, { routePrefix: '/docs' });
   app.get('/openapi.json', { schema: { hide: true }, config: { public: true } }, async () => app.swagger());
+}
+
+type Route = Parameters<typeof jsonSchemaTransform>[0];
+
+/** Every route of the API may refuse, always in the same shape. */
+function withErrors(route: Route): Route {
+  const { schema, url } = route;
+  if (!url.startsWith('/api/') || typeof schema.response !== 'object') return route;
+  return { ...route, schema: { ...schema, response: { ...schema.response, '4xx': apiErrorSchema } } };
 }
 
 const REFERENCE = /"#\/components\/schemas\/([^"]+)"/g;

@@ -1,10 +1,4 @@
-import {
-  apiErrorSchema,
-  createSnapshotSchema,
-  listSnapshotsQuerySchema,
-  snapshotPageSchema,
-  snapshotSchema,
-} from '@darkroom/contract';
+import { createSnapshotSchema, listSnapshotsQuerySchema, snapshotPageSchema, snapshotSchema } from '@darkroom/contract';
 import type { FastifyReply } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { Kysely } from 'kysely';
@@ -32,7 +26,6 @@ export interface SnapshotRouteDeps {
 
 const idParams = z.object({ id: z.string() });
 const tags = ['snapshots'];
-const errors = { '4xx': apiErrorSchema };
 
 export function snapshotRoutes(deps: SnapshotRouteDeps): FastifyPluginAsyncZod {
   return async (app) => {
@@ -44,7 +37,7 @@ export function snapshotRoutes(deps: SnapshotRouteDeps): FastifyPluginAsyncZod {
           summary: 'Create a snapshot; it is pulled in the background',
           tags,
           body: createSnapshotSchema,
-          response: { 200: snapshotSchema, ...errors },
+          response: { 200: snapshotSchema },
         },
       },
       async ({ auth, body }) => snapshotDto(await createSnapshot(deps, auth, snapshotRequest(body))),
@@ -56,7 +49,7 @@ export function snapshotRoutes(deps: SnapshotRouteDeps): FastifyPluginAsyncZod {
           summary: 'List own and general snapshots',
           tags,
           querystring: listSnapshotsQuerySchema,
-          response: { 200: snapshotPageSchema, ...errors },
+          response: { 200: snapshotPageSchema },
         },
       },
       async ({ auth, query }, reply) => {
@@ -73,7 +66,7 @@ export function snapshotRoutes(deps: SnapshotRouteDeps): FastifyPluginAsyncZod {
           summary: 'Get a snapshot by its name or id',
           tags,
           params: idParams,
-          response: { 200: snapshotSchema, ...errors },
+          response: { 200: snapshotSchema },
         },
       },
       async ({ auth, params }, reply) => sendJson(reply, await deps.reads.get(auth.organizationId, params.id)),
@@ -93,7 +86,7 @@ function changeRoutes(deps: SnapshotRouteDeps): FastifyPluginAsyncZod {
           summary: 'Delete a snapshot by its id or name; the name is free at once',
           tags,
           params: idParams,
-          response: { 200: z.undefined(), ...errors },
+          response: { 200: z.undefined() },
         },
       },
       async ({ auth, params }, reply) => {
@@ -109,7 +102,7 @@ function changeRoutes(deps: SnapshotRouteDeps): FastifyPluginAsyncZod {
           summary: 'Activate an inactive snapshot',
           tags,
           params: idParams,
-          response: { 200: snapshotSchema, ...errors },
+          response: { 200: snapshotSchema },
         },
       },
       async ({ auth, params }) => snapshotDto(await activateSnapshot(deps, auth, params.id)),
@@ -122,7 +115,7 @@ function changeRoutes(deps: SnapshotRouteDeps): FastifyPluginAsyncZod {
           summary: 'Deactivate a snapshot',
           tags,
           params: idParams,
-          response: { 204: z.undefined(), ...errors },
+          response: { 204: z.undefined() },
         },
       },
       async ({ auth, params }, reply) => {
