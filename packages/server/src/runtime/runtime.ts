@@ -128,7 +128,9 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
       if (held) register(held);
       else leftovers.push(container.id);
     }
-    const inUse = [...running.values()].map(({ container }) => container.network);
+    const inUse = found
+      .filter(({ id }) => running.has(id))
+      .map(({ network: { index }, blockAll }) => ({ index, blocked: blockAll }));
     await options.network.open(inUse, into.watcher);
     for (const id of leftovers) await cleanUpContainer(into, id, undefined);
     await into.cgroups.removeLeftovers(new Set(running.keys()));

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterEach, expect, test } from 'vitest';
+import { run } from '../../platform/process.ts';
 import { makeLabState, openLab, type SandboxLab } from '../testing/sandbox-lab.ts';
 import { processStat } from './live-container.ts';
 
@@ -62,6 +63,20 @@ test('a server that closes leaves its sandboxes running for the next', async () 
   expect(await lab.sh('stays', 'echo $GIVEN; ps -o args')).toMatchObject({
     stdout: expect.stringMatching(/^kept\n(.*\n)*sleep 5000/),
   });
+});
+
+test('a sandbox without network stays so, also when the firewall was taken away while no server was there', async () => {
+  lab = await openLab();
+  const { runtime, runDir } = lab;
+  await lab.start('island', { network: { blockAll: true } });
+  const table = ['inet', `darkroom_${runDir.slice('/run/darkroom-'.length)}`];
+  const blocked = async () =>
+    (await run('nft', ['list', 'set', ...table, 'blocked'], { timeoutMs: 10_000 })).stdout.includes('elements');
+  expect(await blocked()).toBe(true);
+  await runtime.close();
+  await run('nft', ['delete', 'table', ...table], { timeoutMs: 10_000 });
+  await lab.reopen();
+  expect(await blocked()).toBe(true);
 });
 
 test('what ended while no server was there is not running, and leaves nothing but its files', async () => {

@@ -2,7 +2,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { errnoOf, messageOf } from '../../platform/errors.ts';
-import { ENV_ANNOTATION, NETWORK_ANNOTATION } from './container-config.ts';
+import { BLOCKED_ANNOTATION, ENV_ANNOTATION, NETWORK_ANNOTATION } from './container-config.ts';
 import type { Crun, CrunStatus } from './crun.ts';
 import { isContainerId, type Layout, runPaths } from './layout.ts';
 
@@ -12,11 +12,13 @@ export interface FoundContainer {
   status: CrunStatus;
   env: Record<string, string>;
   network: { index: number };
+  blockAll: boolean;
 }
 
 const configSchema = z.object({
   annotations: z.object({
     [NETWORK_ANNOTATION]: z.string().regex(/^\d+$/).transform(Number),
+    [BLOCKED_ANNOTATION]: z.enum(['true', 'false']).optional(),
     [ENV_ANNOTATION]: z
       .string()
       .transform((text, context) => {
@@ -53,7 +55,7 @@ async function readContainer(crun: Crun, layout: Layout, id: string): Promise<Fo
   try {
     const config = configSchema.parse(JSON.parse(await readFile(runPaths(layout, id).config, 'utf8')));
     const { [NETWORK_ANNOTATION]: index, [ENV_ANNOTATION]: env } = config.annotations;
-    return { id, status, env, network: { index } };
+    return { id, status, env, network: { index }, blockAll: config.annotations[BLOCKED_ANNOTATION] === 'true' };
   } catch (error) {
     if (errnoOf(error) === 'ENOENT' || error instanceof SyntaxError || error instanceof z.ZodError) return undefined;
     throw new Error(`read what is known of sandbox ${id}: ${messageOf(error)}`, { cause: error });

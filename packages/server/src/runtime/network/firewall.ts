@@ -6,8 +6,8 @@ import { type FirewallOptions, firewallRules, tableName } from './firewall-rules
 const NFT_TIMEOUT_MS = 20_000;
 
 export interface Firewall {
-  /** Puts the table in place, or in place of an older one; who was blocked there and is still in use stays blocked. */
-  install(inUse: ReadonlySet<string>): Promise<void>;
+  /** Puts the table in place, or in place of an older one; who was blocked there and is still in use stays so, as does who is named. */
+  install(inUse: ReadonlySet<string>, alsoBlocked?: readonly string[]): Promise<void>;
   /** Whether the table is there: `flush ruleset` (a restart of the host's nftables service) takes it away. */
   isInstalled(): Promise<boolean>;
   setBlocked(hostInterface: string, blocked: boolean): Promise<void>;
@@ -49,9 +49,9 @@ export function createFirewall(options: Omit<FirewallOptions, 'blocked'>): Firew
   }
 
   return {
-    install: (inUse) =>
+    install: (inUse, alsoBlocked = []) =>
       inTurn(async () => {
-        for (const name of await readBlocked()) blocked.add(name);
+        for (const name of [...alsoBlocked, ...(await readBlocked())]) blocked.add(name);
         for (const name of blocked) if (!inUse.has(name)) blocked.delete(name);
         await replaceTable();
       }),

@@ -42,7 +42,7 @@ export interface NetworkPool {
    * and begins to fill the pool. Call once, before anything else. The watcher tells of the ends of tools; it must live until
    * `close` has resolved.
    */
-  open(inUse: readonly { index: number }[], watcher: ExitWatcher): Promise<void>;
+  open(inUse: readonly { index: number; blocked?: boolean }[], watcher: ExitWatcher): Promise<void>;
   /** At once when one is ready, else as soon as one is made. `unavailable` when none can be had within half a minute. */
   take(signal?: AbortSignal): Promise<ReadyNamespaces>;
   /** Call when nothing runs in them any more. Idempotent. */
@@ -85,9 +85,12 @@ export function createNetworkPool(options: NetworkPoolOptions): NetworkPool {
 
   return {
     async open(running, watcher) {
-      for (const { index } of running) {
-        if (index < plan.size) adopt(index);
-        else
+      const blocked: string[] = [];
+      for (const { index, ...wanted } of running) {
+        if (index < plan.size) {
+          const { hostInterface } = adopt(index);
+          if (wanted.blocked) blocked.push(hostInterface);
+        } else
           options.log.warn(
             { index },
             `a sandbox loses its network: its block is outside of network.cidr ${plan.cidr} now`,
@@ -95,7 +98,7 @@ export function createNetworkPool(options: NetworkPoolOptions): NetworkPool {
       }
       clearRunDir(options.runDir);
       await takeAwayLeftovers(plan, inUse);
-      await firewall.install(namesOf(plan, inUse));
+      await firewall.install(namesOf(plan, inUse), blocked);
       enableForwarding(options.log);
       const warning = await forwardDropWarning(plan.interfacePrefix);
       if (warning !== undefined) options.log.warn({}, warning);
