@@ -6,6 +6,7 @@ import { checkEnvironment, sandboxEnvironment } from '../environment.ts';
 import { findRunning } from '../find.ts';
 import { loadProfile, resolvePath, type SandboxProfile } from '../profile.ts';
 import type { Caller, SandboxContext, SandboxRow } from '../types.ts';
+import { createBackgroundOutputs } from './background-outputs.ts';
 import { codeCommand, DEFAULT_LANGUAGE } from './code-command.ts';
 import { type CommandResult, runCommand } from './run-command.ts';
 import { type ShellCommand, shellCommand } from './shell-command.ts';
@@ -54,6 +55,8 @@ export interface SandboxFiles {
 }
 
 const MAX_PROFILES = 10_000;
+/** More servers than anybody starts in one sandbox without sending their output to a file. */
+const MAX_BACKGROUND_OUTPUTS = 512;
 
 interface Entered {
   row: SandboxRow;
@@ -62,6 +65,7 @@ interface Entered {
 }
 
 export function createToolbox(context: SandboxContext): Toolbox {
+  const backgroundOutputs = createBackgroundOutputs(MAX_BACKGROUND_OUTPUTS);
   // One for each run of a sandbox: what a user changes in /etc/passwd counts from the next start.
   const runs = new LRUCache<string, { enteredAt: number; entered: Promise<Omit<Entered, 'row'>> }>({
     max: MAX_PROFILES,
@@ -96,7 +100,7 @@ export function createToolbox(context: SandboxContext): Toolbox {
     checkEnvironment(request.env ?? {});
     const { maxExecSeconds } = context.settings;
     return runCommand(
-      context,
+      { ...context, backgroundOutputs },
       row.id,
       {
         ...command,

@@ -4,6 +4,7 @@ import { DarkroomError } from '../../platform/errors.ts';
 import type { ExecProcess, ExecSpec } from '../../runtime/types.ts';
 import type { SandboxContext } from '../types.ts';
 import { ArtifactFilter } from './artifact-filter.ts';
+import type { BackgroundOutputs } from './background-outputs.ts';
 import { OutputSpool } from './output-spool.ts';
 
 /**
@@ -31,7 +32,7 @@ export interface CommandResult {
 
 /** Runs a command in a sandbox to its end. A missed time-out and a caller that went away end everything that it started. */
 export async function runCommand(
-  context: SandboxContext,
+  context: SandboxContext & { backgroundOutputs: BackgroundOutputs },
   sandboxId: string,
   spec: CommandSpec,
   signal: AbortSignal,
@@ -58,6 +59,7 @@ export async function runCommand(
     await output.close();
     throw error;
   } finally {
+    context.backgroundOutputs.keep(sandboxId, streams?.open() ?? []);
     endUse();
   }
 }
@@ -93,6 +95,8 @@ interface Collected {
   lastAt: () => number;
   /** From now on pieces are read and dropped: a background process must not die of a closed pipe. */
   detach: () => void;
+  /** What is not at its end. */
+  open: () => Readable[];
 }
 
 function collect(child: ExecProcess, output: OutputSpool, filter: ArtifactFilter | undefined): Collected {
@@ -116,6 +120,7 @@ function collect(child: ExecProcess, output: OutputSpool, filter: ArtifactFilter
     detach: () => {
       detached = true;
     },
+    open: () => [child.stdout, child.stderr].filter((stream) => !stream.readableEnded),
   };
 }
 
