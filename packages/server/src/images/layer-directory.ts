@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, open, readdir, readlink, rename, symlink, unlink } from 'node:fs/promises';
+import { mkdir, readdir, readlink, rename, symlink, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errnoOf } from '../platform/errors.ts';
 import { run } from '../platform/process.ts';
+import { syncDirectory } from '../platform/sync-directory.ts';
 import { type LayerRecord, readLayerRecord, writeLayerRecord } from './layer-record.ts';
 
 /** A slow disk may have gigabytes to write back. */
@@ -142,15 +143,6 @@ async function repairIndex(indexPath: string, layers: readonly StoredLayer[]): P
   }
   for (const [diffId, target] of wanted) await symlink(target, join(indexPath, diffId));
   if (wanted.size > 0) await syncDirectory(indexPath);
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  const handle = await open(path, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }
 
 function ignoreMissing(error: unknown): void {

@@ -5,6 +5,7 @@ import { type Kysely, sql } from 'kysely';
 import type { BaseLogger } from 'pino';
 import type { Database } from './db/schema.ts';
 import { DarkroomError, errnoOf, messageOf } from './errors.ts';
+import { syncDirectory } from './sync-directory.ts';
 
 /** This server process, as other processes know it: a row with a lease. What it works on names it as the owner. */
 export interface Instance {
@@ -105,5 +106,6 @@ export async function readRunnerId(stateDir: string): Promise<string> {
     await file.close();
   }
   await rename(draft, path);
+  await syncDirectory(stateDir);
   return id;
 }

@@ -2,6 +2,7 @@ import { createCipheriv, createDecipheriv, randomBytes, randomUUID } from 'node:
 import { link, open, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DarkroomError, errnoOf } from './errors.ts';
+import { syncDirectory } from './sync-directory.ts';
 
 /** Keeps secrets unreadable at rest: AES-256-GCM under a key that never leaves the state directory. */
 export interface SecretBox {
@@ -86,13 +87,4 @@ function badKey(path: string, what: string): DarkroomError {
   return new DarkroomError('internal', `the key file ${path} ${what}`, {
     hint: 'Restore it from a backup or set its mode; stored registry passwords can only be read with it.',
   });
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  const handle = await open(path, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }

@@ -5,6 +5,7 @@ import { basename, dirname } from 'node:path';
 import { conflict, DarkroomError, errnoOf, invalidRequest, messageOf } from '../platform/errors.ts';
 import { MS_NOATIME, MS_NODEV, MS_NOSUID, mount } from '../platform/libc.ts';
 import { run } from '../platform/process.ts';
+import { syncDirectory } from '../platform/sync-directory.ts';
 import { attachLoopDevice, detachWhenUnused, type LoopDevice, loopDevicesOver } from './loop-devices.ts';
 import type { MountEntry } from './mount-info.ts';
 
@@ -122,15 +123,6 @@ async function backingFile(device: string): Promise<string | undefined> {
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return undefined;
     throw error;
-  }
-}
-
-async function syncDirectory(directory: string): Promise<void> {
-  const handle = await open(directory, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
   }
 }
 

@@ -1,8 +1,9 @@
 import { once } from 'node:events';
-import { open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { dirname, join } from 'node:path';
 import { DarkroomError, errnoOf } from '../errors.ts';
+import { syncDirectory } from '../sync-directory.ts';
 import { type DatabaseUser, ownDirectory } from './postgres-files.ts';
 import type { Launcher } from './postgres-launch.ts';
 
@@ -86,13 +87,4 @@ async function initialise(
 async function writeAccessRules(dataDir: string): Promise<void> {
   await writeFile(join(dataDir, 'pg_hba.conf'), `local all ${DATABASE_ROLE} peer map=darkroom\n`);
   await writeFile(join(dataDir, 'pg_ident.conf'), `darkroom "${userInfo().username}" ${DATABASE_ROLE}\n`);
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  const handle = await open(path, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }
