@@ -27,7 +27,7 @@ export async function recoverSandboxes(context: SandboxContext): Promise<Recover
     .where('state', '<>', 'destroyed')
     .execute();
   const counts: Recovered = { running: 0, ended: 0, removed: 0 };
-  for (const row of rows) {
+  const recover = async (row: SandboxRow): Promise<void> => {
     const running = containers.get(row.id)?.running ?? false;
     containers.delete(row.id);
     try {
@@ -37,11 +37,20 @@ export async function recoverSandboxes(context: SandboxContext): Promise<Recover
       // One sandbox that cannot be put right must not keep the server from serving the others; its deadline still ends it.
       context.log.error({ sandboxId: row.id, err: error }, `recovering a sandbox: ${messageOf(error)}`);
     }
-  }
+  };
+  // Side by side: each may take its grace, and the server serves nobody before.
+  const stops = rows.filter(({ state }) => state === 'stopping').map(recover);
+  for (const row of rows) if (row.state !== 'stopping') await recover(row);
+  await Promise.all(stops);
   for (const id of containers.keys()) {
     context.log.warn({ sandboxId: id }, 'a container that no sandbox knows is removed');
-    await context.runtime.remove(id);
-    counts.removed++;
+    try {
+      await context.runtime.remove(id);
+      counts.removed++;
+    } catch (error) {
+      // The next start of the server finds it again.
+      context.log.error({ sandboxId: id, err: error }, `removing an unknown container: ${messageOf(error)}`);
+    }
   }
   return counts;
 }

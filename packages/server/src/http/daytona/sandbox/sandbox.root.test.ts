@@ -305,12 +305,15 @@ test('a restart of the server finds running sandboxes again, and makes the rest 
   const died = await create();
   const half = await create();
   const stray = await create();
+  const stopping = await create();
   const { db } = server;
   await server.runtime.stop(died.id, { graceMs: 0 });
   // As a server leaves it that is killed during a start: the row says starting, and a container may run.
   await db.updateTable('sandboxes').set({ state: 'creating' }).where('id', '=', half.id).execute();
+  await db.updateTable('sandboxes').set({ state: 'stopping' }).where('id', '=', stopping.id).execute();
   await db.deleteFrom('sandboxes').where('id', '=', stray.id).execute();
   await server.restart();
+  expect(await stateOf(stopping.id)).toBe('stopped');
   expect(await stateOf(running.id)).toBe('started');
   expect((await run(running.id, 'cat /root/file')).body.result).toBe('before\n');
   expect((await client.get(`/api/sandbox/${died.id}`)).body).toMatchObject({
@@ -322,7 +325,7 @@ test('a restart of the server finds running sandboxes again, and makes the rest 
   expect(kept.get(half.id)).toBe(false);
   expect(kept.has(stray.id)).toBe(false);
   expect((await client.post(`/api/sandbox/${half.id}/recover`)).body.state).toBe('started');
-  for (const { id } of [running, died, half]) await client.delete(`/api/sandbox/${id}`);
+  for (const { id } of [running, died, half, stopping]) await client.delete(`/api/sandbox/${id}`);
 });
 
 test('the client may go away during a create: the sandbox is there afterwards', async () => {
