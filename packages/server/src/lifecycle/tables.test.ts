@@ -59,3 +59,7 @@ describe.each(tables)('the table of %s', (_name, table, states) => {
       if (rule.kind === 'moving') expect(rule.timeoutReason).toMatch(/^[A-Z].*\.$/);
   });
 });
+
+test('a snapshot may wait for its turn as long as the one before it may take', () => {
+  expect(SNAPSHOT_TABLE.pending.deadlineSeconds).toBeGreaterThanOrEqual(SNAPSHOT_TABLE.pulling.deadlineSeconds);
+});

@@ -20,10 +20,11 @@ export const SNAPSHOT_TABLE = {
   pending: {
     kind: 'moving',
     to: ['pulling', 'building', 'error', 'removing'],
-    deadlineSeconds: 10 * 60,
+    // Waiting for its turn behind many others is no failure: as long as the pull before it may take.
+    deadlineSeconds: 60 * 60,
     onTimeout: 'error',
     timeoutReason:
-      'No worker took the snapshot up within 10 minutes. Create it again; if that repeats, look at the server log.',
+      'Its turn did not come within 60 minutes. Create it again; if few others were being pulled, look at the server log.',
   },
   pulling: {
     kind: 'moving',
