@@ -1,19 +1,22 @@
-import { closeSync, constants, fchownSync, openSync } from 'node:fs';
+import { closeSync, fchownSync } from 'node:fs';
 import { PassThrough, Readable } from 'node:stream';
+import { pipe } from '../../platform/libc-files.ts';
 import type { ProcessPipes } from '../../platform/process-pipes.ts';
 
 /** For a command that must outlive the server: no pipe of ours is among what it holds. The caller keeps `outputFd`. */
 export function openDetachedStreams(owner: { uid: number; gid: number }, outputFd: number): ProcessPipes {
   fchownSync(outputFd, owner.uid, owner.gid);
-  const nothing = openSync('/dev/null', constants.O_RDONLY);
+  // Never the host's /dev/null: crun gives what it gets to the sandbox's root, who could then close it to everybody.
+  const nothing = pipe();
+  closeSync(nothing.write);
   const stdin = new PassThrough();
   stdin.resume();
   return {
     stdin,
     stdout: Readable.from([]),
     stderr: Readable.from([]),
-    theirs: [nothing, outputFd, outputFd],
-    closeTheirs: () => closeSync(nothing),
+    theirs: [nothing.read, outputFd, outputFd],
+    closeTheirs: () => closeSync(nothing.read),
     destroy: () => {},
   };
 }

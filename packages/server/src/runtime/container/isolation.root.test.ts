@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { open, readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { ID_BASE, openLab, type SandboxLab } from '../testing/sandbox-lab.ts';
+import { ID_BASE, openLab, type SandboxLab, shell } from '../testing/sandbox-lab.ts';
 
 let lab: SandboxLab;
 beforeAll(async () => {
@@ -78,6 +78,13 @@ describe('a process of a sandbox', () => {
   });
 
   test('cannot be given the host’s /dev/null, nor change any device', async () => {
+    // The command of an entry point, too, which has no input.
+    const path = join(lab.runDir, 'output');
+    await using output = await open(path, 'w+');
+    const script = 'cat; echo "input over"; ls -ld /proc/$$/fd/0';
+    const process = await lab.runtime.exec('one', { ...shell(script), outputFd: output.fd });
+    expect(await process.exited).toMatchObject({ exitCode: 0 });
+    expect(await readFile(path, 'utf8')).toMatch(/^input over\n.* -> pipe:/);
     expect((await stat('/dev/null')).uid).toBe(0);
     for (const device of ['null', 'zero', 'full', 'random', 'urandom', 'tty']) {
       const { exitCode } = await lab.sh('one', `chmod 0 /dev/${device} 2>/dev/null`);
