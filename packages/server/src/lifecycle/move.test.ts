@@ -28,7 +28,7 @@ const complete = { layers: ['sha256:a'], image: '{}', size_bytes: 3_000_000_000 
 test('a new snapshot has its first state, a deadline and an event', async () => {
   const row = await insertSnapshot(database.db, newSnapshot(organizationId), { actor: 'user:1' });
   expect(row).toMatchObject({ state: 'pending', owner_id: null, error_reason: null });
-  expect(row.deadline_at?.getTime()).toBe(row.state_entered_at.getTime() + 600_000);
+  expect(row.deadline_at?.getTime()).toBe(row.state_entered_at.getTime() + 3_600_000);
   expect(await eventsOf(row.id)).toEqual([{ from_state: null, to_state: 'pending', actor: 'user:1', reason: null }]);
 });
 

@@ -56,7 +56,7 @@ test('a row whose deadline passes ends where its table says, with the reason', a
   const watch = startWatch({ db, instance, log, takeUp: nobodyTakesUp });
   try {
     const row = await snapshotIn('error', id);
-    expect(row.error_reason).toContain('No worker took the snapshot up');
+    expect(row.error_reason).toContain('Its turn did not come');
     expect(row).toMatchObject({ error_code: 'timeout', deadline_at: null, owner_id: null });
     const untouched = await db
       .selectFrom('snapshots')

@@ -3,6 +3,7 @@ import { types } from 'pg';
 import type { BaseLogger } from 'pino';
 import type { DatabaseConnection } from './connection.ts';
 import { openPool } from './pool.ts';
+import { createStatementNames, PreparingClient } from './prepared-statements.ts';
 import type { Database } from './schema.ts';
 
 const IDLE_IN_TRANSACTION_TIMEOUT_MS = 60_000;
@@ -26,6 +27,7 @@ export function openDatabase(
     idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_TIMEOUT_MS,
     types: numberTypes,
   });
-  const kept = { options: pool.options, connect: () => pool.connect(), end };
+  const names = createStatementNames();
+  const kept = { options: pool.options, connect: async () => new PreparingClient(await pool.connect(), names), end };
   return new Kysely<Database>({ dialect: new PostgresDialect({ pool: kept }) });
 }
