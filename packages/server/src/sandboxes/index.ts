@@ -10,6 +10,7 @@ import { createEntrypoints } from './entrypoint.ts';
 import { exitReason, markEnded } from './exit.ts';
 import { findLiving, findSandbox } from './find.ts';
 import { type ListRequest, listSandboxes, type SandboxPage } from './list.ts';
+import { createProfiles } from './profiles.ts';
 import { type Recovered, recoverSandboxes } from './recover.ts';
 import { finishRemove, removeSandbox } from './remove.ts';
 import { createSchedule } from './schedule.ts';
@@ -59,6 +60,7 @@ export function createSandboxes(deps: SandboxDeps): Sandboxes {
     activity: createActivity(deps.db, deps.log),
     schedule: createSchedule(() => doWhatIsDue(context), deps.log),
     entrypoints: createEntrypoints(deps.runtime, join(deps.settings.spoolDirectory, 'entrypoints'), deps.log),
+    profiles: createProfiles(deps.runtime),
     background(what, work) {
       const watched: Promise<void> = work
         .then(

@@ -1,9 +1,9 @@
 import { moveSandbox } from '../lifecycle/move.ts';
 import { DarkroomError, messageOf } from '../platform/errors.ts';
-import type { ContainerSpec, ProcessUser } from '../runtime/types.ts';
+import type { ContainerSpec } from '../runtime/types.ts';
 import { sandboxEnvironment } from './environment.ts';
 import { changeInProgress } from './find.ts';
-import { sandboxUser } from './profile.ts';
+import type { SandboxProfile } from './profile.ts';
 import type { Caller, SandboxContext, SandboxRow } from './types.ts';
 
 const GIB = 1024 ** 3;
@@ -23,11 +23,11 @@ export async function runContainer(
   context: SandboxContext,
   source: ContainerSource,
   from: LaunchState,
-): Promise<ProcessUser> {
+): Promise<SandboxProfile> {
   // After a stop that failed, something of it may still run.
   if (from === 'starting') await context.runtime.stop(source.id, { graceMs: 0 });
   await context.runtime.start(await containerSpec(context, source));
-  return sandboxUser(context.runtime, source);
+  return from === 'creating' ? context.profiles.ofFresh(source) : context.profiles.ofUsed(source);
 }
 
 /** Makes a sandbox in `creating` or `starting` what its container tells: `started` or `error`. */
@@ -36,12 +36,13 @@ export async function finishLaunch(
   caller: Pick<Caller, 'actor'>,
   row: SandboxRow,
   from: LaunchState,
-  running: Promise<ProcessUser>,
+  running: Promise<SandboxProfile>,
 ): Promise<SandboxRow> {
-  const user = await running.catch(async (cause: unknown) => {
+  const profile = await running.catch(async (cause: unknown) => {
     throw await markFailed(context, caller, row, from, cause);
   });
-  const started = await markStarted(context, caller, row, from, user.name);
+  const started = await markStarted(context, caller, row, from, profile.user.name);
+  context.profiles.begin(started, profile);
   context.onStarted?.((Date.now() - row.state_entered_at.getTime()) / 1000);
   context.background('start an entry point', context.entrypoints.start(started));
   considerStop(context, started);

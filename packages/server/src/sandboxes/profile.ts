@@ -46,7 +46,10 @@ export async function imageUser(
   return resolved;
 }
 
-export async function loadProfile(runtime: SandboxRuntime, row: SandboxRow): Promise<SandboxProfile> {
+export async function loadProfile(
+  runtime: SandboxRuntime,
+  row: Pick<SandboxRow, 'id' | 'user_name' | 'image'>,
+): Promise<SandboxProfile> {
   const user = await sandboxUser(runtime, row);
   const workDir = await firstDirectory(runtime, row.id, [parseImage(row.image).workingDir, user.home]);
   return { user, workDir, shell: await firstProgram(runtime, row.id, SHELLS) };

@@ -5,6 +5,7 @@ import type { JobQueue } from '../platform/jobs.ts';
 import type { SandboxRuntime } from '../runtime/types.ts';
 import type { SandboxActivity } from './activity.ts';
 import type { Entrypoints } from './entrypoint.ts';
+import type { Profiles } from './profiles.ts';
 import type { Schedule } from './schedule.ts';
 
 export type { SandboxRow } from '../lifecycle/move.ts';
@@ -50,6 +51,7 @@ export interface SandboxContext extends SandboxDeps {
   activity: SandboxActivity;
   schedule: Schedule;
   entrypoints: Entrypoints;
+  profiles: Profiles;
   /** Work that outlives its request: named, logged when it fails, waited for at close. */
   background(what: string, work: Promise<unknown>): void;
 }

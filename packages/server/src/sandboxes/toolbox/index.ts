@@ -1,10 +1,9 @@
 import type { Readable } from 'node:stream';
-import { LRUCache } from 'lru-cache';
 import { invalidRequest } from '../../platform/errors.ts';
 import type { FileStat } from '../../runtime/types.ts';
 import { checkEnvironment, sandboxEnvironment } from '../environment.ts';
 import { findRunning } from '../find.ts';
-import { loadProfile, resolvePath, type SandboxProfile } from '../profile.ts';
+import { resolvePath, type SandboxProfile } from '../profile.ts';
 import type { Caller, SandboxContext, SandboxRow } from '../types.ts';
 import { createBackgroundOutputs } from './background-outputs.ts';
 import { codeCommand, DEFAULT_LANGUAGE } from './code-command.ts';
@@ -54,7 +53,6 @@ export interface SandboxFiles {
   stat(path: string): Promise<ToolboxFile>;
 }
 
-const MAX_PROFILES = 10_000;
 /** More servers than anybody starts in one sandbox without sending their output to a file. */
 const MAX_BACKGROUND_OUTPUTS = 512;
 
@@ -66,28 +64,13 @@ interface Entered {
 
 export function createToolbox(context: SandboxContext): Toolbox {
   const backgroundOutputs = createBackgroundOutputs(MAX_BACKGROUND_OUTPUTS);
-  // One for each run of a sandbox: what a user changes in /etc/passwd counts from the next start.
-  const runs = new LRUCache<string, { enteredAt: number; entered: Promise<Omit<Entered, 'row'>> }>({
-    max: MAX_PROFILES,
-  });
 
   async function enter(caller: Caller, id: string): Promise<Entered> {
     const row = await findRunning(context.db, caller.organizationId, id);
     context.activity.touch(row.id);
-    const enteredAt = row.state_entered_at.getTime();
-    let run = runs.get(row.id);
-    if (run?.enteredAt !== enteredAt) {
-      run = { enteredAt, entered: load(row) };
-      runs.set(row.id, run);
-      run.entered.catch(() => runs.delete(row.id));
-    }
-    return { row, ...(await run.entered) };
-  }
-
-  async function load(row: SandboxRow): Promise<Omit<Entered, 'row'>> {
-    const profile = await loadProfile(context.runtime, row);
+    const profile = await context.profiles.of(row);
     const { home, name } = profile.user;
-    return { profile, env: { HOME: home, USER: name, LOGNAME: name, ...sandboxEnvironment(row) } };
+    return { row, profile, env: { HOME: home, USER: name, LOGNAME: name, ...sandboxEnvironment(row) } };
   }
 
   async function run(
