@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { run } from '../packages/server/src/platform/process.ts';
@@ -52,6 +52,7 @@ try {
       await timed('docker', () => docker.docker('pull', '--quiet', reference));
       await docker.docker('image', 'rm', reference);
       const target = join(directory, `unpacked-${index}`);
+      await mkdir(target);
       await timed('skopeo + umoci', async () => {
         await run(
           'skopeo',

@@ -49,26 +49,35 @@ try {
   const crun = await prepareCrun(layout);
   cleanup.push(crun.close);
 
-  const ours = async (snapshot: string) => {
-    const samples: number[] = [];
-    for (let index = 0; index < RUNS + WARM_UP; index++) {
-      const started = performance.now();
-      const { id } = await createSandbox(darkroom, snapshot);
-      if ((await execute(darkroom, id, COMMAND)).trim() !== 'hi') throw new Error('the command did not say hi');
-      if (index >= WARM_UP) samples.push(performance.now() - started);
-      // As between two people who start one each: the one before is gone.
-      await deleteSandbox(darkroom, id);
-    }
-    return summarize(samples);
+  const create = async (snapshot: string) => {
+    const started = performance.now();
+    const { id } = await createSandbox(darkroom, snapshot);
+    if ((await execute(darkroom, id, COMMAND)).trim() !== 'hi') throw new Error('the command did not say hi');
+    const sample = performance.now() - started;
+    // As between two people who start one each: the one before is gone.
+    await deleteSandbox(darkroom, id);
+    return sample;
   };
-
-  // Small and big take turns, so that a slower minute of the machine meets both.
-  const small = await ours('small');
-  const big = await ours('big');
-  const smallAgain = await ours('small');
-  const bareCrun = await repeated(crun.once);
-  const dockerRun = await repeated(() => docker.toFirstOutput('run', '--rm', image, 'sh', '-c', COMMAND));
-  const podmanRun = podman && (await repeated(() => podman.toFirstOutput('run', '--rm', 'bench', 'sh', '-c', COMMAND)));
+  // All take turns, so that a slower minute of the machine meets each of them.
+  const contestants: Record<string, () => Promise<number>> = {
+    small: () => create('small'),
+    big: () => create('big'),
+    docker: () => docker.toFirstOutput('run', '--rm', image, 'sh', '-c', COMMAND),
+    crun: crun.once,
+    ...(podman && {
+      podman: () => podman.toFirstOutput('run', '--rm', 'bench', 'sh', '-c', COMMAND),
+    }),
+  };
+  const samples: Record<string, number[]> = {};
+  for (let index = 0; index < RUNS + WARM_UP; index++) {
+    for (const [name, once] of Object.entries(contestants)) {
+      const sample = await once();
+      if (index >= WARM_UP) samples[name] = [...(samples[name] ?? []), sample];
+    }
+  }
+  const of = (name: string) => summarize(samples[name] ?? []);
+  const [small, big, bareCrun, dockerRun] = [of('small'), of('big'), of('crun'), of('docker')];
+  const podmanRun = podman && of('podman');
 
   const peers: [string, Summary | undefined][] = [
     ['docker run', dockerRun],
@@ -84,12 +93,11 @@ try {
         : [[name, 'not run', '', '', '']],
     ),
   ]);
-  const flat = big.p50 / ((small.p50 + smallAgain.p50) / 2);
+  const flat = big.p50 / small.p50;
   printTable('Size of the snapshot', [
     ['', 'p50', 'p95', 'ratio'],
     ['small', ms(small.p50), ms(small.p95), ''],
     ['2 GB', ms(big.p50), ms(big.p95), flat.toFixed(3)],
-    ['small, again', ms(smallAgain.p50), ms(smallAgain.p95), ''],
   ]);
 
   const startedAtOnce = performance.now();
@@ -109,7 +117,6 @@ try {
   await writeResults('start', {
     small,
     big,
-    smallAgain,
     flat,
     dockerRun,
     podmanRun,
@@ -118,15 +125,6 @@ try {
   });
 } finally {
   for (const step of cleanup.reverse()) await step().catch((error: unknown) => console.error(error));
-}
-
-async function repeated(once: () => Promise<number>): Promise<Summary> {
-  const samples: number[] = [];
-  for (let index = 0; index < RUNS + WARM_UP; index++) {
-    const sample = await once();
-    if (index >= WARM_UP) samples.push(sample);
-  }
-  return summarize(samples);
 }
 
 async function preparePodman(image: string): Promise<Docker | undefined> {

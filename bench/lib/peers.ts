@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { run } from '../../packages/server/src/platform/process.ts';
@@ -50,10 +50,7 @@ export async function startDocker(): Promise<Docker> {
     async close() {
       child.kill('SIGTERM');
       await ended;
-      await run('sh', ['-c', `grep -o '${directory}[^ ]*' /proc/self/mounts | sort -r | xargs -r umount -l`], {
-        timeoutMs: 30_000,
-        okCodes: [0, 1, 32, 123],
-      });
+      await unmountBelow(directory);
       await rm(directory, { recursive: true, force: true });
     },
   };
@@ -85,10 +82,22 @@ export function toFirstOutput(
   });
 }
 
+/** What a peer that was ended leaves mounted. */
+async function unmountBelow(directory: string): Promise<void> {
+  const mounts = (await readFile('/proc/self/mounts', 'utf8')).split('\n').map((line) => line.split(' ')[1] ?? '');
+  for (const target of mounts.filter((path) => path.startsWith(`${directory}/`)).reverse()) {
+    await run('umount', ['--lazy', target], { timeoutMs: 30_000, okCodes: [0, 1, 32] });
+  }
+}
+
 /** Podman over storage of its own. */
 export async function startPodman(): Promise<Docker> {
   const directory = await mkdtemp(join(tmpdir(), 'bench-podman-'));
   await mkdir(join(directory, 'root'));
+  // Podman asks for more than every host allows.
+  const settings = join(directory, 'containers.conf');
+  await writeFile(settings, '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]\n');
+  process.env.CONTAINERS_CONF = settings;
   const base = [
     '--root',
     `${directory}/root`,
@@ -113,10 +122,7 @@ export async function startPodman(): Promise<Docker> {
         timeoutMs: 120_000,
         okCodes: [0, 1, 2, 125],
       });
-      await run('sh', ['-c', `grep -o '${directory}[^ ]*' /proc/self/mounts | sort -r | xargs -r umount -l`], {
-        timeoutMs: 30_000,
-        okCodes: [0, 1, 32, 123],
-      });
+      await unmountBelow(directory);
       await rm(directory, { recursive: true, force: true });
     },
   };
