@@ -17,7 +17,7 @@ const CONNECTIONS = 16;
 const darkroom = await startDarkroom({ env: { DARKROOM_LOG_LEVEL: 'warn' } });
 try {
   const id = await fill(darkroom);
-  await pin(darkroom.pid, 0);
+  await pinAll(darkroom);
   const headers = { authorization: `Bearer ${darkroom.apiKey}` };
   const cases = {
     'GET /snapshots/{id}': `/api/snapshots/${id}`,
@@ -96,8 +96,15 @@ async function fill(server: Darkroom): Promise<string> {
   }
 }
 
-/** All threads of the server on one core, this process on the other. */
+/** All threads of the server on one core, the database and this process on the other. */
+async function pinAll(server: Darkroom): Promise<void> {
+  const postmaster = (await readFile(join(server.stateDir, 'postgres', 'postmaster.pid'), 'utf8')).split('\n')[0] ?? '';
+  const children = await readFile(`/proc/${postmaster}/task/${postmaster}/children`, 'utf8');
+  await pin(server.pid, 0);
+  for (const pid of [process.pid, postmaster, ...children.trim().split(' ')]) await pin(Number(pid), 1);
+}
+
 async function pin(pid: number, core: number): Promise<void> {
-  await run('taskset', ['-acp', String(core), String(pid)], { timeoutMs: 5_000 });
-  await run('taskset', ['-acp', String(1 - core), String(process.pid)], { timeoutMs: 5_000 });
+  // A process of the database may have ended meanwhile.
+  await run('taskset', ['-acp', String(core), String(pid)], { timeoutMs: 5_000, okCodes: [0, 1] });
 }

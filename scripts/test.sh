@@ -26,7 +26,7 @@ tsc -b
 step 'rules and parsers'
 vitest run --project unit
 step 'the same database code on an external PostgreSQL'
-scripts/with-external-postgres.sh vitest run --project unit platform/db platform/jobs platform/events lifecycle snapshots tenancy
+scripts/with-external-postgres.sh vitest run --project unit platform/db platform/job-queue platform/events lifecycle snapshots tenancy http/daytona
 step 'the machine: mounts, namespaces, containers'
 in_namespace vitest run --project root
 step 'end to end, with the official clients'
