@@ -18,13 +18,12 @@ const registry = () => new URL(inject('registryUrl')).host;
 type Tree = ReturnType<typeof describeTree>;
 
 /**
- * Less what differs on purpose: device nodes are left out by us; and a directory that a layer implies without listing it has no time
- * there, where umoci, which writes all layers into one tree, keeps that of the layer below.
+ * Less what differs on purpose: device nodes are left out by us, and the root's own time, which no layer of these lists.
  */
 function comparable(tree: Tree, ours: Tree): Tree {
   const shown = Object.entries(tree).filter(([, node]) => node.type !== 'device');
   return Object.fromEntries(
-    shown.map(([path, node]) => [path, ours[path]?.mtimeNs === 0n ? { ...node, mtimeNs: 0n } : node]),
+    shown.map(([path, node]) => [path, path === '' ? { ...node, mtimeNs: ours[path]?.mtimeNs ?? 0n } : node]),
   );
 }
 

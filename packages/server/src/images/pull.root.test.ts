@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { mount, unmount } from '../platform/libc.ts';
@@ -6,7 +6,7 @@ import { run } from '../platform/process.ts';
 import { createPullFixture, diffIds, ID_BASE, type PullFixture } from './testing/pull-fixture.ts';
 import { type RegistryServer, startRegistryServer } from './testing/registry-server.ts';
 import { makeImage } from './testing/test-image.ts';
-import type { PullProgress } from './types.ts';
+import type { Layer, PullProgress } from './types.ts';
 
 let fixture: PullFixture;
 beforeEach(async () => {
@@ -49,12 +49,15 @@ describe('a pull from a real registry', () => {
 
   const opaque = makeImage([base, { files: { '.wh..wh..opq': '', new: 'new' } }, { files: { newer: 'newer' } }]);
 
+  const implied = makeImage([base, { files: { 'etc/more': 'x', 'new/file': 'y' } }]);
+
   beforeAll(async () => {
     registry = await startRegistryServer();
     await registry.push('app:1', image);
     await registry.push('twice:1', twice);
     await registry.push('scratch:1', makeImage([]));
     await registry.push('fresh:1', opaque);
+    await registry.push('implied:1', implied);
   }, 60_000);
   afterAll(() => registry.close());
 
@@ -77,6 +80,21 @@ describe('a pull from a real registry', () => {
       layersReady: 3,
       layersTotal: 3,
     });
+  });
+
+  it('keeps the look of a directory that a later layer has a file in and does not list', async () => {
+    const pulled = await fixture.pull(`${registry.host}/implied:1`);
+    expect(pulled.layers.slice(0, 2)).toEqual(diffIds(implied));
+    expect(pulled.layers).toHaveLength(3);
+    const [first, , top] = await Promise.all(pulled.layers.map((diffId) => fixture.layers.get(diffId)));
+    const look = async (layer: Layer | undefined) => {
+      const { mode, uid, gid, mtimeMs } = await stat(join(layer?.path ?? '', 'etc'));
+      return { mode, uid, gid, mtimeMs };
+    };
+    expect(await look(top)).toEqual(await look(first));
+    expect(await readdir(top?.path ?? '')).toEqual(['etc']);
+    // The same image again needs the same layer, which is there.
+    expect((await fixture.pull(`${registry.host}/implied:1`)).layers).toEqual(pulled.layers);
   });
 
   it('leaves out the layers below one that hides everything', async () => {

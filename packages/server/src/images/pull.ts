@@ -2,6 +2,7 @@ import type { Config } from '../platform/config-schema.ts';
 import { DarkroomError, messageOf } from '../platform/errors.ts';
 import { getXattr } from '../platform/libc.ts';
 import { sniffCompression } from './compression.ts';
+import { restoreImplied } from './implied-directories.ts';
 import { createProgressMeter, type ProgressMeter } from './pull-progress.ts';
 import { formatReference } from './reference.ts';
 import { createRegistryClient, type RepositoryClient, type ResolvedImage } from './registry/client.ts';
@@ -79,6 +80,9 @@ export function createImagePuller(deps: ImagePullerDeps): OpenImagePuller {
       meter.layerReady(layer.diffId);
     });
 
+    const visible = visibleLayers(wanted, present).flatMap(({ diffId }) => present.get(diffId) ?? []);
+    const restored = await restoreImplied(layers, visible, signal);
+
     meter.done();
     deps.log?.info(
       {
@@ -93,7 +97,7 @@ export function createImagePuller(deps: ImagePullerDeps): OpenImagePuller {
     );
     return {
       resolved: formatReference({ ...reference, tag: undefined, digest: resolved.digest }),
-      layers: visibleLayers(wanted, present).map(({ diffId }) => diffId),
+      layers: [...visible, ...(restored === undefined ? [] : [restored])].map(({ diffId }) => diffId),
       config: resolved.config,
       sizeBytes: pull.usedBytes,
     };

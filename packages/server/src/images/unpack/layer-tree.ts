@@ -2,6 +2,7 @@ import { chmodSync, chownSync, lstatSync, mkdirSync, readdirSync, rmdirSync, typ
 import { errnoOf } from '../../platform/errors.ts';
 import { mknod, setXattr } from '../../platform/libc.ts';
 import { setFileTime } from '../../platform/libc-inode.ts';
+import { IMPLIED } from '../implied-directories.ts';
 import type { Timestamp } from '../tar/types.ts';
 import { type EntryPath, joinPath, parentOf } from './entry-path.ts';
 import { EntryRefused } from './unpack-error.ts';
@@ -21,6 +22,8 @@ export class LayerTree {
   readonly #rootId: number;
   readonly #countEntry: () => void;
   readonly #directories = new Map<EntryPath, Timestamp>();
+  /** Those that no entry of the archive is for. */
+  readonly #implied = new Set<EntryPath>();
 
   constructor(directory: string, options: { rootId: number; countEntry: () => void }) {
     this.#root = Buffer.from(directory).toString('latin1');
@@ -56,10 +59,12 @@ export class LayerTree {
     }
     if (existing !== undefined) this.#replaceWhiteout(path);
     this.#adopt(path);
+    this.#implied.add(path);
   }
 
   /** An entry for a directory: makes it, or keeps what is there when that is one. */
   makeDirectory(path: EntryPath): void {
+    this.#implied.delete(path);
     if (this.#directories.has(path)) return;
     const existing = this.#tryMkdir(path);
     if (existing !== undefined && isWhiteout(existing)) this.#replaceWhiteout(path);
@@ -126,6 +131,7 @@ export class LayerTree {
     }
     rmdirSync(absolute);
     this.#directories.delete(path);
+    this.#implied.delete(path);
   }
 
   /** Hides what the layers below have here. What this layer itself has stays (OCI image spec, layer.md, Whiteouts). */
@@ -149,6 +155,8 @@ export class LayerTree {
   }
 
   finish(): void {
+    if (this.#implied.size > 0) setXattr(this.absolute(''), IMPLIED, Buffer.from('y'));
+    for (const path of this.#implied) setXattr(this.absolute(path), IMPLIED, Buffer.from('y'));
     for (const [path, time] of this.#directories) setFileTime(this.absolute(path), time.seconds, time.nanoseconds);
   }
 }
