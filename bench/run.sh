@@ -15,4 +15,4 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 name=$1
 shift
-exec unshare --mount --net --propagation slave -- sh -c 'ip link set lo up; exec "$@"' sh "$PWD/node_modules/node/bin/node" "bench/$name.ts" "$@"
+exec unshare --mount --net --propagation slave -- sh -c 'ip link set lo up; umount /sys/fs/cgroup/unified 2>/dev/null; exec "$@"' sh "$PWD/node_modules/node/bin/node" "bench/$name.ts" "$@"

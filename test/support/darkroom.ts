@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Credentials, credentialsSchema } from '@darkroom/contract';
 import { run } from '../../packages/server/src/platform/process.ts';
+import { eventually } from './eventually.ts';
 
 const checkoutLauncher = join(import.meta.dirname, '..', '..', 'bin', 'darkroom');
 
@@ -146,12 +147,17 @@ async function spawnServer(args: string[], env: Record<string, string>) {
   return { child, ended, output: () => output };
 }
 
+/** A server that stops leaves its sandboxes running, so they must be gone before. */
 async function deleteAllSandboxes(credentials: Credentials): Promise<void> {
-  const answer = await request(credentials, '/sandbox?limit=200', {});
-  const page: unknown = await answer.json();
-  if (typeof page !== 'object' || page === null || !('items' in page) || !Array.isArray(page.items)) return;
+  const page = await jsonOf<{ items: { id: string }[] }>(request(credentials, '/sandbox?limit=200', {}));
+  await Promise.all(page.items.map(({ id }) => request(credentials, `/sandbox/${id}`, { method: 'DELETE' })));
   await Promise.all(
-    page.items.map((item: { id: string }) => request(credentials, `/sandbox/${item.id}`, { method: 'DELETE' })),
+    page.items.map(({ id }) =>
+      eventually(`sandbox ${id} is gone`, async () => {
+        const { status } = await request(credentials, `/sandbox/${id}`, {});
+        return status === 404 ? true : undefined;
+      }),
+    ),
   );
 }
 
