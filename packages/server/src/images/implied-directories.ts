@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { type BigIntStats, chmodSync, chownSync, lstatSync, mkdirSync } from 'node:fs';
+import { chmodSync, chownSync, lstatSync, mkdirSync, type Stats } from 'node:fs';
 import { join } from 'node:path';
 import { errnoOf } from '../platform/errors.ts';
 import { getXattr, listXattrs, setXattr } from '../platform/libc.ts';
@@ -63,7 +63,6 @@ async function impliedIn(layer: string): Promise<string[]> {
 }
 
 interface Found {
-  stats: BigIntStats;
   implied: boolean;
   /** It, or a directory above it, hides the layers below. */
   opaque: boolean;
@@ -73,11 +72,11 @@ interface Found {
 function findAt(layer: string, path: string): Found | 'other' | 'hidden' | undefined {
   let opaque = false;
   let current = layer;
-  let stats: BigIntStats | undefined;
   for (const part of path.split('/')) {
     current = join(current, part);
+    let stats: Stats;
     try {
-      stats = lstatSync(current, { bigint: true });
+      stats = lstatSync(current);
     } catch (error) {
       if (errnoOf(error) === 'ENOENT') return opaque ? 'hidden' : undefined;
       throw error;
@@ -85,7 +84,7 @@ function findAt(layer: string, path: string): Found | 'other' | 'hidden' | undef
     if (!stats.isDirectory()) return 'other';
     opaque ||= getXattr(current, OPAQUE) !== undefined;
   }
-  return stats && { stats, implied: getXattr(current, IMPLIED) !== undefined, opaque };
+  return { implied: getXattr(current, IMPLIED) !== undefined, opaque };
 }
 
 function directoryAt(layer: string, path: string): Found | undefined {
@@ -95,11 +94,11 @@ function directoryAt(layer: string, path: string): Found | undefined {
 
 /** The directory whose look counts, where the topmost one is implied and shows another. */
 function listedBelow(layers: readonly Layer[], path: string): string | undefined {
-  for (const [index, layer] of layers.toReversed().entries()) {
+  for (const layer of layers.toReversed()) {
     const found = findAt(layer.path, path);
     if (found === undefined) continue;
     if (typeof found === 'string') return undefined;
-    if (!found.implied) return index === 0 || isTopmost(layers, layer, path) ? undefined : join(layer.path, path);
+    if (!found.implied) return isTopmost(layers, layer, path) ? undefined : join(layer.path, path);
     if (found.opaque) return undefined;
   }
   return undefined;
