@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import fastifyWebsocket from '@fastify/websocket';
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
 import { addBodyParsers } from './body-parsers.ts';
@@ -23,6 +24,8 @@ const HEADERS_TIMEOUT_MS = 20_000;
 const REQUEST_TIMEOUT_MS = 60 * 60_000;
 /** Longer than the idle time of common load balancers, so that they close first. */
 const KEEP_ALIVE_TIMEOUT_MS = 75_000;
+/** One message of a WebSocket: what somebody types or pastes. Compression would cost memory for each connection. */
+const WEB_SOCKET = { maxPayload: 4 * 1024 * 1024, perMessageDeflate: false };
 /** Names of snapshots have no limit of their own; the head of a request has one of 16 KiB. */
 const MAX_PARAM_LENGTH = 16 * 1024;
 
@@ -57,6 +60,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   });
 
   addMetrics(app, deps.metrics);
+  await app.register(fastifyWebsocket, { options: WEB_SOCKET });
   await addOpenApi(app, { version: deps.version });
   await app.register(healthRoutes(deps.readiness));
   await app.register(daytonaDialect(deps.daytona));
