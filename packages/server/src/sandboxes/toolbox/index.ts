@@ -1,12 +1,12 @@
 import type { Readable } from 'node:stream';
 import { invalidRequest } from '../../platform/errors.ts';
 import type { FileStat } from '../../runtime/types.ts';
-import { checkEnvironment, sandboxEnvironment } from '../environment.ts';
-import { findRunning } from '../find.ts';
-import { resolvePath, type SandboxProfile } from '../profile.ts';
-import type { Caller, SandboxContext, SandboxRow } from '../types.ts';
+import { checkEnvironment } from '../environment.ts';
+import { resolvePath } from '../profile.ts';
+import type { Caller, SandboxContext } from '../types.ts';
 import { createBackgroundOutputs } from './background-outputs.ts';
 import { codeCommand, DEFAULT_LANGUAGE } from './code-command.ts';
+import { type Entered, enterSandbox, shellOf } from './enter.ts';
 import { type CommandResult, runCommand } from './run-command.ts';
 import { type ShellCommand, shellCommand } from './shell-command.ts';
 
@@ -56,22 +56,10 @@ export interface SandboxFiles {
 /** More servers than anybody starts in one sandbox without sending their output to a file. */
 const MAX_BACKGROUND_OUTPUTS = 512;
 
-interface Entered {
-  row: SandboxRow;
-  profile: SandboxProfile;
-  env: Record<string, string>;
-}
-
 export function createToolbox(context: SandboxContext): Toolbox {
   const backgroundOutputs = createBackgroundOutputs(MAX_BACKGROUND_OUTPUTS);
 
-  async function enter(caller: Caller, id: string): Promise<Entered> {
-    const row = await findRunning(context.db, caller.organizationId, id);
-    context.activity.touch(row.id);
-    const profile = await context.profiles.of(row);
-    const { home, name } = profile.user;
-    return { row, profile, env: { HOME: home, USER: name, LOGNAME: name, ...sandboxEnvironment(row) } };
-  }
+  const enter = (caller: Caller, id: string) => enterSandbox(context, caller, id);
 
   async function run(
     { row, profile, env }: Entered,
@@ -118,11 +106,6 @@ export function createToolbox(context: SandboxContext): Toolbox {
       return filesOf(context, await enter(caller, id));
     },
   };
-}
-
-function shellOf(profile: SandboxProfile): string {
-  if (profile.shell !== undefined) return profile.shell;
-  throw invalidRequest('The image has no shell (/bin/bash or /bin/sh), so no command can be run in this sandbox');
 }
 
 function filesOf(context: SandboxContext, { row, profile }: Entered): SandboxFiles {
