@@ -2,7 +2,8 @@ import koffi from 'koffi';
 
 /**
  * System calls that Node has no name for, through libc. All are synchronous and short; a failed one raises `SystemCallError` with
- * the errno's name in `code`, like Node's own file system errors. Never `unshare` or `setns` here: Node is multi-threaded.
+ * the errno's name in `code`, like Node's own file system errors. Never `unshare` here: Node is multi-threaded.
+ * `setns` is for `libc-socket.ts` alone.
  */
 export const libc = koffi.load('libc.so.6');
 

@@ -6,6 +6,7 @@ import { createExitWatcher } from '../platform/exit-watcher.ts';
 import { MS_BIND, mount } from '../platform/libc.ts';
 import type { Cgroups } from './cgroups.ts';
 import { findContainers } from './container/adopt.ts';
+import { connectInContainer } from './container/connect.ts';
 import type { OpenFilesLimit } from './container/container-config.ts';
 import type { ContainerHost, RuntimeLog } from './container/container-host.ts';
 import { notRunning } from './container/container-root.ts';
@@ -197,6 +198,13 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
     },
 
     files: (id) => containerFiles(host(), () => find(id)),
+
+    async connect(id, port, connectOptions) {
+      host();
+      const container = find(id);
+      const address = options.network.addressOf(container.network);
+      return connectInContainer(container, port, { address, signal: connectOptions?.signal });
+    },
 
     onExit: (listener) => void listeners.push(listener),
 

@@ -1,6 +1,7 @@
 /**
  * The machine as the floors above see it: containers on this or another runner. Nothing here knows HTTP or SQL.
  */
+import type { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 
 export interface ContainerLimits {
@@ -103,6 +104,13 @@ export interface SandboxRuntime {
   /** `name`, `uid`, `name:group`, `uid:gid`, or empty for root; undefined when the name is not in the container's passwd. */
   resolveUser(id: string, user: string): Promise<ProcessUser | undefined>;
   files(id: string): ContainerFiles;
+  /**
+   * A TCP connection to a server in the sandbox, made from inside its network, so that one on its loopback is reached too, and
+   * whatever its network policy is. Half-open: who ends its own side still reads. The caller owns it and handles its errors.
+   * Raises `not_found` when nothing listens, `timeout` when the server takes no connection, `conflict` when the sandbox does
+   * not run.
+   */
+  connect(id: string, port: number, options?: { signal?: AbortSignal }): Promise<Socket>;
   /** Calls back when a container ends by itself (not by `stop` or `remove`), also one adopted after a restart. */
   onExit(listener: (exit: ContainerExit) => void): void;
   /** Makes ready namespaces and adopts the containers that run. */

@@ -49,6 +49,8 @@ export interface NetworkPool {
   release(namespaces: { index: number }): Promise<void>;
   /** Counts a block as in use that a running container has from an earlier server. */
   adopt(index: number): ReadyNamespaces;
+  /** The sandbox's own address. */
+  addressOf(namespaces: { index: number }): string;
   /** A blocked sandbox reaches nothing at all; the host can still open connections to it. Survives a restart. */
   setBlockAll(namespaces: { index: number }, blocked: boolean): Promise<void>;
   /** The sandboxes' /etc/resolv.conf. */
@@ -120,6 +122,7 @@ export function createNetworkPool(options: NetworkPoolOptions): NetworkPool {
       stock.blocksFreed();
     },
     adopt,
+    addressOf: ({ index }) => plan.block(index).address,
     async setBlockAll({ index }, blocked) {
       if (!inUse.has(index)) throw new DarkroomError('internal', `the address block ${index} is not in use`);
       await firewall.setBlocked(plan.block(index).hostInterface, blocked);
