@@ -6,6 +6,7 @@ import { MNT_DETACH, MS_BIND, mount, unmount } from '../../platform/libc.ts';
 import { spawnPiped } from '../../platform/piped-process.ts';
 import type { AddressBlock } from './address-plan.ts';
 import { startHolders } from './namespace-holders.ts';
+import { namespaceOwners } from './namespace-owners.ts';
 
 /** A user namespace, a network namespace that it owns, and the way out of it. */
 export interface ReadyNamespaces extends AddressBlock {
@@ -38,7 +39,7 @@ export async function makeNamespaces(
   blocks: readonly AddressBlock[],
   options: MakeOptions,
 ): Promise<ReadyNamespaces[]> {
-  const holders = await startHolders(blocks, options);
+  const holders = await startHolders(blocks, { ...options, ownerOf: namespaceOwners(options) });
   const pinned = new Map<AddressBlock, ReadyNamespaces>();
   const keep = new Set<ReadyNamespaces>();
   let complaint = '';

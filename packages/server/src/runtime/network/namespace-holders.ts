@@ -4,6 +4,7 @@ import { errnoOf } from '../../platform/errors.ts';
 import type { ExitWatcher } from '../../platform/exit-watcher.ts';
 import { spawnPiped } from '../../platform/piped-process.ts';
 import type { AddressBlock } from './address-plan.ts';
+import type { OwnerOf } from './namespace-owners.ts';
 
 /** Processes that each sit in a new user and network namespace, until they are told to set up its addresses and end. */
 export interface NamespaceHolders {
@@ -24,11 +25,19 @@ const HOLDERS_TIMEOUT_MS = 20_000;
  * Each holder waits for the end of its standard input, a pipe that the server holds: it goes on when the server says so and
  * it cannot outlive a server that is killed. `--keep-caps` gives it the rights over its network although no user is mapped
  * at the time of exec. IPv6 is turned off before an interface exists that could get a link-local address.
+ *
+ * The kernel counts what a sandbox has of some things (inotify instances, message queues, pending signals) against whoever made its
+ * user namespace, too: were that root each time, one sandbox could use up what all others and the host's own services may have.
+ * So each is made under an id of its own, which nothing else runs as. And no namespace can be made inside but those of a start.
  */
 const SCRIPT = `
 exec 3<&0
 hold='ipv6=/proc/sys/net/ipv6/conf/all/disable_ipv6
 [ ! -e $ipv6 ] || echo 1 >$ipv6 || exit 1
+for kind in user net time; do
+  limit=/proc/sys/user/max_\${kind}_namespaces
+  [ ! -e $limit ] || echo 0 >$limit || exit 1
+done
 echo "made $0 $$"
 read -r _
 exec ip -batch - <<END
@@ -38,8 +47,9 @@ link set eth0 up
 route add default via $2
 END'
 while [ $# -gt 0 ]; do
-  (unshare --user --net --keep-caps sh -c "$hold" "$1" "$2" "$3" <&3 && echo "done $1" || echo "failed $1") &
-  shift 3
+  (setpriv --reuid "$4" --inh-caps +sys_admin --ambient-caps +sys_admin \\
+    unshare --user --net --keep-caps sh -c "$hold" "$1" "$2" "$3" <&3 && echo "done $1" || echo "failed $1") &
+  shift 4
 done
 exec 3<&-
 wait
@@ -47,10 +57,15 @@ wait
 
 export async function startHolders(
   blocks: readonly AddressBlock[],
-  options: { urgent: boolean; watcher: ExitWatcher },
+  options: { urgent: boolean; watcher: ExitWatcher; ownerOf: OwnerOf },
 ): Promise<NamespaceHolders> {
   const byIndex = new Map(blocks.map((block) => [String(block.index), block]));
-  const args = blocks.flatMap((block) => [String(block.index), block.address, block.gateway]);
+  const args = blocks.flatMap((block) => [
+    String(block.index),
+    block.address,
+    block.gateway,
+    String(options.ownerOf(block.index)),
+  ]);
   const shell = spawnPiped(options.watcher, 'sh', ['-c', SCRIPT, 'darkroom-namespaces', ...args]);
   if (!options.urgent) lowerPriority(shell.pid);
   const pids = new Map<AddressBlock, number>();
