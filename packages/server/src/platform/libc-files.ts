@@ -7,6 +7,10 @@ const c = {
   mkdirat: libc.func('int mkdirat(int dirfd, const void *path, uint32_t mode)'),
   unlinkat: libc.func('int unlinkat(int dirfd, const void *path, int flags)'),
   renameat: libc.func('int renameat(int from, const void *fromPath, int to, const void *toPath)'),
+  renameat2: libc.func('int renameat2(int from, const void *fromPath, int to, const void *toPath, uint32_t flags)'),
+  symlinkat: libc.func('int symlinkat(const void *target, int dirfd, const void *path)'),
+  readlinkat: libc.func('long readlinkat(int dirfd, const void *path, _Out_ uint8_t *target, size_t size)'),
+  mknodat: libc.func('int mknodat(int dirfd, const void *path, uint32_t mode, uint64_t dev)'),
   pipe2: libc.func('int pipe2(_Out_ int *fds, int flags)'),
 };
 
@@ -16,6 +20,10 @@ const SYS_OPENAT2 = 437;
 /** `O_PATH` of asm-generic: not in `fs.constants`. The others are. */
 export const O_PATH = 0o10000000;
 export const O_CLOEXEC = 0o2000000;
+
+const AT_REMOVEDIR = 0x200;
+const RENAME_NOREPLACE = 1;
+const S_IFIFO = 0o010000;
 
 export const RESOLVE_NO_MAGICLINKS = 0x02;
 export const RESOLVE_NO_SYMLINKS = 0x04;
@@ -49,6 +57,37 @@ export function mkdirAt(directory: number, name: Path, mode: number): void {
 
 export function unlinkAt(directory: number, name: Path): void {
   checked('unlinkat', c.unlinkat(directory, cPath(name), 0), name);
+}
+
+export function rmdirAt(directory: number, name: Path): void {
+  checked('unlinkat', c.unlinkat(directory, cPath(name), AT_REMOVEDIR), name);
+}
+
+export function symlinkAt(target: Path, directory: number, name: Path): void {
+  checked('symlinkat', c.symlinkat(cPath(target), directory, cPath(name)), name);
+}
+
+/** The target of a link that is open by `O_PATH`. */
+export function readLinkOf(fd: number): Buffer {
+  const target = Buffer.alloc(4096);
+  return target.subarray(0, checked('readlinkat', Number(c.readlinkat(fd, cPath(''), target, target.length))));
+}
+
+export function makeFifoAt(directory: number, name: Path): void {
+  checked('mknodat', c.mknodat(directory, cPath(name), S_IFIFO | 0o600, 0), name);
+}
+
+/** One name of an open directory. */
+export interface NameAt {
+  directory: number;
+  name: Path;
+}
+
+/** A move between two open directories of one file system; raises `EEXIST` instead of replacing if so told. */
+export function moveAt(from: NameAt, to: NameAt, options: { replace: boolean }): void {
+  const flags = options.replace ? 0 : RENAME_NOREPLACE;
+  const result = c.renameat2(from.directory, cPath(from.name), to.directory, cPath(to.name), flags);
+  checked('renameat2', result, to.name);
 }
 
 export function renameAt(directory: number, from: Path, to: Path): void {

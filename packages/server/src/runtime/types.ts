@@ -3,6 +3,9 @@
  */
 import type { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
+import type { ContainerFiles } from './file-types.ts';
+
+export type * from './file-types.ts';
 
 export interface ContainerLimits {
   /** Cores; fractions are allowed. */
@@ -63,28 +66,6 @@ export interface ExecProcess {
   readonly exited: Promise<{ exitCode: number; signal: string | undefined }>;
   /** SIGKILLs the process and everything that it started, also what changed its session or its parent. Resolves when all are gone. */
   killTree(): Promise<void>;
-}
-
-export interface FileStat {
-  size: number;
-  /** Permission and type bits, as in stat(2). */
-  mode: number;
-  mtimeMs: number;
-  uid: number;
-  gid: number;
-}
-
-/**
- * Files inside a running container, resolved in its root by the kernel (`openat2`, `RESOLVE_IN_ROOT`), so that no symlink
- * leads out, not even one swapped during the call. Paths are absolute in the container. Errors: `not_found`, `forbidden`,
- * `invalid_request` (a directory where a file is wanted, a device), `insufficient_storage`.
- */
-export interface ContainerFiles {
-  /** Streams a regular file. */
-  read(path: string): Promise<{ stat: FileStat; stream: Readable }>;
-  /** Creates parents, writes beside the target and renames over it, so that a reader sees the old or the new file. */
-  write(path: string, content: Readable, owner: { uid: number; gid: number }): Promise<{ size: number }>;
-  stat(path: string): Promise<FileStat>;
 }
 
 export interface SandboxRuntime {

@@ -10,6 +10,7 @@ import {
 } from '../../platform/errors.ts';
 import { O_PATH, openat2, RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS } from '../../platform/libc-files.ts';
 import type { LiveContainer } from './live-container.ts';
+import { bytesOfName } from './name-bytes.ts';
 
 /** `/proc/<pid>/root` and the like lead anywhere; every other link leads to somewhere in the root. */
 export const RESOLVE = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
@@ -26,7 +27,8 @@ export async function withRoot<T>(container: LiveContainer, use: (root: number) 
   }
 }
 
-function openContainerRoot(container: LiveContainer): number {
+/** The caller closes it. */
+export function openContainerRoot(container: LiveContainer): number {
   let root: number;
   try {
     root = openSync(`/proc/${container.pid}/root`, O_PATH | constants.O_DIRECTORY);
@@ -42,7 +44,7 @@ function openContainerRoot(container: LiveContainer): number {
 
 /** Names an inode without opening what is behind it: a FIFO does not block, a device hears nothing. */
 export function locate(root: number, path: string, flags = 0): number {
-  return openat2(root, path, { flags: O_PATH | flags, resolve: RESOLVE });
+  return openat2(root, bytesOfName(path), { flags: O_PATH | flags, resolve: RESOLVE });
 }
 
 /**
@@ -54,14 +56,17 @@ export function reopen(fd: number, flags: number): number {
     return openSync(`/proc/self/fd/${fd}`, flags | constants.O_NONBLOCK);
   } catch (cause) {
     if (errnoOf(cause) !== 'EAGAIN') throw cause;
-    throw conflict('a process of the sandbox holds a lease on the file', { cause, retryable: true });
+    throw leaseHeld(cause);
   }
 }
+
+export const leaseHeld = (cause: unknown) =>
+  conflict('a process of the sandbox holds a lease on the file', { cause, retryable: true });
 
 export function checkPath(path: string): void {
   if (!path.startsWith('/')) throw invalidRequest(`the path ${path} is not absolute`);
   if (path.includes('\0')) throw invalidRequest('the path has a zero byte');
-  if (Buffer.byteLength(path) > 4095) throw invalidRequest('the path is longer than 4095 bytes');
+  if (bytesOfName(path).length > 4095) throw invalidRequest('the path is longer than 4095 bytes');
 }
 
 /** A file call's failure in the words of the port. */
@@ -86,6 +91,21 @@ export function fileError(error: unknown, path: string): unknown {
       return forbidden(`${path} cannot be accessed`, cause);
     case 'EOVERFLOW':
       return forbidden(`${path} lies on a file system that only processes of the sandbox can write`, cause);
+    case 'EEXIST':
+      return conflict(`${path} exists already`, cause);
+    case 'ENOTEMPTY':
+      return conflict(`${path} is not empty`, cause);
+    case 'EBUSY':
+    case 'ETXTBSY':
+      return conflict(`${path} is in use in the sandbox`, { ...cause, retryable: true });
+    case 'EINVAL':
+    case 'EOPNOTSUPP':
+      return invalidRequest(`${path}: this cannot be done with it`, cause);
+    case 'EMLINK':
+      return invalidRequest(`${path}: the directory has too many entries`, cause);
+    case 'EMFILE':
+    case 'ENFILE':
+      return new DarkroomError('unavailable', 'the server has too many files open', { ...cause, retryable: true });
     case 'ENOSPC':
     case 'EDQUOT':
     case 'EFBIG':

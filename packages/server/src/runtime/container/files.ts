@@ -1,17 +1,29 @@
-import { closeSync, createReadStream, fstatSync, type Stats } from 'node:fs';
+import { closeSync, constants, createReadStream, fstatSync, readlinkSync, type Stats } from 'node:fs';
 import type { Readable } from 'node:stream';
-import type { ContainerFiles, FileStat } from '../types.ts';
+import { invalidRequest } from '../../platform/errors.ts';
+import { readLinkOf } from '../../platform/libc-files.ts';
+import type { ContainerFiles, FileChanges, FileOwner, FileOwnerNames } from '../types.ts';
 import type { ContainerHost } from './container-host.ts';
-import { checkPath, fileError, locate, withRoot } from './container-root.ts';
+import { checkPath, fileError, locate, openContainerRoot, withRoot } from './container-root.ts';
+import { lookUp } from './directory-place.ts';
+import { changeInRoot, changeOpen } from './file-change.ts';
+import { listDirectory } from './file-list.ts';
+import { makeDirectoryInRoot, makeLinkInRoot } from './file-make.ts';
+import { moveInRoot } from './file-move.ts';
+import { openInRoot, openPlace } from './file-open.ts';
+import { removeEmptyDirectory, removePath } from './file-remove.ts';
+import { fileStat } from './file-stat.ts';
+import { walkDirectory } from './file-walk.ts';
 import type { LiveContainer } from './live-container.ts';
-import { openRegular } from './regular-file.ts';
+import { nameOfBytes } from './name-bytes.ts';
+import { openRegular, refuseKernelFile } from './regular-file.ts';
+import { type AccountFiles, readAccounts } from './users.ts';
 import { writeFileInRoot } from './write-file.ts';
-
-/** Shown for an id of the host that the sandbox has no number for, as inside. */
-const NOBODY = 65534;
 
 /** `find` gives the running container of this id, or raises. */
 export function containerFiles(host: ContainerHost, find: () => LiveContainer): ContainerFiles {
+  const { idBase, idCount } = host;
+
   async function guarded<T>(path: string, use: (root: number) => T | Promise<T>): Promise<T> {
     checkPath(path);
     const container = find();
@@ -21,27 +33,76 @@ export function containerFiles(host: ContainerHost, find: () => LiveContainer): 
       throw fileError(error, path);
     }
   }
+
+  async function* guardedEach<T>(path: string, each: (root: number) => AsyncIterable<T>): AsyncGenerator<T> {
+    checkPath(path);
+    const container = find();
+    const root = openContainerRoot(container);
+    try {
+      yield* each(root);
+    } catch (error) {
+      throw fileError(error, path);
+    } finally {
+      closeSync(root);
+    }
+  }
+
+  const onHost = ({ uid, gid }: FileOwner): FileOwner => ({ uid: idBase + uid, gid: idBase + gid });
+  const accounts = (): Promise<AccountFiles> => withRoot(find(), readAccounts);
+  const change = (changes: FileChanges) => ({ idBase, idCount, changes, accounts });
+  const handles = {
+    idBase,
+    change: (fd: number, path: string, changes: FileChanges) => changeOpen(fd, fstatSync(fd), path, change(changes)),
+  };
+
   return {
     read: (path) =>
       guarded(path, async (root) => {
         const { fd, stats } = await openRegular(root, path);
-        return { stat: fileStat(stats, host.idBase), stream: streamOf(fd) };
+        return { stat: fileStat(stats, idBase), stream: streamOf(fd) };
       }),
-    stat: (path) => guarded(path, (root) => fileStat(statIn(root, path), host.idBase)),
     write: (path, content, owner) =>
-      guarded(path, (root) =>
-        writeFileInRoot({
+      guarded(path, (root) => writeFileInRoot({ root, path, content, owner: onHost(owner) })),
+    stat: (path) => guarded(path, (root) => fileStat(statIn(root, path), idBase)),
+    lstat: (path) => guarded(path, (root) => fileStat(statIn(root, path, constants.O_NOFOLLOW), idBase)),
+    readLink: (path) => guarded(path, (root) => linkIn(root, path)),
+    realPath: (path) => guarded(path, (root) => realPathIn(root, path)),
+    async ownerNames() {
+      return namesOf(await accounts());
+    },
+    list: (path) => guardedEach(path, (root) => listDirectory(root, path, idBase)),
+    walk: (path, { maxDepth = Number.POSITIVE_INFINITY, signal }) =>
+      guardedEach(path, (root) =>
+        walkDirectory({
           root,
           path,
-          content,
-          owner: { uid: host.idBase + owner.uid, gid: host.idBase + owner.gid },
+          maxDepth,
+          signal,
+          idBase,
+          async open(directory, name, found) {
+            const entry = lookUp(directory, name);
+            if (entry === undefined) throw invalidRequest(`${found} is gone`);
+            return openPlace(entry.fd, found, { read: true }, handles);
+          },
         }),
       ),
+    makeDirectory: (path, { mode, owner, parents }) =>
+      guarded(path, (root) => makeDirectoryInRoot(root, path, { mode, parents, owner: onHost(owner) })),
+    makeLink: (target, path, owner) => guarded(path, (root) => makeLinkInRoot(root, path, target, onHost(owner))),
+    remove: (path, options) => guarded(path, (root) => removePath({ root, path, ...options })),
+    removeDirectory: (path) => guarded(path, (root) => removeEmptyDirectory(root, path)),
+    rename: (from, to, options) =>
+      guarded(from, (root) => {
+        checkPath(to);
+        return moveInRoot({ root, from, to, ...options });
+      }),
+    change: (path, changes) => guarded(path, (root) => changeInRoot(root, path, change(changes))),
+    open: (path, options) => guarded(path, (root) => openInRoot(root, path, options, handles)),
   };
 }
 
-function statIn(root: number, path: string): Stats {
-  const place = locate(root, path);
+function statIn(root: number, path: string, flags = 0): Stats {
+  const place = locate(root, path, flags);
   try {
     return fstatSync(place);
   } finally {
@@ -49,18 +110,38 @@ function statIn(root: number, path: string): Stats {
   }
 }
 
+async function linkIn(root: number, path: string): Promise<string> {
+  const place = locate(root, path, constants.O_NOFOLLOW);
+  try {
+    if (!fstatSync(place).isSymbolicLink()) throw invalidRequest(`${path} is not a symbolic link`);
+    await refuseKernelFile(place, path);
+    return nameOfBytes(readLinkOf(place));
+  } finally {
+    closeSync(place);
+  }
+}
+
+/** The kernel names what is open as the container sees it, because its mounts are not below any root of ours. */
+async function realPathIn(root: number, path: string): Promise<string> {
+  const place = locate(root, path);
+  try {
+    await refuseKernelFile(place, path);
+    return nameOfBytes(readlinkSync(`/proc/self/fd/${place}`, { encoding: 'buffer' }));
+  } finally {
+    closeSync(place);
+  }
+}
+
+function namesOf({ users, groups }: AccountFiles): FileOwnerNames {
+  const owners = new Map(users.toReversed().map(({ uid, name }) => [uid, name] as const));
+  const groupNames = new Map(groups.toReversed().map(({ gid, name }) => [gid, name] as const));
+  return {
+    owner: (uid) => owners.get(uid) ?? String(uid),
+    group: (gid) => groupNames.get(gid) ?? String(gid),
+  };
+}
+
 /** The stream owns the descriptor, and closes it also when nobody reads it to the end. */
 function streamOf(fd: number): Readable {
   return createReadStream('', { fd, autoClose: true, start: 0 });
-}
-
-function fileStat(stats: Stats, idBase: number): FileStat {
-  const inside = (id: number) => (id >= idBase ? id - idBase : NOBODY);
-  return {
-    size: stats.size,
-    mode: stats.mode,
-    mtimeMs: stats.mtimeMs,
-    uid: inside(stats.uid),
-    gid: inside(stats.gid),
-  };
 }

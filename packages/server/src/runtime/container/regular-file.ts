@@ -34,9 +34,13 @@ export function refuseSpecial(stats: Stats, path: string): void {
   if (!stats.isFile()) throw invalidRequest(`${path} is not a regular file`);
 }
 
-export async function refuseKernelFile(fd: number, path: string): Promise<void> {
+export async function isKernelFile(fd: number): Promise<boolean> {
   // The link of our own descriptor: it leads to what is open, whatever happens to the path.
   const { type } = await statfs(`/proc/self/fd/${fd}`);
-  if (!KERNEL_FILE_SYSTEMS.has(type)) return;
+  return KERNEL_FILE_SYSTEMS.has(type);
+}
+
+export async function refuseKernelFile(fd: number, path: string): Promise<void> {
+  if (!(await isKernelFile(fd))) return;
   throw forbidden(`${path} is not a file on disk`, { hint: 'Read it by a command in the sandbox, for example `cat`.' });
 }

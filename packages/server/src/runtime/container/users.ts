@@ -33,11 +33,21 @@ export async function resolveContainerUser(
   user: string,
   idCount: number,
 ): Promise<ProcessUser | undefined> {
-  const [accounts, groups] = await withRoot(container, async (root) => [
-    parsePasswd(await readDatabase(root, '/etc/passwd')),
-    parseGroup(await readDatabase(root, '/etc/group')),
-  ]);
-  return pickUser(user, accounts, groups, idCount);
+  const { users, groups } = await withRoot(container, readAccounts);
+  return pickUser(user, users, groups, idCount);
+}
+
+export interface AccountFiles {
+  users: Account[];
+  groups: Group[];
+}
+
+/** What the container's own files say about users and groups; nothing where it has none. */
+export async function readAccounts(root: number): Promise<AccountFiles> {
+  return {
+    users: parsePasswd(await readDatabase(root, '/etc/passwd')),
+    groups: parseGroup(await readDatabase(root, '/etc/group')),
+  };
 }
 
 /** As Docker reads `USER`: numbers need no entry, names do. */
