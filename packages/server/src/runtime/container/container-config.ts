@@ -19,12 +19,14 @@ const CAPABILITIES = [
   'CAP_SYS_CHROOT',
 ];
 
-/** What shows or steers the whole machine. As in Docker; `/proc/sys` of the sandbox's own namespaces is not told apart. */
+/** What shows or steers the whole machine. As in Docker and a little more; `/proc/sys` of its own namespaces is not told apart. */
 const MASKED_PATHS = [
   '/proc/acpi',
   '/proc/asound',
   '/proc/interrupts',
   '/proc/kcore',
+  '/proc/kallsyms',
+  '/proc/key-users',
   '/proc/keys',
   '/proc/latency_stats',
   '/proc/sched_debug',
@@ -168,7 +170,12 @@ const DEVICES = [
   })),
 ];
 
-function mounts({ toolsDir, etcDir, cgroup }: ConfigInput): object[] {
+/** As on an ordinary machine, half of the memory; it counts as the sandbox's memory either way. Browsers fail with Docker's 64 MiB. */
+function sharedMemoryBytes({ limits }: ContainerSpec): number {
+  return Math.floor(limits.memoryBytes / 2);
+}
+
+function mounts({ spec, toolsDir, etcDir, cgroup }: ConfigInput): object[] {
   const virtual = (destination: string, type: string, ...options: string[]) => ({
     destination,
     type,
@@ -185,7 +192,7 @@ function mounts({ toolsDir, etcDir, cgroup }: ConfigInput): object[] {
     virtual('/proc', 'proc', 'noexec', 'nodev'),
     virtual('/dev', 'tmpfs', 'strictatime', 'mode=755', 'size=65536k'),
     virtual('/dev/pts', 'devpts', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'),
-    virtual('/dev/shm', 'tmpfs', 'noexec', 'nodev', 'mode=1777', 'size=65536k'),
+    virtual('/dev/shm', 'tmpfs', 'noexec', 'nodev', 'mode=1777', `size=${sharedMemoryBytes(spec)}`),
     virtual('/dev/mqueue', 'mqueue', 'noexec', 'nodev'),
     virtual('/sys', 'sysfs', 'noexec', 'nodev', 'ro'),
     // Programs size themselves by the limits that they find here. On v1 that is a dozen mounts for each start, of the host's

@@ -42,6 +42,8 @@ const NUMBERS: Record<Arch, Record<string, number>> = {
     fsopen: 430,
     move_mount: 429,
     ptrace: 101,
+    ioctl: 16,
+    io_setup: 206,
   },
   arm64: {
     read: 63,
@@ -70,6 +72,8 @@ const NUMBERS: Record<Arch, Record<string, number>> = {
     fsopen: 430,
     move_mount: 429,
     ptrace: 117,
+    ioctl: 29,
+    io_setup: 0,
   },
 };
 
@@ -102,12 +106,22 @@ const SIGCHLD = 17;
 const AF_INET = 2;
 const AF_ALG = 38;
 const AF_NETLINK = 16;
+const AF_VSOCK = 40;
 const NETLINK_AUDIT = 9;
+const TCGETS = 0x5401;
+const TIOCSTI = 0x5412;
+
+/** Programs of the older kind, whose calls have other numbers. */
+const AUDIT_ARCH_I386 = 0x4000_0003;
+const I386 = { read: 3, mount: 21, socketcall: 102, clone: 120, socket: 359, keyctl: 288, ioctl: 54, bpf: 357 };
+const X32_BIT = 0x4000_0000;
 
 /** What is wrong with a compiled filter, by asking it; nothing when it does what the profile says. */
 export function faultsOfFilter(filter: Buffer, arch: Arch): string[] {
   const verdict = (name: string, args: number[] = []) =>
     runFilter(filter, { number: NUMBERS[arch][name] ?? -1, arch: AUDIT_ARCH[arch], args });
+  const late = (number: number) => runFilter(filter, { number, arch: AUDIT_ARCH[arch], args: [] });
+  const highBit = 2 ** 32;
   const checks: [what: string, verdict: number, expected: number[]][] = [
     ...FORBIDDEN.map((name): [string, number, number[]] => [name, verdict(name), [EPERM]]),
     ['read', verdict('read'), [ALLOW]],
@@ -121,9 +135,39 @@ export function faultsOfFilter(filter: Buffer, arch: Arch): string[] {
     ['a crypto socket', verdict('socket', [AF_ALG, 5, 0]), [EPERM]],
     ['a routing socket', verdict('socket', [AF_NETLINK, 3, 0]), [ALLOW]],
     ['an audit socket', verdict('socket', [AF_NETLINK, 3, NETLINK_AUDIT]), [EPERM]],
+    ['an audit socket in disguise', verdict('socket', [AF_NETLINK, 3, NETLINK_AUDIT + highBit]), [EPERM]],
+    ['a socket to the machine below', verdict('socket', [AF_VSOCK, 1, 0]), [EPERM]],
+    ['io_setup', verdict('io_setup'), [ENOSYS]],
+    ['a question of a terminal', verdict('ioctl', [0, TCGETS]), [ALLOW]],
+    ['typing into a terminal', verdict('ioctl', [0, TIOCSTI]), [EPERM]],
+    ['typing in disguise', verdict('ioctl', [0, TIOCSTI + highBit]), [EPERM]],
+    ['fchmodat2', late(452), [ALLOW]],
+    ['mseal', late(462), [ALLOW]],
+    ['listmount', late(458), [ENOSYS]],
+    ['a call of the future', late(480), [ENOSYS]],
+    ...(arch === 'x64' ? checksOf32Bit(filter) : []),
     ['a foreign architecture', runFilter(filter, { number: 0, arch: FOREIGN_ARCH }), [KILL_PROCESS, KILL_THREAD]],
   ];
   return checks
     .filter(([, got, expected]) => !expected.includes(got))
     .map(([what, got]) => `${what} answers 0x${got.toString(16)}`);
+}
+
+function checksOf32Bit(filter: Buffer): [what: string, verdict: number, expected: number[]][] {
+  const verdict = (name: keyof typeof I386, args: number[] = []) =>
+    runFilter(filter, { number: I386[name], arch: AUDIT_ARCH_I386, args });
+  const x32 = (number: number) => runFilter(filter, { number: X32_BIT + number, arch: AUDIT_ARCH.x64, args: [] });
+  return [
+    ['read of 32 bit', verdict('read'), [ALLOW]],
+    ['mount of 32 bit', verdict('mount'), [EPERM]],
+    ['keyctl of 32 bit', verdict('keyctl'), [EPERM]],
+    ['bpf of 32 bit', verdict('bpf'), [EPERM]],
+    ['clone of 32 bit with a user namespace', verdict('clone', [CLONE_NEWUSER | SIGCHLD]), [EPERM]],
+    ['socketcall', verdict('socketcall', [1]), [ENOSYS]],
+    ['an internet socket of 32 bit', verdict('socket', [AF_INET, 1, 0]), [ALLOW]],
+    ['a crypto socket of 32 bit', verdict('socket', [AF_ALG, 5, 0]), [EPERM]],
+    ['typing into a terminal of 32 bit', verdict('ioctl', [0, TIOCSTI]), [EPERM]],
+    ['x32', x32(0), [ENOSYS]],
+    ['mount of x32', x32(165), [ENOSYS]],
+  ];
 }

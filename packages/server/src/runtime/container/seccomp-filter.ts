@@ -6,6 +6,7 @@ import { DarkroomError, errnoOf, messageOf } from '../../platform/errors.ts';
 import { INIT, type SeccompSetting, TOOLS_TARGET } from './container-config.ts';
 import type { Crun } from './crun.ts';
 import { faultsOfFilter } from './seccomp-check.ts';
+import { seccompPreface } from './seccomp-preface.ts';
 import { seccompProfile } from './seccomp-profile.ts';
 
 export interface SeccompFilterOptions {
@@ -28,15 +29,16 @@ export interface SeccompFilterOptions {
 export async function loadSeccompFilter(options: SeccompFilterOptions): Promise<SeccompSetting> {
   if (arch !== 'x64' && arch !== 'arm64') throw new DarkroomError('unavailable', `${arch} machines are not supported`);
   const profile = seccompProfile(arch);
+  const preface = seccompPreface(arch);
   const key = createHash('sha256')
-    .update(JSON.stringify([arch, options.crun.version, profile]))
+    .update(JSON.stringify([arch, options.crun.version, profile, preface.toString('base64')]))
     .digest('hex')
     .slice(0, 16);
   const file = join(options.cacheDir, `seccomp-${key}.bpf`);
   const cached = await readIfThere(file);
   if (cached !== undefined && isSound(cached, arch)) return { bpf: cached.toString('base64') };
 
-  const compiled = await compile(options, profile);
+  const compiled = Buffer.concat([preface, await compile(options, profile)]);
   const faults = faultsOfFilter(compiled, arch);
   if (faults.length > 0) {
     throw new DarkroomError('unavailable', `crun made a seccomp filter that does not hold: ${faults.join('; ')}`, {
