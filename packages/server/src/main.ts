@@ -84,6 +84,7 @@ async function startSandboxes(ground: Ground, machine: Machine): Promise<Sandbox
   const sandboxes = createSandboxes({
     db: ground.db,
     jobs: ground.jobs,
+    secrets: ground.secrets,
     runtime: machine.runtime,
     layers: machine.layers,
     settings: {

@@ -89,6 +89,30 @@ export const configSchema = z.strictObject({
       dns: z.array(ip).optional().describe('Name servers that sandboxes use; without it the ones of the host.'),
     })
     .prefault({}),
+  preview: z
+    .strictObject({
+      domain: z
+        .string()
+        .regex(/^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*(:\d{1,5})?$/, 'must be a domain name')
+        .optional()
+        .describe(
+          'Ports of sandboxes are shown at `{port}-{sandboxId}.DOMAIN`; a wildcard DNS name that leads here. `DOMAIN:PORT` where clients use another port than the one of `publicUrl`.',
+        ),
+      urls: z
+        .enum(['auto', 'host', 'path'])
+        .default('auto')
+        .describe(
+          'What preview URLs look like: `host` as above, `path` is `/preview/{sandboxId}/{port}`; `auto` is `host` where `preview.domain` is set or clients use a loopback address (then under `localhost`), else `path`.',
+        ),
+      maxConnections: z.int().min(1).default(1024).describe('Previewed requests and WebSockets at the same time.'),
+      maxConnectionsPerSandbox: z.int().min(1).default(256).describe('The same, to one sandbox.'),
+      idleSeconds: z
+        .int()
+        .min(1)
+        .default(600)
+        .describe('A previewed request in which nothing moves is ended after this.'),
+    })
+    .prefault({}),
   registries: z
     .strictObject({
       mirrors: z

@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, randomBytes, randomUUID } from 'node:crypto';
+import { createCipheriv, createDecipheriv, hkdfSync, randomBytes, randomUUID } from 'node:crypto';
 import { link, open, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DarkroomError, errnoOf } from './errors.ts';
@@ -9,6 +9,8 @@ export interface SecretBox {
   /** `context` is not kept in the result: what was sealed for one row cannot be opened as another's. */
   seal(plain: string, context?: string): Buffer;
   open(sealed: Buffer, context?: string): string;
+  /** 32 bytes that are always the same for a purpose, and that nobody without the key can tell from chance. */
+  derive(purpose: string): Buffer;
 }
 
 const KEY_BYTES = 32;
@@ -42,6 +44,7 @@ export async function openSecretBox(stateDir: string): Promise<SecretBox> {
         });
       }
     },
+    derive: (purpose) => Buffer.from(hkdfSync('sha256', key, '', `darkroom ${purpose}`, 32)),
   };
 }
 

@@ -35,8 +35,12 @@ export async function findLiving(db: Kysely<Database>, organizationId: string, i
 export async function findRunning(db: Kysely<Database>, organizationId: string, idOrName: string): Promise<SandboxRow> {
   const row = await findLiving(db, organizationId, idOrName);
   if (row.state === 'started') return row;
-  throw invalidRequest(`Sandbox is not running: its state is ${row.state}`, {
-    ...(row.state === 'stopped' ? { hint: 'Start it first.' } : {}),
-    retryable: row.state === 'creating' || row.state === 'starting',
+  throw notRunning(row.state);
+}
+
+export function notRunning(state: SandboxRow['state']) {
+  return invalidRequest(`Sandbox is not running: its state is ${state}`, {
+    ...(state === 'stopped' ? { hint: 'Start it first.' } : {}),
+    retryable: state === 'creating' || state === 'starting',
   });
 }

@@ -10,6 +10,7 @@ import { createEntrypoints } from './entrypoint.ts';
 import { exitReason, markEnded } from './exit.ts';
 import { findLiving, findSandbox } from './find.ts';
 import { type ListRequest, listSandboxes, type SandboxPage } from './list.ts';
+import { createPreviews, type Previews } from './preview.ts';
 import { createProfiles } from './profiles.ts';
 import { type Recovered, recoverSandboxes } from './recover.ts';
 import { finishRemove, removeSandbox } from './remove.ts';
@@ -21,6 +22,7 @@ import type { Caller, SandboxContext, SandboxDeps, SandboxRow } from './types.ts
 
 export type { CreateRequest } from './create-request.ts';
 export type { ListRequest, SandboxPage } from './list.ts';
+export type { PreviewCredentials, PreviewSubject, Previews, PreviewTarget } from './preview.ts';
 export type { Caller, SandboxDeps, SandboxRow, SandboxSettings } from './types.ts';
 
 const REMOVE_CONCURRENCY = 4;
@@ -46,6 +48,7 @@ export interface Sandboxes {
   /** Raises 404 for an unknown sandbox, else says that this cannot be done yet. */
   refuse(caller: Caller, idOrName: string, what: string): Promise<never>;
   readonly toolbox: Toolbox;
+  readonly previews: Previews;
   /** Makes the database true again, then takes jobs and watches containers. Call once, before serving; the runtime is open. */
   open(): Promise<Recovered>;
   /** Waits for what is under way. Sandboxes go on running. */
@@ -98,6 +101,7 @@ export function createSandboxes(deps: SandboxDeps): Sandboxes {
     noteActivity: (caller, idOrName) => changes.noteActivity(context, caller, idOrName),
     refuse: (caller, idOrName, what) => changes.refuse(context, caller, idOrName, what),
     toolbox,
+    previews: createPreviews(context, deps.secrets),
     async open() {
       await mkdir(deps.settings.spoolDirectory, { recursive: true, mode: 0o700 });
       deps.runtime.onExit((exit) => {

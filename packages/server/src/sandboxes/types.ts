@@ -2,6 +2,7 @@ import type { Kysely } from 'kysely';
 import type { LayerStore } from '../images/types.ts';
 import type { Database } from '../platform/db/schema.ts';
 import type { JobQueue } from '../platform/jobs.ts';
+import type { SecretBox } from '../platform/secrets.ts';
 import type { SandboxRuntime } from '../runtime/types.ts';
 import type { SandboxActivity } from './activity.ts';
 import type { Entrypoints } from './entrypoint.ts';
@@ -40,6 +41,7 @@ export interface SandboxDeps {
   runtime: SandboxRuntime;
   layers: Pick<LayerStore, 'get'>;
   jobs: JobQueue;
+  secrets: Pick<SecretBox, 'derive'>;
   settings: SandboxSettings;
   log: SandboxLog;
   /** Called with the seconds that a start took, for the histogram. */

@@ -16,6 +16,7 @@ import { insertSnapshot, type NewSnapshot } from '../lifecycle/move.ts';
 import { openListener } from '../platform/db/listener.ts';
 import { createJobQueue } from '../platform/job-queue.ts';
 import type { JobQueue } from '../platform/jobs.ts';
+import { openSecretBox } from '../platform/secrets.ts';
 import { instanceTag } from '../runtime/instance-tag.ts';
 import { createNetworkPool } from '../runtime/network/network-pool.ts';
 import { detachPool, ensurePool } from '../runtime/pool.ts';
@@ -108,6 +109,7 @@ export async function startTestServer(): Promise<TestServer> {
       runtime,
       layers,
       jobs,
+      secrets: await openSecretBox(stateDir),
       log,
       settings: {
         instanceId,

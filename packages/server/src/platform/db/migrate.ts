@@ -4,12 +4,14 @@ import { DarkroomError, messageOf } from '../errors.ts';
 import * as init from './migrations/0001-init.ts';
 import * as snapshotReads from './migrations/0002-snapshot-reads.ts';
 import * as sandboxesByRunner from './migrations/0003-sandboxes-by-runner.ts';
+import * as previewLinks from './migrations/0005-preview-links.ts';
 import type { Database } from './schema.ts';
 
 const MIGRATIONS: Readonly<Record<string, Migration>> = {
   '0001-init': init,
   '0002-snapshot-reads': snapshotReads,
   '0003-sandboxes-by-runner': sandboxesByRunner,
+  '0005-preview-links': previewLinks,
 };
 
 /** Brings the tables up to this version's. Servers that start at the same time take turns (an advisory lock). */

@@ -10,6 +10,7 @@ export interface Database {
   instances: InstanceTable;
   snapshots: SnapshotTable;
   sandboxes: SandboxTable;
+  preview_links: PreviewLinkTable;
   events: EventTable;
   job_runs: JobRunTable;
   state_counts: StateCountTable;
@@ -157,6 +158,16 @@ export interface SandboxTable {
   owner_id: string | null;
   state_entered_at: Timestamp;
   deadline_at: NullableTimestamp;
+}
+
+/** A signed link to a port of a sandbox. */
+export interface PreviewLinkTable {
+  /** SHA-256 of the token, which is shown once and never stored. */
+  hash: Buffer;
+  sandbox_id: string;
+  port: number;
+  created_at: Timestamp;
+  expires_at: Timestamp;
 }
 
 /** Who changed what, when and why: written in the transaction of the change. */
