@@ -38,6 +38,20 @@ export async function addPython(directory: string): Promise<void> {
   await run('cp', ['-rL', '--preserve=mode', library, join(directory, dirname(library))], { timeoutMs: 60_000 });
 }
 
+/** The git of this machine, with http and the parts that both ends of a transfer run. */
+export async function addGit(directory: string): Promise<void> {
+  const core = '/usr/lib/git-core';
+  const programs = ['/usr/bin/git', join(core, 'git-remote-http'), join(core, 'git-http-backend')];
+  const { stdout: objects } = await run('ldd', programs, { timeoutMs: 20_000 });
+  // Each line of the list ends with a colon where it names the program.
+  for (const path of new Set(objects.match(/\/\S+[^\s:]/g) ?? [])) await copyInto(directory, path);
+  for (const path of programs) await copyInto(directory, path);
+  await symlink('git-remote-http', join(directory, core, 'git-remote-https'));
+  for (const name of ['upload-pack', 'receive-pack']) {
+    await symlink('../../bin/git', join(directory, core, `git-${name}`));
+  }
+}
+
 /** Shifts everything into the range of sandboxes, as layers are stored. */
 export async function shiftOwners(directory: string, idBase: number): Promise<void> {
   await run('chown', ['-hR', `${idBase}:${idBase}`, directory], { timeoutMs: 60_000 });

@@ -7,6 +7,7 @@ import type { Caller, SandboxContext } from '../types.ts';
 import { createBackgroundOutputs } from './background-outputs.ts';
 import { codeCommand, DEFAULT_LANGUAGE } from './code-command.ts';
 import { type Entered, enterSandbox, shellOf } from './enter.ts';
+import { createGit, type Git } from './git/index.ts';
 import { type CommandResult, runCommand } from './run-command.ts';
 import { type ShellCommand, shellCommand } from './shell-command.ts';
 
@@ -40,6 +41,7 @@ export interface Toolbox {
     request: RunOptions & { code: string; language?: string | undefined; args?: readonly string[] | undefined },
     signal: AbortSignal,
   ): Promise<CommandResult>;
+  readonly git: Git;
   directories(caller: Caller, id: string): Promise<{ workDir: string; home: string }>;
   /** For the calls below, so that many files are one look at the database. */
   enter(caller: Caller, id: string): Promise<SandboxFiles>;
@@ -86,6 +88,7 @@ export function createToolbox(context: SandboxContext): Toolbox {
   }
 
   return {
+    git: createGit(context),
     async execute(caller, id, request, signal) {
       if (request.command.trim() === '') throw invalidRequest('command is required');
       const entered = await enter(caller, id);
