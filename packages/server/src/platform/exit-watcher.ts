@@ -2,13 +2,18 @@ import { closeSync, writeSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { epollAddOnce, epollCreate, epollRemove, eventFd } from './libc-epoll.ts';
 
+export interface WatchOptions {
+  awaited?: boolean;
+  until?: 'readable' | 'writable';
+}
+
 export interface ExitWatcher {
   /**
    * Calls back once when the process behind the pidfd has ended, also at once when it had before. The watcher owns the
    * descriptor from here on. Returns the way to stop watching. With `awaited`, this process does not end for want of other
-   * work before it has been told.
+   * work before it has been told. Any other descriptor that epoll takes can be watched too: until it can be read, or `writable`.
    */
-  watch(pidfd: number, listener: () => void, options?: { awaited?: boolean }): () => void;
+  watch(pidfd: number, listener: () => void, options?: WatchOptions): () => void;
   close(): Promise<void>;
 }
 
@@ -57,7 +62,7 @@ export function createExitWatcher(): ExitWatcher {
       const token = nextToken;
       nextToken = (nextToken % 0xffff_fff0) + 1;
       try {
-        epollAddOnce(epoll, pidfd, token);
+        epollAddOnce(epoll, pidfd, token, options.until);
       } catch (error) {
         closeSync(pidfd);
         throw error;

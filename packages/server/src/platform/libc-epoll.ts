@@ -13,6 +13,7 @@ const CLOEXEC = 0o2000000;
 const EPOLL_CTL_ADD = 1;
 const EPOLL_CTL_DEL = 2;
 const EPOLLIN = 1;
+const EPOLLOUT = 4;
 const EPOLLONESHOT = 1 << 30;
 const BATCH = 64;
 
@@ -27,10 +28,15 @@ export function eventFd(): number {
   return checked('eventfd', c.eventfd(0, CLOEXEC));
 }
 
-/** Reports `token` once, when `fd` becomes readable. */
-export function epollAddOnce(epoll: number, fd: number, token: number): void {
+/** Reports `token` once, when `fd` becomes readable, or writable where that is asked for. */
+export function epollAddOnce(
+  epoll: number,
+  fd: number,
+  token: number,
+  until: 'readable' | 'writable' = 'readable',
+): void {
   const event = Buffer.alloc(LAYOUT.size);
-  event.writeUInt32LE(EPOLLIN | EPOLLONESHOT, 0);
+  event.writeUInt32LE((until === 'readable' ? EPOLLIN : EPOLLOUT) | EPOLLONESHOT, 0);
   event.writeUInt32LE(token, LAYOUT.data);
   checked('epoll_ctl', c.ctl(epoll, EPOLL_CTL_ADD, fd, event), String(fd));
 }

@@ -17,10 +17,12 @@ import { containerFiles } from './container/files.ts';
 import { makeFurnishings } from './container/furnishings.ts';
 import { isContainerId, type Layout, layoutOf, seenByCrun } from './container/layout.ts';
 import { holdContainer, type LiveContainer } from './container/live-container.ts';
+import { writePolicyChange } from './container/network-policy-file.ts';
 import { createOverlayMounter, unmountQuietly } from './container/overlay.ts';
 import { removeSandboxDir, sweepSandboxLitter } from './container/sandbox-dir.ts';
 import { loadSeccompFilter } from './container/seccomp-filter.ts';
 import { startContainer } from './container/start-container.ts';
+import { openContainerTerminal } from './container/terminal.ts';
 import { resolveContainerUser } from './container/users.ts';
 import type { NetworkPool } from './network/network-pool.ts';
 import { createKeyedQueue, createSemaphore } from './semaphore.ts';
@@ -131,7 +133,7 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
     }
     const inUse = found
       .filter(({ id }) => running.has(id))
-      .map(({ network: { index }, blockAll }) => ({ index, blocked: blockAll }));
+      .map(({ network: { index }, policy }) => ({ index, policy }));
     await options.network.open(inUse, into.watcher);
     for (const id of leftovers) await cleanUpContainer(into, id, undefined);
     await into.cgroups.removeLeftovers(new Set(running.keys()));
@@ -180,6 +182,15 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
       });
     },
 
+    setNetwork(id, policy) {
+      return inOrder(id, async () => {
+        const { network } = find(id);
+        // Written first: a server that dies in between leaves what the next one is to put in force.
+        writePolicyChange(layout, id, policy);
+        await host().network.setPolicy(network, policy);
+      });
+    },
+
     async list() {
       const kept = (await readdir(layout.sandboxesDir)).filter(isContainerId);
       return [...new Set([...running.keys(), ...kept])].map((id) => {
@@ -191,6 +202,10 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
 
     async exec(id, spec) {
       return execInContainer(host(), find(id), spec);
+    },
+
+    async openTerminal(id, spec) {
+      return openContainerTerminal(host(), find(id), spec);
     },
 
     async resolveUser(id, user) {

@@ -2,7 +2,7 @@
  * The machine as the floors above see it: containers on this or another runner. Nothing here knows HTTP or SQL.
  */
 import type { Socket } from 'node:net';
-import type { Readable, Writable } from 'node:stream';
+import type { Duplex, Readable, Writable } from 'node:stream';
 import type { ContainerFiles } from './file-types.ts';
 
 export type * from './file-types.ts';
@@ -14,6 +14,18 @@ export interface ContainerLimits {
   pids: number;
 }
 
+/** What a sandbox may reach of what sandboxes may reach at all, which is never the host, other sandboxes, private ranges (as configured). */
+export interface NetworkPolicy {
+  /** Nothing at all, whatever else is said here. */
+  blockAll: boolean;
+  /** IPv4 ranges, `a.b.c.d/n`. With these or `allowDomains` everything else is refused; an empty list is none. */
+  allowRanges?: readonly string[] | undefined;
+  /** Names, and `*.name` for all below one. No other name is looked up, and what these lead to can be reached. */
+  allowDomains?: readonly string[] | undefined;
+  /** To and from the outside, in megabits a second. */
+  bandwidth?: { inMbps?: number | undefined; outMbps?: number | undefined } | undefined;
+}
+
 export interface ContainerSpec {
   id: string;
   hostname: string;
@@ -21,7 +33,7 @@ export interface ContainerSpec {
   layers: readonly string[];
   env: Readonly<Record<string, string>>;
   limits: ContainerLimits;
-  network: { blockAll: boolean };
+  network: NetworkPolicy;
 }
 
 export interface ContainerStatus {
@@ -68,6 +80,26 @@ export interface ExecProcess {
   killTree(): Promise<void>;
 }
 
+export interface TerminalSpec extends Omit<ExecSpec, 'outputFd'> {
+  cols: number;
+  rows: number;
+}
+
+/** A process on a terminal of its container's own. */
+export interface TerminalProcess {
+  /**
+   * What the terminal shows, and what is typed. Nothing is read ahead of who reads it, so that a program which writes without
+   * end waits; at its end when no process has the terminal any more. Destroying it hangs the terminal up.
+   */
+  readonly stream: Duplex;
+  /** The program in the foreground gets SIGWINCH. Nothing when the terminal has ended. */
+  resize(size: { cols: number; rows: number }): void;
+  /** Resolves when the first process ended; the last that it wrote may still be in the stream. */
+  readonly exited: Promise<{ exitCode: number; signal: string | undefined }>;
+  /** As of `ExecProcess`. */
+  killTree(): Promise<void>;
+}
+
 export interface SandboxRuntime {
   /**
    * Mounts the layers under the container's own writable directory (kept from an earlier run, made at the first), starts pid 1
@@ -79,9 +111,13 @@ export interface SandboxRuntime {
   stop(id: string, options: { graceMs: number }): Promise<void>;
   /** Stops it at once and removes everything of it. Idempotent. */
   remove(id: string): Promise<void>;
+  /** Changes what a running container may reach, also by connections that it has. Outlives the server. Idempotent. */
+  setNetwork(id: string, policy: NetworkPolicy): Promise<void>;
   /** What is really there: every container that runs or has a writable directory. */
   list(): Promise<ContainerStatus[]>;
   exec(id: string, spec: ExecSpec): Promise<ExecProcess>;
+  /** Like `exec`, with a new pseudo-terminal of the container as the process's controlling terminal. */
+  openTerminal(id: string, spec: TerminalSpec): Promise<TerminalProcess>;
   /** `name`, `uid`, `name:group`, `uid:gid`, or empty for root; undefined when the name is not in the container's passwd. */
   resolveUser(id: string, user: string): Promise<ProcessUser | undefined>;
   files(id: string): ContainerFiles;

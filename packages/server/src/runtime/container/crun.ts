@@ -34,7 +34,14 @@ export interface Crun {
   /** Resolves when pid 1 runs. `log` gets what crun has to say; a failure is told from it. */
   run(id: string, bundle: string, log: string): Promise<void>;
   /** Starts `crun exec` with its standard streams; the caller waits for it. */
-  exec(id: string, processFile: string, log: string, stdio: readonly [number, number, number]): SpawnedProcess;
+  exec(
+    id: string,
+    processFile: string,
+    log: string,
+    stdio: readonly [number, number, number],
+    /** Where the master of the process's terminal is sent to. */
+    options?: { consoleSocket: string },
+  ): SpawnedProcess;
   /** Kills whatever is left of it and forgets it. Idempotent. */
   delete(id: string): Promise<void>;
   status(id: string): CrunStatus | undefined;
@@ -97,8 +104,9 @@ export async function createCrun({ command, root, mountPoint, watcher }: CrunOpt
   return {
     version: stdout.trim(),
     run: (id, bundle, log) => call(log, ['run', '--detach', '--bundle', bundle, id], RUN_TIMEOUT_MS),
-    exec(id, processFile, log, stdio) {
-      const child = start(log, ['exec', '--process', processFile, id], stdio);
+    exec(id, processFile, log, stdio, options) {
+      const console = options === undefined ? [] : ['--console-socket', options.consoleSocket];
+      const child = start(log, ['exec', '--process', processFile, ...console, id], stdio);
       // `crun exec` passes over the score of its description. Its child comes some milliseconds later, and inherits this one.
       setOomScore(child.pid);
       return child;
