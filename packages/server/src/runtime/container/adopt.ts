@@ -2,9 +2,11 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { errnoOf, messageOf } from '../../platform/errors.ts';
-import { BLOCKED_ANNOTATION, ENV_ANNOTATION, NETWORK_ANNOTATION } from './container-config.ts';
+import type { NetworkPolicy } from '../types.ts';
+import { ENV_ANNOTATION, NETWORK_ANNOTATION, POLICY_ANNOTATION } from './container-config.ts';
 import type { Crun, CrunStatus } from './crun.ts';
 import { isContainerId, type Layout, runPaths } from './layout.ts';
+import { parsePolicy, readPolicyChange } from './network-policy-file.ts';
 
 /** A container that an earlier server started, as it is written down. Whether it still runs is for the kernel to say. */
 export interface FoundContainer {
@@ -12,13 +14,13 @@ export interface FoundContainer {
   status: CrunStatus;
   env: Record<string, string>;
   network: { index: number };
-  blockAll: boolean;
+  policy: NetworkPolicy;
 }
 
 const configSchema = z.object({
   annotations: z.object({
     [NETWORK_ANNOTATION]: z.string().regex(/^\d+$/).transform(Number),
-    [BLOCKED_ANNOTATION]: z.enum(['true', 'false']).optional(),
+    [POLICY_ANNOTATION]: z.string().optional(),
     [ENV_ANNOTATION]: z
       .string()
       .transform((text, context) => {
@@ -55,7 +57,10 @@ async function readContainer(crun: Crun, layout: Layout, id: string): Promise<Fo
   try {
     const config = configSchema.parse(JSON.parse(await readFile(runPaths(layout, id).config, 'utf8')));
     const { [NETWORK_ANNOTATION]: index, [ENV_ANNOTATION]: env } = config.annotations;
-    return { id, status, env, network: { index }, blockAll: config.annotations[BLOCKED_ANNOTATION] === 'true' };
+    const started = parsePolicy(config.annotations[POLICY_ANNOTATION] ?? '');
+    // Closed where nobody knows what it may reach, until the server has looked it up.
+    const policy = readPolicyChange(layout, id) ?? started ?? { blockAll: true };
+    return { id, status, env, network: { index }, policy };
   } catch (error) {
     if (errnoOf(error) === 'ENOENT' || error instanceof SyntaxError || error instanceof z.ZodError) return undefined;
     throw new Error(`read what is known of sandbox ${id}: ${messageOf(error)}`, { cause: error });

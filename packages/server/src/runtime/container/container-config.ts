@@ -50,8 +50,8 @@ export const TINI = `${TOOLS_TARGET}/tini`;
 
 /** Where a restarted server finds which address block a running container has. */
 export const NETWORK_ANNOTATION = 'darkroom.network';
-/** And whether it may reach anything: the firewall's own note of that is gone when the firewall was taken away meanwhile. */
-export const BLOCKED_ANNOTATION = 'darkroom.blocked';
+/** And what it may reach, unless that was changed later: the firewall's own note is gone when the firewall was taken away. */
+export const POLICY_ANNOTATION = 'darkroom.network-policy';
 /** And the environment that its commands start from. pid 1 has none: every process inside may read pid 1's. */
 export const ENV_ANNOTATION = 'darkroom.env';
 
@@ -88,7 +88,7 @@ export function containerConfig(input: ConfigInput): object {
     mounts: mounts(input),
     annotations: {
       [NETWORK_ANNOTATION]: String(input.namespaces.index),
-      [BLOCKED_ANNOTATION]: String(spec.network.blockAll),
+      [POLICY_ANNOTATION]: JSON.stringify(spec.network),
       [ENV_ANNOTATION]: JSON.stringify(spec.env),
       ...('bpf' in input.seccomp ? { 'run.oci.seccomp_bpf_data': input.seccomp.bpf } : {}),
     },

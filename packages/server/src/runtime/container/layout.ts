@@ -45,7 +45,13 @@ export function sandboxPaths(layout: Layout, id: string) {
 /** What a running container has beside crun's own state. */
 export function runPaths(layout: Layout, id: string) {
   const dir = join(layout.runDir, 'containers', id);
-  return { dir, rootfs: join(dir, 'rootfs'), config: join(dir, 'config.json'), log: join(dir, 'crun.log') };
+  return {
+    dir,
+    rootfs: join(dir, 'rootfs'),
+    config: join(dir, 'config.json'),
+    log: join(dir, 'crun.log'),
+    policy: join(dir, 'network.json'),
+  };
 }
 
 const ID = /^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/;

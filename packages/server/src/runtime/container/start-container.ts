@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { DarkroomError, errnoOf, invalidRequest, messageOf } from '../../platform/errors.ts';
 import type { ContainerSpec } from '../types.ts';
@@ -75,6 +75,8 @@ async function startSteps(
     seccomp: host.seccomp,
     openFiles: host.openFiles,
   });
+  // Of an earlier run that could not be cleaned up.
+  rmSync(runtime.policy, { force: true });
   writeFileSync(runtime.config, JSON.stringify(config), { mode: 0o600 });
   writeNameFiles(sandbox.etc, {
     hostname: spec.hostname,
@@ -82,7 +84,7 @@ async function startSteps(
     resolvConf: host.network.resolvConf(),
     idBase: host.idBase,
   });
-  if (spec.network.blockAll) await host.network.setBlockAll(namespaces, true);
+  await host.network.setPolicy(namespaces, spec.network);
 
   undo.push(async () => {
     await host.crun.delete(spec.id);

@@ -1,4 +1,7 @@
 import { isIPv4 } from 'node:net';
+import { elementsOf, limitsOf, type OpenAddress, type PolicySet } from './firewall-elements.ts';
+import { METADATA_RANGES, PRIVATE_RANGES } from './reserved-ranges.ts';
+import type { SandboxRules } from './sandbox-rules.ts';
 
 export interface FirewallOptions {
   tag: string;
@@ -6,29 +9,18 @@ export interface FirewallOptions {
   interfacePrefix: string;
   nameServers: readonly string[];
   allowPrivate: readonly string[];
-  /** Host interfaces of sandboxes that may reach nothing. */
-  blocked: readonly string[];
+  /** Sandboxes with a policy of their own. */
+  sandboxes: readonly SandboxRules[];
+  /** What their names have led to. */
+  open: readonly OpenAddress[];
 }
-
-/** Where clouds answer with the machine's own credentials. All link-local, and the ones that live elsewhere. */
-const METADATA = ['169.254.0.0/16', '168.63.129.16', '100.100.100.200', '192.0.0.192'];
-
-/** RFC 6890 and RFC 5771: everything that is not the public Internet. */
-const PRIVATE = [
-  '0.0.0.0/8',
-  '10.0.0.0/8',
-  '100.64.0.0/10',
-  '127.0.0.0/8',
-  '172.16.0.0/12',
-  '192.0.0.0/24',
-  '192.168.0.0/16',
-  '198.18.0.0/15',
-  '224.0.0.0/4',
-  '240.0.0.0/4',
-];
 
 // The host's table of connections is shared (65,536 entries on a small machine): no sandbox may fill it alone.
 const MAX_CONNECTIONS = 8192;
+// Addresses that names have led to, of all sandboxes together.
+const MAX_OPEN_ADDRESSES = 65_535;
+/** For so long an address that a name has led to stays open to a connection that is in use. */
+export const IN_USE_SECONDS = 660;
 
 export function tableName(tag: string): string {
   return `darkroom_${tag}`;
@@ -39,18 +31,63 @@ export function tableName(tag: string): string {
  *
  * - Refusals are answers (ICMP), not silence, so that a program in a sandbox fails at once instead of waiting.
  * - Destinations are judged twice: before other tables' DNAT (a published port of the host leads nowhere) and after it.
+ * - A list of what a sandbox may reach holds for every packet, so that a connection ends when its address leaves the list.
+ *   What counts is the address that the sandbox asked for, before any DNAT.
  * - `accept` here ends only this table's chains: a host firewall that drops forwarded packets still does.
  */
 export function firewallRules(options: FirewallOptions): string {
   const table = `inet ${tableName(options.tag)}`;
   const sandbox = `"${options.interfacePrefix}*"`;
   const refuse = 'reject with icmpx type admin-prohibited';
+  const own = options.sandboxes.flatMap(elementsOf);
+  const policy = (set: PolicySet) => elements(own.filter((one) => one.set === set).map(({ element }) => element));
+  const limits = options.sandboxes
+    .flatMap((rules) => [...limitsOf(rules)])
+    .map(([name, limit]) => `  limit ${name} { ${limit} }`)
+    .join('\n');
   return `add table ${table}
 delete table ${table}
 table ${table} {
+${limits}
   set blocked {
     type ifname
-    ${elements(options.blocked.map((name) => `"${name}"`))}
+    ${policy('blocked')}
+  }
+  set limited {
+    type ipv4_addr
+    ${policy('limited')}
+  }
+  set named {
+    type ipv4_addr
+    ${policy('named')}
+  }
+  set allowed_ranges {
+    type ipv4_addr . ipv4_addr
+    flags interval
+    ${policy('allowed_ranges')}
+  }
+  set allowed_names {
+    type ipv4_addr . ipv4_addr
+    size ${MAX_OPEN_ADDRESSES}
+    flags dynamic, timeout
+    timeout ${IN_USE_SECONDS}s
+    ${elements(options.open.map(({ from, to, seconds }) => `${from} . ${to} timeout ${seconds}s`))}
+  }
+  map resolvers {
+    type ipv4_addr : ipv4_addr . inet_service
+    ${policy('resolvers')}
+  }
+  set resolver_sockets {
+    type ipv4_addr . ipv4_addr . inet_service
+    ${policy('resolver_sockets')}
+  }
+  map inbound {
+    type ipv4_addr : limit
+    ${policy('inbound')}
+  }
+  map outbound {
+    type ipv4_addr : limit
+    ${policy('outbound')}
   }
   set name_servers {
     type ipv4_addr
@@ -59,7 +96,7 @@ table ${table} {
   set metadata {
     type ipv4_addr
     flags interval
-    ${elements(METADATA)}
+    ${elements(METADATA_RANGES)}
   }
   set allowed_private {
     type ipv4_addr
@@ -75,11 +112,26 @@ table ${table} {
   set private {
     type ipv4_addr
     flags interval
-    ${elements(PRIVATE)}
+    ${elements(PRIVATE_RANGES)}
   }
 
   chain dns {
     ip daddr @name_servers meta l4proto { tcp, udp } th dport 53 accept
+  }
+  chain cut {
+    meta l4proto tcp ct state established reject with tcp reset
+    ${refuse}
+  }
+  chain limited_out {
+    ip saddr . ip daddr @allowed_ranges return
+    ct state established ip saddr . ip daddr @allowed_names update @allowed_names { ip saddr . ip daddr timeout ${IN_USE_SECONDS}s } return
+    ip saddr . ip daddr @allowed_names return
+    jump cut
+  }
+  chain limited_in {
+    ct original ip saddr . ct original ip daddr @allowed_ranges return
+    ct original ip saddr . ct original ip daddr @allowed_names return
+    drop
   }
   chain destination {
     jump dns
@@ -100,16 +152,25 @@ table ${table} {
     iifname != ${sandbox} return
     ct state established,related ct direction reply accept
     ct state invalid drop
-    iifname @blocked ${refuse}
+    iifname @blocked jump cut
+    ip saddr @named meta l4proto { tcp, udp } th dport 53 return
+    ip saddr @limited jump limited_out
     jump destination
     fib daddr type { local, broadcast, multicast, anycast } ${refuse}
   }
+  chain own_name_server {
+    type nat hook prerouting priority dstnat - 10; policy accept;
+    iifname ${sandbox} meta l4proto { tcp, udp } th dport 53 dnat ip to ip saddr map @resolvers
+  }
   chain to_host {
     type filter hook input priority filter; policy accept;
+    iifname != "dr*" iif != "lo" ip daddr ${options.cidr} ct state new drop
     iifname != ${sandbox} return
     ct state established ct direction reply accept
     ct state related ct direction reply icmp type { destination-unreachable, time-exceeded } accept
     iifname @blocked ${refuse}
+    ip saddr . ip daddr . th dport @resolver_sockets accept
+    ip saddr @named ${refuse}
     jump dns
     ${refuse}
   }
@@ -124,11 +185,15 @@ table ${table} {
     ct state invalid drop
     ct state new add @connections { iifname ct count over ${MAX_CONNECTIONS} } ${refuse}
     tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu
+    ip saddr @named meta l4proto { tcp, udp } th dport 53 jump cut
+    limit name ip saddr map @outbound drop
     jump destination
     accept
   }
   chain to_sandbox {
     oifname @blocked drop
+    ip daddr @limited jump limited_in
+    limit name ip daddr map @inbound drop
     ct state established,related ct direction reply accept
     drop
   }

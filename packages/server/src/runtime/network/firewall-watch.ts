@@ -8,7 +8,6 @@ const WATCH_INTERVAL_MS = 5_000;
 /** Puts the firewall back when someone else on the host took it away (`nft flush ruleset`). Returns what ends the watch. */
 export function watchFirewall(
   firewall: Firewall,
-  inUse: () => ReadonlySet<string>,
   log: NetworkLog,
   intervalMs = WATCH_INTERVAL_MS,
 ): () => Promise<void> {
@@ -21,9 +20,8 @@ export function watchFirewall(
   timer.unref();
 
   async function look() {
-    if (await firewall.isInstalled()) return;
-    await firewall.install(inUse());
-    log.warn({}, 'the sandboxes’ firewall was taken away by something else on this host; put it back');
+    if (await firewall.ensure())
+      log.warn({}, 'the sandboxes’ firewall was taken away by something else on this host; put it back');
   }
 
   return () => {

@@ -310,7 +310,8 @@ describe('the pool', () => {
     await before.kill();
 
     const after = await lab.startServer();
-    await after.open(A, { ...settings, cidr: '10.213.0.0/27', ready: 2 }, [free, blocked]);
+    const inUse = [free, { ...blocked, policy: { blockAll: true } }];
+    await after.open(A, { ...settings, cidr: '10.213.0.0/27', ready: 2 }, inUse);
     // Its name may be there again: the pool gives a free block to any namespace.
     expect(await ask(nets.get(leftover) ?? '', 'tcp', WORLD.publicHost, PORT)).toMatchObject({ ok: false });
     expect(await ask(nets.get(free) ?? '', 'tcp', WORLD.publicHost, PORT)).toMatchObject({ ok: true });

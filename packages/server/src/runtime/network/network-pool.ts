@@ -1,8 +1,13 @@
 import { randomInt } from 'node:crypto';
 import { DarkroomError } from '../../platform/errors.ts';
 import type { ExitWatcher } from '../../platform/exit-watcher.ts';
+import { createKeyedQueue } from '../semaphore.ts';
+import type { NetworkPolicy } from '../types.ts';
 import { createAddressBlocks } from './address-blocks.ts';
 import { type AddressPlan, addressPlan } from './address-plan.ts';
+import { createDnsForwarder } from './dns/forwarder.ts';
+import { reachableAddresses } from './dns/reachable-address.ts';
+import { createUpstream } from './dns/upstream.ts';
 import { createFirewall } from './firewall.ts';
 import { watchFirewall } from './firewall-watch.ts';
 import { forwardDropWarning } from './host-firewall.ts';
@@ -12,6 +17,8 @@ import { type ReadyNamespaces, unpin, withPaths } from './make-namespaces.ts';
 import { resolverFor } from './name-servers.ts';
 import { createNamespaceStock } from './namespace-stock.ts';
 import type { NetworkLog } from './network-log.ts';
+import { createNft } from './nft.ts';
+import { isDefaultPolicy, rulesFor, type SandboxRules } from './sandbox-rules.ts';
 
 export type { ReadyNamespaces } from './make-namespaces.ts';
 export type { NetworkLog } from './network-log.ts';
@@ -42,7 +49,7 @@ export interface NetworkPool {
    * and begins to fill the pool. Call once, before anything else. The watcher tells of the ends of tools; it must live until
    * `close` has resolved.
    */
-  open(inUse: readonly { index: number; blocked?: boolean }[], watcher: ExitWatcher): Promise<void>;
+  open(inUse: readonly { index: number; policy?: NetworkPolicy | undefined }[], watcher: ExitWatcher): Promise<void>;
   /** At once when one is ready, else as soon as one is made. `unavailable` when none can be had within half a minute. */
   take(signal?: AbortSignal): Promise<ReadyNamespaces>;
   /** Call when nothing runs in them any more. Idempotent. */
@@ -51,8 +58,11 @@ export interface NetworkPool {
   adopt(index: number): ReadyNamespaces;
   /** The sandbox's own address. */
   addressOf(namespaces: { index: number }): string;
-  /** A blocked sandbox reaches nothing at all; the host can still open connections to it. Survives a restart. */
-  setBlockAll(namespaces: { index: number }, blocked: boolean): Promise<void>;
+  /**
+   * What the sandbox may reach from now on, also by connections that it has; the host can open connections to it all the same.
+   * Costs nothing when it is the default and was. Holds while no server runs; the next one has to be told again by `open`.
+   */
+  setPolicy(namespaces: { index: number }, policy: NetworkPolicy): Promise<void>;
   /** The sandboxes' /etc/resolv.conf. */
   resolvConf(): string;
   /** Lets go of what was made ahead of time. Sandboxes keep their network. Idempotent. */
@@ -71,6 +81,13 @@ export function createNetworkPool(options: NetworkPoolOptions): NetworkPool {
     allowPrivate: options.allowPrivate,
   });
   const stock = createNamespaceStock({ ...options, plan, blocks });
+  const forwarder = createDnsForwarder({
+    ask: createUpstream(resolver.nameServers),
+    mayReach: reachableAddresses({ cidr: plan.cidr, allowPrivate: options.allowPrivate }),
+    firewall,
+    log: options.log,
+  });
+  const inOrder = createKeyedQueue();
   const inUse = new Set<number>();
   let stopWatch = async () => {};
   let closed = false;
@@ -85,13 +102,21 @@ export function createNetworkPool(options: NetworkPoolOptions): NetworkPool {
     return namespaces;
   }
 
+  async function prepareRules(index: number, policy: NetworkPolicy): Promise<SandboxRules | undefined> {
+    const block = plan.block(index);
+    // Before the firewall sends the sandbox's questions there.
+    const port = await forwarder.serve(block, policy.allowDomains ?? []);
+    return isDefaultPolicy(policy) ? undefined : rulesFor(block, policy, port);
+  }
+
   return {
     async open(running, watcher) {
-      const blocked: string[] = [];
-      for (const { index, ...wanted } of running) {
+      const rules: SandboxRules[] = [];
+      for (const { index, policy } of running) {
         if (index < plan.size) {
-          const { hostInterface } = adopt(index);
-          if (wanted.blocked) blocked.push(hostInterface);
+          adopt(index);
+          const own = policy && (await prepareRules(index, policy));
+          if (own) rules.push(own);
         } else
           options.log.warn(
             { index },
@@ -100,11 +125,11 @@ export function createNetworkPool(options: NetworkPoolOptions): NetworkPool {
       }
       clearRunDir(options.runDir);
       await takeAwayLeftovers(plan, inUse);
-      await firewall.install(namesOf(plan, inUse), blocked);
+      await firewall.install(createNft(watcher), rules);
       enableForwarding(options.log);
       const warning = await forwardDropWarning(plan.interfacePrefix);
       if (warning !== undefined) options.log.warn({}, warning);
-      stopWatch = watchFirewall(firewall, () => namesOf(plan, inUse), options.log);
+      stopWatch = watchFirewall(firewall, options.log);
       stock.start(watcher);
     },
     async take(signal) {
@@ -116,23 +141,30 @@ export function createNetworkPool(options: NetworkPoolOptions): NetworkPool {
       if (!inUse.delete(index)) return;
       const namespaces = withPaths(plan.block(index), options.runDir);
       unpin(namespaces);
-      // The name comes back with another sandbox, which must not inherit this.
-      await firewall.setBlocked(namespaces.hostInterface, false);
+      await inOrder(String(index), async () => {
+        await forwarder.serve(namespaces, []);
+        // Name and address come back with another sandbox, which must not inherit this.
+        await firewall.setRules(namespaces.hostInterface, undefined, () => false);
+      });
       blocks.free(index);
       stock.blocksFreed();
     },
     adopt,
     addressOf: ({ index }) => plan.block(index).address,
-    async setBlockAll({ index }, blocked) {
-      if (!inUse.has(index)) throw new DarkroomError('internal', `the address block ${index} is not in use`);
-      await firewall.setBlocked(plan.block(index).hostInterface, blocked);
-    },
+    setPolicy: ({ index }, policy) =>
+      inOrder(String(index), async () => {
+        if (!inUse.has(index)) throw new DarkroomError('internal', `the address block ${index} is not in use`);
+        const block = plan.block(index);
+        const rules = await prepareRules(index, policy);
+        await firewall.setRules(block.hostInterface, rules, (name) => forwarder.allows(block, name));
+      }),
     resolvConf: () => resolver.resolvConf,
     async close() {
       if (closed) return;
       closed = true;
       await stopWatch();
       await stock.close();
+      forwarder.close();
       if (inUse.size === 0) await firewall.remove();
     },
   };
@@ -141,8 +173,4 @@ export function createNetworkPool(options: NetworkPoolOptions): NetworkPool {
 async function takeAwayLeftovers(plan: AddressPlan, inUse: ReadonlySet<number>): Promise<void> {
   const leftovers = [...existingInterfaces(plan)].filter(([index]) => !inUse.has(index));
   await deleteInterfaces(leftovers.map(([, name]) => name));
-}
-
-function namesOf(plan: AddressPlan, indexes: ReadonlySet<number>): Set<string> {
-  return new Set([...indexes].map((index) => plan.block(index).hostInterface));
 }

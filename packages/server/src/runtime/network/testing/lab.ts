@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { run } from '../../../platform/process.ts';
+import type { NetworkPolicy } from '../../types.ts';
 
 export const WORLD = {
   publicHost: '203.0.113.10',
@@ -152,12 +153,17 @@ export interface PoolSettings {
 
 /** A server process with its own mount namespace, on the lab's host. */
 export interface TestServer {
-  open(pool: string, settings: PoolSettings, inUse?: readonly { index: number }[]): Promise<void>;
+  open(
+    pool: string,
+    settings: PoolSettings,
+    inUse?: readonly { index: number; policy?: NetworkPolicy }[],
+  ): Promise<void>;
   take(pool: string, count: number): Promise<TakenNamespaces[]>;
   /** Takes and gives up in the same moment; how each take ended. */
   takeAndAbort(pool: string, count: number): Promise<string[]>;
   forwardWarning(prefix: string): Promise<string | null>;
   release(pool: string, namespaces: readonly { index: number }[]): Promise<void>;
+  setPolicy(pool: string, namespaces: { index: number }, policy: NetworkPolicy): Promise<void>;
   block(pool: string, namespaces: { index: number }, blocked: boolean): Promise<void>;
   close(pool: string): Promise<void>;
   /** Where the sandbox's network is reached from outside of the server's mount namespace. */
@@ -203,7 +209,9 @@ function testServer(child: ChildProcess, directory: string): TestServer {
         .nullable()
         .parse(await call('forwardWarning', { prefix })),
     release: async (pool, namespaces) => void (await call('release', { pool, namespaces })),
-    block: async (pool, namespaces, blocked) => void (await call('block', { pool, namespaces, blocked })),
+    setPolicy: async (pool, namespaces, policy) => void (await call('setPolicy', { pool, namespaces, policy })),
+    block: async (pool, namespaces, blocked) =>
+      void (await call('setPolicy', { pool, namespaces, policy: { blockAll: blocked } })),
     close: async (pool) => void (await call('close', { pool })),
     net: (namespaces) => `/proc/${child.pid}/root${namespaces.netPath}`,
     user: (namespaces) => `/proc/${child.pid}/root${namespaces.userPath}`,

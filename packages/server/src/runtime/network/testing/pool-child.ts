@@ -7,7 +7,13 @@ import { createExitWatcher } from '../../../platform/exit-watcher.ts';
 import { forwardDropWarning } from '../host-firewall.ts';
 import { createNetworkPool, type NetworkPool } from '../network-pool.ts';
 
-const block = z.object({ index: z.number() });
+const policy = z.object({
+  blockAll: z.boolean(),
+  allowRanges: z.array(z.string()).optional(),
+  allowDomains: z.array(z.string()).optional(),
+  bandwidth: z.object({ inMbps: z.number().optional(), outMbps: z.number().optional() }).optional(),
+});
+const block = z.object({ index: z.number(), policy: policy.optional() });
 const callSchema = z.discriminatedUnion('do', [
   z.object({
     do: z.literal('open'),
@@ -27,7 +33,7 @@ const callSchema = z.discriminatedUnion('do', [
   z.object({ do: z.literal('takeAndAbort'), id: z.number(), pool: z.string(), count: z.number() }),
   z.object({ do: z.literal('forwardWarning'), id: z.number(), prefix: z.string() }),
   z.object({ do: z.literal('release'), id: z.number(), pool: z.string(), namespaces: z.array(block) }),
-  z.object({ do: z.literal('block'), id: z.number(), pool: z.string(), namespaces: block, blocked: z.boolean() }),
+  z.object({ do: z.literal('setPolicy'), id: z.number(), pool: z.string(), namespaces: block, policy }),
   z.object({ do: z.literal('close'), id: z.number(), pool: z.string() }),
 ]);
 type Call = z.infer<typeof callSchema>;
@@ -69,8 +75,8 @@ async function handle(call: Call): Promise<unknown> {
       return forwardDropWarning(call.prefix);
     case 'release':
       return Promise.all(call.namespaces.map((namespaces) => pool(call.pool).release(namespaces)));
-    case 'block':
-      return pool(call.pool).setBlockAll(call.namespaces, call.blocked);
+    case 'setPolicy':
+      return pool(call.pool).setPolicy(call.namespaces, call.policy);
     case 'close':
       return pool(call.pool).close();
   }
