@@ -36,7 +36,8 @@ const MASKED_PATHS = [
   '/sys/devices/virtual/powercap',
   '/sys/firmware',
 ];
-const READ_ONLY_PATHS = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
+/** `pressure` takes orders from whoever may write it, to be woken when the machine is short of something. */
+const READ_ONLY_PATHS = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/pressure', '/proc/sys', '/proc/sysrq-trigger'];
 
 export const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 const CPU_PERIOD_US = 100_000;

@@ -95,7 +95,8 @@ export function unpin(namespaces: ReadyNamespaces): void {
 }
 
 function mapIds(pid: number, { idBase, idCount }: NamespaceSettings): void {
-  for (const file of ['uid_map', 'gid_map']) {
+  // The last one so that nobody inside can: whoever is first may write it, with no right at all.
+  for (const file of ['uid_map', 'gid_map', 'projid_map']) {
     try {
       writeFileSync(`/proc/${pid}/${file}`, `0 ${idBase} ${idCount}`);
     } catch (cause) {
