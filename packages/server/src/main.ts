@@ -92,6 +92,7 @@ async function startSandboxes(ground: Ground, machine: Machine): Promise<Sandbox
       runnerId: instance.runnerId,
       defaultSnapshot: config.defaultSnapshot,
       pidsLimit: config.runtime.pidsLimit,
+      diskLimits: config.runtime.diskLimits,
       spoolDirectory: spoolDirectory(config),
       maxOutputBytes: config.exec.maxOutputBytes,
       maxExecSeconds: config.exec.maxSeconds,

@@ -70,6 +70,12 @@ export const configSchema = z.strictObject({
         .describe('Host uid and gid that is root in every sandbox.'),
       idCount: z.int().min(65536).max(1_000_000_000).default(1_000_000_000).describe('How many ids follow `idBase`.'),
       pidsLimit: z.int().min(16).default(1024).describe('Most processes and threads in one sandbox.'),
+      diskLimits: z
+        .boolean()
+        .default(true)
+        .describe(
+          'Each new sandbox gets a disk of its own size, by a loop device. `false`: only the pool bounds what it writes.',
+        ),
       readyNamespaces: z.int().min(0).max(1024).default(32).describe('Network namespaces made ahead of time.'),
       startConcurrency: z
         .int()

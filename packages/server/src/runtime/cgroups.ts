@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { applyLimits, type CgroupFileOf, isFrozen, type MachineLimits, setFrozen } from './cgroup-control.ts';
 import {
   childCgroups,
   flatKey,
@@ -14,6 +15,9 @@ export interface CgroupUsage {
   /** Of all cores together, since the container started. */
   cpuMicros: number;
   pids: number;
+  /** Of the page cache, which is given back when processes want it. */
+  cacheBytes: number;
+  memoryLimitBytes: number;
 }
 
 /** The cgroups of this Darkroom's containers. Reading one that is gone answers undefined, or nothing. */
@@ -25,6 +29,11 @@ export interface Cgroups {
   pathFor(id: string): string;
   /** Processes that the kernel killed for want of memory inside the container's limit. */
   oomKills(id: string): Promise<number | undefined>;
+  /** Changes cpu and memory of a running container. Raises `invalid_request` when it holds more memory than that. */
+  apply(id: string, limits: MachineLimits): Promise<void>;
+  /** Resolves when every process stands still, or goes on. Raises `conflict` when some do not, and then all go on. */
+  freeze(id: string, frozen: boolean): Promise<void>;
+  isFrozen(id: string): Promise<boolean>;
   /** Host pids of everything in it, whatever session or parent they took. */
   pids(id: string): Promise<number[]>;
   usage(id: string): Promise<CgroupUsage | undefined>;
@@ -57,6 +66,9 @@ export function cgroupsIn(layout: CgroupLayout, tag: string): Cgroups {
         await readCgroupFile(file('memory', id, version === 2 ? 'memory.events' : 'memory.oom_control')),
         'oom_kill',
       ),
+    apply: (id, limits) => applyLimits(version, (controller, name) => file(controller, id, name), limits),
+    freeze: (id, frozen) => setFrozen(version, (controller, name) => file(controller, id, name), frozen),
+    isFrozen: (id) => isFrozen(version, (controller, name) => file(controller, id, name)),
     pids: (id) => processesOf(directoryFor('pids', id)),
     usage: (id) => usage((controller, name) => file(controller, id, name)),
     async list() {
@@ -89,24 +101,30 @@ export function parentName(tag: string): string {
   return `darkroom-${tag}`;
 }
 
-type FileOf = (controller: string, name: string) => string;
-
-async function usageV1(file: FileOf): Promise<CgroupUsage | undefined> {
-  const [memoryBytes, cpuNanos, pids] = await Promise.all([
+async function usageV1(file: CgroupFileOf): Promise<CgroupUsage | undefined> {
+  const [memoryBytes, memoryLimitBytes, stat, cpuNanos, pids] = await Promise.all([
     readCgroupNumber(file('memory', 'memory.usage_in_bytes')),
+    readCgroupNumber(file('memory', 'memory.limit_in_bytes')),
+    readCgroupFile(file('memory', 'memory.stat')),
     readCgroupNumber(file('cpuacct', 'cpuacct.usage')),
     readCgroupNumber(file('pids', 'pids.current')),
   ]);
   if (memoryBytes === undefined || pids === undefined) return undefined;
-  return { memoryBytes, cpuMicros: Math.round((cpuNanos ?? 0) / 1000), pids };
+  const cacheBytes = (flatKey(stat, 'total_cache') ?? 0) - (flatKey(stat, 'total_shmem') ?? 0);
+  const cpuMicros = Math.round((cpuNanos ?? 0) / 1000);
+  return { memoryBytes, cpuMicros, pids, cacheBytes, memoryLimitBytes: memoryLimitBytes ?? 0 };
 }
 
-async function usageV2(file: FileOf): Promise<CgroupUsage | undefined> {
-  const [memoryBytes, cpu, pids] = await Promise.all([
+async function usageV2(file: CgroupFileOf): Promise<CgroupUsage | undefined> {
+  const [memoryBytes, memoryLimitBytes, stat, cpu, pids] = await Promise.all([
     readCgroupNumber(file('memory', 'memory.current')),
+    readCgroupNumber(file('memory', 'memory.max')),
+    readCgroupFile(file('memory', 'memory.stat')),
     readCgroupFile(file('cpu', 'cpu.stat')),
     readCgroupNumber(file('pids', 'pids.current')),
   ]);
   if (memoryBytes === undefined || pids === undefined) return undefined;
-  return { memoryBytes, cpuMicros: flatKey(cpu, 'usage_usec') ?? 0, pids };
+  const cacheBytes = (flatKey(stat, 'file') ?? 0) - (flatKey(stat, 'shmem') ?? 0);
+  const cpuMicros = flatKey(cpu, 'usage_usec') ?? 0;
+  return { memoryBytes, cpuMicros, pids, cacheBytes, memoryLimitBytes: memoryLimitBytes ?? 0 };
 }

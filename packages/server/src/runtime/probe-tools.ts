@@ -45,3 +45,11 @@ export async function probeInit(): Promise<ProbeResult> {
   const version = (text: string) => /(\d+\.\d+\.\d+)/.exec(text)?.[1] ?? 'present';
   return ok(`catatonit ${version(catatonit.stdout)}, tini-static ${version(tini.stdout)}`);
 }
+
+/** They print their version where others print errors. */
+export async function probeDiskTools(): Promise<ProbeResult> {
+  const { stderr } = await run('mkfs.ext4', ['-V'], LIMIT);
+  await run('e2fsck', ['-V'], LIMIT);
+  await run('resize2fs', [], { ...LIMIT, okCodes: [1] });
+  return ok(`e2fsprogs ${/(\d+\.\d+\.\d+)/.exec(stderr)?.[1] ?? 'present'}; disks of sandboxes can be made`);
+}

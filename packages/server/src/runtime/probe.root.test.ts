@@ -16,7 +16,11 @@ let config: ProbeConfig;
 
 beforeEach(async () => {
   stateDir = await mkdtemp(join(tmpdir(), 'darkroom-test-'));
-  config = { stateDir, runtime: { crun: 'crun', idBase: 1_000_000_000, idCount: 1_000_000_000 }, network: {} };
+  config = {
+    stateDir,
+    runtime: { crun: 'crun', idBase: 1_000_000_000, idCount: 1_000_000_000, diskLimits: true },
+    network: {},
+  };
 });
 
 afterEach(async () => {

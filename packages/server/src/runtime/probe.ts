@@ -6,11 +6,11 @@ import { probeDisk, probeLoop, probePool } from './probe-disk.ts';
 import { probeCgroups, probeForwarding, probeKernel, probeMemory, probeNameServer, probeUser } from './probe-host.ts';
 import { probeShiftedOverlay } from './probe-shifted.ts';
 import type { ProbeRow } from './probe-table.ts';
-import { probeCrun, probeInit, probeInterfaces, probeNftables } from './probe-tools.ts';
+import { probeCrun, probeDiskTools, probeInit, probeInterfaces, probeNftables } from './probe-tools.ts';
 
 /** The part of the configuration that the machine is tried for. */
 export type ProbeConfig = Pick<Config, 'stateDir'> & {
-  runtime: Pick<Config['runtime'], 'crun' | 'idBase' | 'idCount'>;
+  runtime: Pick<Config['runtime'], 'crun' | 'idBase' | 'idCount' | 'diskLimits'>;
   network: Pick<Config['network'], 'dns'>;
 };
 
@@ -69,8 +69,9 @@ function checks({ stateDir, runtime, network }: ProbeConfig, isRoot: boolean): P
       name: 'loop devices',
       needsRoot: true,
       advice: '`modprobe loop`',
-      run: async () => probeLoop((await pool().catch(() => undefined))?.needsLoop ?? true),
+      run: async () => probeLoop(runtime.diskLimits || ((await pool().catch(() => undefined))?.needsLoop ?? true)),
     },
+    ...(runtime.diskLimits ? [{ name: 'disk tools', advice: 'apt-get install e2fsprogs', run: probeDiskTools }] : []),
     { name: 'disk', advice: 'Choose another disk with --state-dir.', run: () => probeDisk(stateDir) },
     { name: 'memory', advice: 'Mount /proc.', run: probeMemory },
   ];

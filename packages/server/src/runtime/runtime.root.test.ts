@@ -16,7 +16,7 @@ describe('the life of a sandbox', () => {
     await lab.start('keeps');
     await lab.sh('keeps', 'echo hello > /root/file; sleep 1000 >/dev/null 2>&1 &');
     await lab.runtime.stop('keeps', { graceMs: 0 });
-    expect(await lab.runtime.list()).toContainEqual({ id: 'keeps', running: false, pid: undefined });
+    expect(await lab.runtime.list()).toContainEqual({ id: 'keeps', running: false, paused: false, pid: undefined });
     await lab.start('keeps');
     expect(await lab.sh('keeps', 'cat /root/file; ps | grep "[s]leep"')).toMatchObject({
       stdout: 'hello\n',

@@ -11,6 +11,7 @@ import type { OpenFilesLimit } from './container/container-config.ts';
 import type { ContainerHost, RuntimeLog } from './container/container-host.ts';
 import { notRunning } from './container/container-root.ts';
 import { createCrun } from './container/crun.ts';
+import { openSandboxDisks } from './container/disk/sandbox-disks.ts';
 import { cleanUpContainer, terminateProcesses } from './container/end-container.ts';
 import { execInContainer } from './container/exec.ts';
 import { containerFiles } from './container/files.ts';
@@ -25,8 +26,10 @@ import { startContainer } from './container/start-container.ts';
 import { openContainerTerminal } from './container/terminal.ts';
 import { resolveContainerUser } from './container/users.ts';
 import type { NetworkPool } from './network/network-pool.ts';
+import { resizeContainer } from './resize.ts';
 import { createKeyedQueue, createSemaphore } from './semaphore.ts';
 import type { ContainerExit, ContainerSpec, ContainerStatus, SandboxRuntime } from './types.ts';
+import { readUsage } from './usage.ts';
 
 export interface RuntimeOptions {
   /** Has `layers/`, `sandboxes/` and `tmp/` on one file system. */
@@ -73,6 +76,13 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
     throw notRunning(id);
   }
 
+  /** For what needs its processes to move. */
+  function findMoving(id: string): LiveContainer {
+    const container = find(id);
+    if (container.isPaused) throw conflict(`sandbox ${id} is paused`, { hint: 'Start it to resume.' });
+    return container;
+  }
+
   function register(container: LiveContainer): void {
     const { promise, resolve } = Promise.withResolvers<void>();
     running.set(container.id, { container, gone: promise, isGone: resolve });
@@ -103,6 +113,8 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
   async function end({ container, gone }: Running): Promise<void> {
     container.endsOnPurpose = true;
     container.kill();
+    // What is frozen dies when it is thawed.
+    if (container.isPaused) await thaw(container);
     const timer = new AbortController();
     const late = sleep(END_TIMEOUT_MS, 'late', { signal: timer.signal }).catch(() => 'aborted');
     const first = await Promise.race([gone, late]);
@@ -115,19 +127,25 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
     }
   }
 
+  async function thaw(container: LiveContainer): Promise<void> {
+    await host().cgroups.freeze(container.id, false);
+    container.isPaused = false;
+  }
+
   async function start(spec: ContainerSpec): Promise<ContainerStatus> {
     const current = running.get(spec.id);
     if (current?.container.isAlive()) throw conflict(`sandbox ${spec.id} is running already`);
     await current?.gone;
     const container = await startSlot(() => startContainer(host(), spec, ended));
     register(container);
-    return { id: spec.id, running: true, pid: container.pid };
+    return { id: spec.id, running: true, paused: false, pid: container.pid };
   }
 
   async function adopt(into: ContainerHost): Promise<void> {
     const { found, leftovers } = await findContainers(into.crun, layout);
     for (const container of found) {
       const held = holdContainer(container, into.watcher, ended);
+      if (held) held.isPaused = await into.cgroups.isFrozen(held.id);
       if (held) register(held);
       else leftovers.push(container.id);
     }
@@ -167,6 +185,7 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
         const current = running.get(id);
         if (!current) return;
         current.container.endsOnPurpose = true;
+        if (graceMs > 0 && current.container.isPaused) await thaw(current.container);
         if (graceMs > 0) await terminateProcesses(into, current.container, graceMs);
         await end(current);
       });
@@ -191,21 +210,56 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
       });
     },
 
+    resize(id, limits) {
+      return inOrder(id, async () => {
+        const into = host();
+        const container = running.get(id)?.container;
+        if (!container?.isAlive()) return;
+        await resizeContainer(into, id, limits);
+      });
+    },
+
+    pause(id) {
+      return inOrder(id, async () => {
+        const container = find(id);
+        if (container.isPaused) return;
+        // From here on nothing joins it; what has joined stands still with it.
+        container.isPaused = true;
+        try {
+          await host().cgroups.freeze(id, true);
+        } catch (error) {
+          container.isPaused = false;
+          throw error;
+        }
+      });
+    },
+
+    resume(id) {
+      return inOrder(id, () => thaw(find(id)));
+    },
+
+    usage(id) {
+      checkId(id);
+      const container = running.get(id)?.container;
+      return readUsage(host(), id, container?.isAlive() ? container : undefined);
+    },
+
     async list() {
       const kept = (await readdir(layout.sandboxesDir)).filter(isContainerId);
       return [...new Set([...running.keys(), ...kept])].map((id) => {
         const container = running.get(id)?.container;
         const isRunning = container?.isAlive() === true;
-        return { id, running: isRunning, pid: isRunning ? container?.pid : undefined };
+        const paused = isRunning && container?.isPaused === true;
+        return { id, running: isRunning, paused, pid: isRunning ? container?.pid : undefined };
       });
     },
 
     async exec(id, spec) {
-      return execInContainer(host(), find(id), spec);
+      return execInContainer(host(), findMoving(id), spec);
     },
 
     async openTerminal(id, spec) {
-      return openContainerTerminal(host(), find(id), spec);
+      return openContainerTerminal(host(), findMoving(id), spec);
     },
 
     async resolveUser(id, user) {
@@ -264,6 +318,7 @@ async function openHost(options: RuntimeOptions, layout: Layout): Promise<Contai
       watcher,
       cgroups: options.cgroups,
       network: options.network,
+      disks: await openSandboxDisks(layout, idBase, options.log),
       mountOverlay: createOverlayMounter(),
       seccomp: await loadSeccompFilter({
         crun,

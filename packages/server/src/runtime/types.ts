@@ -12,6 +12,8 @@ export interface ContainerLimits {
   cpu: number;
   memoryBytes: number;
   pids: number;
+  /** Of what it writes. Without it only the pool bounds that. */
+  diskBytes?: number;
 }
 
 /** What a sandbox may reach of what sandboxes may reach at all, which is never the host, other sandboxes, private ranges (as configured). */
@@ -39,6 +41,8 @@ export interface ContainerSpec {
 export interface ContainerStatus {
   id: string;
   running: boolean;
+  /** It runs, and its processes stand still. */
+  paused: boolean;
   /** Host pid of the container's pid 1 while it runs. */
   pid: number | undefined;
 }
@@ -100,6 +104,28 @@ export interface TerminalProcess {
   killTree(): Promise<void>;
 }
 
+/** What can change while a container runs. */
+export type ChangedLimits = Pick<ContainerLimits, 'cpu' | 'memoryBytes' | 'diskBytes'>;
+
+export interface SandboxUsage {
+  /** Absent when it does not run. */
+  run?: {
+    memoryBytes: number;
+    /** The part of `memoryBytes` that is a cache of files. */
+    cacheBytes: number;
+    memoryLimitBytes: number;
+    /** Of all cores together, since it started. */
+    cpuMicros: number;
+    pids: number;
+    /** Processes that the kernel killed because the memory limit was reached. */
+    oomKills: number;
+    rxBytes: number;
+    txBytes: number;
+  };
+  /** Absent for one without a disk of its own. */
+  disk?: { usedBytes: number; totalBytes: number };
+}
+
 export interface SandboxRuntime {
   /**
    * Mounts the layers under the container's own writable directory (kept from an earlier run, made at the first), starts pid 1
@@ -113,6 +139,16 @@ export interface SandboxRuntime {
   remove(id: string): Promise<void>;
   /** Changes what a running container may reach, also by connections that it has. Outlives the server. Idempotent. */
   setNetwork(id: string, policy: NetworkPolicy): Promise<void>;
+  /**
+   * Changes the limits of a running container; one that does not run takes them at its next start. A disk only grows. Raises
+   * `invalid_request` when it holds more memory than it shall have, or when a disk cannot grow while it is in use here.
+   */
+  resize(id: string, limits: ChangedLimits): Promise<void>;
+  /** Stops every process where it is; memory stays. Nothing to do when it is paused. It stays so when the server restarts. */
+  pause(id: string): Promise<void>;
+  /** Lets the processes of a paused one go on. Nothing to do when it is not paused. */
+  resume(id: string): Promise<void>;
+  usage(id: string): Promise<SandboxUsage>;
   /** What is really there: every container that runs or has a writable directory. */
   list(): Promise<ContainerStatus[]>;
   exec(id: string, spec: ExecSpec): Promise<ExecProcess>;

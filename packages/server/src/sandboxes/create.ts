@@ -45,6 +45,7 @@ export async function createSandbox(
     layers: snapshot.layers,
     cpu,
     memory,
+    disk,
     network_block_all: request.networkBlockAll ?? false,
   };
   await layerPaths(context, snapshot.layers, snapshot.name);
@@ -64,7 +65,6 @@ export async function createSandbox(
     region_id: region,
     runner_id: context.settings.runnerId,
     gpu,
-    disk,
     auto_stop_interval: request.autoStopInterval ?? DEFAULT_AUTO_STOP_MINUTES,
     auto_archive_interval: request.autoArchiveInterval ?? DEFAULT_AUTO_ARCHIVE_MINUTES,
     auto_delete_interval: request.autoDeleteInterval ?? AUTO_DELETE_OFF,

@@ -15,7 +15,7 @@ type LaunchState = 'creating' | 'starting';
 /** What a container is made from: a sandbox's row, or what is about to become one. */
 export type ContainerSource = Pick<
   SandboxRow,
-  'id' | 'layers' | 'snapshot_name' | 'user_name' | 'env' | 'image' | 'cpu' | 'memory' | 'network_block_all'
+  'id' | 'layers' | 'snapshot_name' | 'user_name' | 'env' | 'image' | 'cpu' | 'memory' | 'disk' | 'network_block_all'
 >;
 
 /** Runs the container, and finds out as whom commands run in it. */
@@ -133,6 +133,12 @@ export async function layerPaths(
   );
 }
 
+export function machineLimits(row: Pick<SandboxRow, 'cpu' | 'memory'>) {
+  return { cpu: row.cpu, memoryBytes: Math.max(MIN_MEMORY_BYTES, Math.round(row.memory * GIB)) };
+}
+
+export const diskBytes = (row: Pick<SandboxRow, 'disk'>) => Math.round(row.disk * GIB);
+
 async function containerSpec(context: SandboxContext, row: ContainerSource): Promise<ContainerSpec> {
   return {
     id: row.id,
@@ -140,9 +146,9 @@ async function containerSpec(context: SandboxContext, row: ContainerSource): Pro
     layers: await layerPaths(context, row.layers, row.snapshot_name),
     env: sandboxEnvironment(row),
     limits: {
-      cpu: row.cpu,
-      memoryBytes: Math.max(MIN_MEMORY_BYTES, Math.round(row.memory * GIB)),
+      ...machineLimits(row),
       pids: context.settings.pidsLimit,
+      ...(context.settings.diskLimits ? { diskBytes: diskBytes(row) } : {}),
     },
     network: { blockAll: row.network_block_all },
   };

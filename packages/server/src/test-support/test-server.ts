@@ -116,6 +116,7 @@ export async function startTestServer(): Promise<TestServer> {
         runnerId,
         defaultSnapshot: 'default',
         pidsLimit: 256,
+        diskLimits: true,
         spoolDirectory,
         maxOutputBytes: 64 * 1024 * 1024,
         maxExecSeconds: 60,

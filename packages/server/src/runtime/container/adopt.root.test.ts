@@ -90,7 +90,7 @@ test('what ended while no server was there is not running, and leaves nothing bu
   process.kill(pid ?? -1, 'SIGKILL');
   while (!['Z', undefined].includes(processStat(pid ?? -1)?.state)) await nextTurn();
   lab = await openLab(stateDir);
-  expect(await lab.runtime.list()).toEqual([{ id: 'gone', running: false, pid: undefined }]);
+  expect(await lab.runtime.list()).toEqual([{ id: 'gone', running: false, paused: false, pid: undefined }]);
   expect(await readdir(join(lab.runDir, 'containers'))).toEqual([]);
   expect(await readdir(join(lab.runDir, 'crun'))).toEqual([]);
   await lab.start('gone');

@@ -1,3 +1,4 @@
+import { CPU_PERIOD_US, cpuQuota, cpuShares } from '../cgroup-control.ts';
 import type { ContainerSpec, ProcessUser } from '../types.ts';
 
 /**
@@ -40,10 +41,10 @@ const MASKED_PATHS = [
 const READ_ONLY_PATHS = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/pressure', '/proc/sys', '/proc/sysrq-trigger'];
 
 export const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
-const CPU_PERIOD_US = 100_000;
-const MIN_CPU_QUOTA_US = 1000;
 /** The server and its database outlive any sandbox when the machine itself runs out of memory. */
 export const OOM_SCORE_ADJ = 300;
+/** When a sandbox's own memory is short, its commands go before pid 1, with which everything would go. */
+const INIT_OOM_SCORE_ADJ = 100;
 
 export const TOOLS_TARGET = '/.darkroom';
 export const INIT = `${TOOLS_TARGET}/init`;
@@ -85,7 +86,7 @@ export function containerConfig(input: ConfigInput): object {
     ociVersion: '1.0.2',
     hostname: spec.hostname,
     root: { path: input.rootfs, readonly: false },
-    process: processConfig(pidOne, input.openFiles),
+    process: { ...processConfig(pidOne, input.openFiles), oomScoreAdj: INIT_OOM_SCORE_ADJ },
     mounts: mounts(input),
     annotations: {
       [NETWORK_ANNOTATION]: String(input.namespaces.index),
@@ -144,7 +145,7 @@ export function processConfig(input: ProcessInput, openFiles: OpenFilesLimit): o
 function resources({ limits }: ContainerSpec): object {
   return {
     memory: { limit: limits.memoryBytes, swap: limits.memoryBytes },
-    cpu: { quota: Math.max(MIN_CPU_QUOTA_US, Math.round(limits.cpu * CPU_PERIOD_US)), period: CPU_PERIOD_US },
+    cpu: { quota: cpuQuota(limits.cpu), period: CPU_PERIOD_US, shares: cpuShares(limits.cpu) },
     pids: { limit: limits.pids },
     devices: DEVICES,
   };

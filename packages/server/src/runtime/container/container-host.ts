@@ -3,6 +3,7 @@ import type { Cgroups } from '../cgroups.ts';
 import type { NetworkPool } from '../network/network-pool.ts';
 import type { OpenFilesLimit, SeccompSetting } from './container-config.ts';
 import type { Crun } from './crun.ts';
+import type { SandboxDisks } from './disk/sandbox-disks.ts';
 import type { Layout } from './layout.ts';
 import type { MountOverlay } from './overlay.ts';
 
@@ -22,6 +23,7 @@ export interface ContainerHost {
   watcher: ExitWatcher;
   cgroups: Cgroups;
   network: NetworkPool;
+  disks: SandboxDisks;
   mountOverlay: MountOverlay;
   seccomp: SeccompSetting;
   openFiles: OpenFilesLimit;

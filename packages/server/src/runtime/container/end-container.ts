@@ -21,6 +21,8 @@ export async function cleanUpContainer(
     () => host.crun.delete(id),
     () => host.cgroups.remove(id),
     () => unmountQuietly(runtime.rootfs),
+    () => unmountQuietly(runtime.etc),
+    () => host.disks.detached(id),
     () => rm(runtime.dir, { recursive: true, force: true }),
     () => (network ? host.network.release(network) : undefined),
   ];

@@ -36,10 +36,10 @@ export function seenByCrun(layout: Layout, path: string): string {
   return join(layout.poolView, relative(layout.poolRoot, path));
 }
 
-/** What a sandbox keeps while it does not run. */
+/** What a sandbox keeps while it does not run: `upper` and `work`, or a disk that has them (`disk/disk-image.ts`). */
 export function sandboxPaths(layout: Layout, id: string) {
   const dir = join(layout.sandboxesDir, id);
-  return { dir, upper: join(dir, 'upper'), work: join(dir, 'work'), etc: join(dir, 'etc') };
+  return { dir, upper: join(dir, 'upper'), work: join(dir, 'work') };
 }
 
 /** What a running container has beside crun's own state. */
@@ -48,6 +48,7 @@ export function runPaths(layout: Layout, id: string) {
   return {
     dir,
     rootfs: join(dir, 'rootfs'),
+    etc: join(dir, 'etc'),
     config: join(dir, 'config.json'),
     log: join(dir, 'crun.log'),
     policy: join(dir, 'network.json'),

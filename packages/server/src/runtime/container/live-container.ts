@@ -14,6 +14,8 @@ export interface LiveContainer {
   readonly network: { index: number };
   /** Its end was asked for, and is nobody's news. */
   endsOnPurpose: boolean;
+  /** Its processes stand still: one that joins them would too. */
+  isPaused: boolean;
   isAlive(): boolean;
   /** SIGKILLs pid 1; the kernel then kills everything else in its pid namespace. */
   kill(): void;
@@ -50,6 +52,7 @@ export function holdContainer(
     env: input.env,
     network: input.network,
     endsOnPurpose: false,
+    isPaused: false,
     isAlive: () => held && runs(pid, startTime),
     kill: () => {
       if (held) pidfdSignal(pidfd, SIGKILL);

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { chmodSync, chownSync, existsSync, mkdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { readdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errnoOf, messageOf } from '../../platform/errors.ts';
@@ -10,39 +10,43 @@ import { removeTree } from './remove-tree.ts';
 const NEW = 'new-sandbox-';
 const REMOVED = 'removed-sandbox-';
 
-export interface SandboxDirInput {
-  id: string;
+export interface PlainUpperInput {
   /** Its root's mode is that of the top layer's, as it would be without the writable directory over it. */
   topLayer: string;
   idBase: number;
 }
 
-/**
- * The writable directory of a sandbox: kept from an earlier run, or made whole elsewhere and renamed into place. Synchronous, as
- * is `writeNameFiles`: a dozen calls of some microseconds each, where the same through the thread pool cost milliseconds of a start.
- */
-export function ensureSandboxDir(layout: Layout, input: SandboxDirInput): { made: boolean } {
-  const { dir } = sandboxPaths(layout, input.id);
-  if (existsSync(dir)) return { made: false };
-  const draft = join(layout.trashDir, `${NEW}${input.id}-${randomBytes(4).toString('hex')}`);
-  const upper = join(draft, 'upper');
-  const etc = join(draft, 'etc');
+/** The directory of a new sandbox: filled elsewhere and renamed into place, so that it is whole or not there. */
+export async function makeSandboxDir(
+  layout: Layout,
+  id: string,
+  fill: (draft: string) => void | Promise<void>,
+): Promise<void> {
+  const draft = join(layout.trashDir, `${NEW}${id}-${randomBytes(4).toString('hex')}`);
   mkdirSync(draft, { mode: 0o700 });
   try {
-    for (const path of [upper, etc]) {
-      mkdirSync(path, { mode: 0o755 });
-      chownSync(path, input.idBase, input.idBase);
-    }
-    mkdirSync(join(draft, 'work'), { mode: 0o700 });
-    chmodSync(upper, statSync(input.topLayer).mode & 0o7777);
-    // Nobody of the host gets into it but root, and crun, which looks for mount sources as the sandbox's root.
-    chownSync(draft, input.idBase, input.idBase);
-    renameSync(draft, dir);
-    return { made: true };
+    await fill(draft);
+    renameSync(draft, sandboxPaths(layout, id).dir);
   } catch (error) {
     rmSync(draft, { recursive: true, force: true });
     throw error;
   }
+}
+
+/**
+ * What the overlay writes to, plainly in the pool. Synchronous, as is `writeNameFiles`: a dozen calls of some microseconds each,
+ * where the same through the thread pool cost milliseconds of a start.
+ */
+export function makePlainUpper(draft: string, input: PlainUpperInput): void {
+  const upper = join(draft, 'upper');
+  mkdirSync(upper, { mode: 0o755 });
+  chownSync(upper, input.idBase, input.idBase);
+  mkdirSync(join(draft, 'work'), { mode: 0o700 });
+  copyRootMode(input.topLayer, upper);
+}
+
+export function copyRootMode(topLayer: string, upper: string): void {
+  chmodSync(upper, statSync(topLayer).mode & 0o7777);
 }
 
 export interface NameFiles {

@@ -1,13 +1,15 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { DarkroomError, errnoOf, invalidRequest, messageOf } from '../../platform/errors.ts';
+import { MS_NODEV, MS_NOSUID, mount } from '../../platform/libc.ts';
 import type { ContainerSpec } from '../types.ts';
 import { containerConfig } from './container-config.ts';
 import type { ContainerHost } from './container-host.ts';
-import { runPaths, sandboxPaths, seenByCrun } from './layout.ts';
+import { runPaths, seenByCrun } from './layout.ts';
 import { holdContainer, type LiveContainer } from './live-container.ts';
 import { unmountQuietly } from './overlay.ts';
-import { ensureSandboxDir, removeSandboxDir, writeNameFiles } from './sandbox-dir.ts';
+import { removeSandboxDir, writeNameFiles } from './sandbox-dir.ts';
+import { ensureWritable, openWritable } from './writable-place.ts';
 
 /** Undoing, in reverse order, of what a start has done so far. */
 type Undo = () => Promise<unknown>;
@@ -39,7 +41,6 @@ async function startSteps(
 ): Promise<LiveContainer> {
   const topLayer = spec.layers.at(-1);
   if (topLayer === undefined) throw invalidRequest('a sandbox needs at least one layer');
-  const sandbox = sandboxPaths(host.layout, spec.id);
   const runtime = runPaths(host.layout, spec.id);
 
   const ready = host.network.take();
@@ -52,24 +53,35 @@ async function startSteps(
   );
   // Awaited below; should an earlier step raise first, nobody else hears of this one's failure.
   ready.catch(() => undefined);
-  const { made } = ensureSandboxDir(host.layout, { id: spec.id, topLayer, idBase: host.idBase });
+  const made = await ensureWritable(host, spec, topLayer);
   if (made) undo.push(() => removeSandboxDir(host.layout, spec.id));
   undo.push(() => rm(runtime.dir, { recursive: true, force: true }));
   mkdirSync(runtime.rootfs, { recursive: true, mode: 0o711 });
+  const place = await openWritable(host, spec, { topLayer, made });
+  let holdsPlace = true;
+  const letGo = () => {
+    if (holdsPlace) place.letGo();
+    holdsPlace = false;
+  };
+  undo.push(async () => letGo());
   undo.push(async () => unmountQuietly(runtime.rootfs));
   await host.mountOverlay({
     layers: [host.layout.skeletonDir, ...spec.layers],
-    upper: sandbox.upper,
-    work: sandbox.work,
+    upper: place.upper,
+    work: place.work,
     target: runtime.rootfs,
   });
+  // The overlay holds what it needs by a mount of its own.
+  letGo();
+  mountNameFiles(runtime.etc);
+  undo.push(async () => unmountQuietly(runtime.etc));
   const namespaces = await ready;
 
   const config = containerConfig({
     spec,
     rootfs: runtime.rootfs,
     toolsDir: seenByCrun(host.layout, host.layout.toolsDir),
-    etcDir: seenByCrun(host.layout, sandbox.etc),
+    etcDir: runtime.etc,
     cgroup: { path: host.cgroups.pathFor(spec.id), version: host.cgroups.version },
     namespaces,
     seccomp: host.seccomp,
@@ -78,7 +90,7 @@ async function startSteps(
   // Of an earlier run that could not be cleaned up.
   rmSync(runtime.policy, { force: true });
   writeFileSync(runtime.config, JSON.stringify(config), { mode: 0o600 });
-  writeNameFiles(sandbox.etc, {
+  writeNameFiles(runtime.etc, {
     hostname: spec.hostname,
     address: namespaces.address,
     resolvConf: host.network.resolvConf(),
@@ -93,6 +105,7 @@ async function startSteps(
   await host.crun.run(spec.id, runtime.dir, runtime.log);
   // The container has its own copy of the mount; ours would only be copied into the next one's namespace.
   unmountQuietly(runtime.rootfs);
+  unmountQuietly(runtime.etc);
 
   const status = host.crun.status(spec.id);
   const input = status && { id: spec.id, status, env: spec.env, network: { index: namespaces.index } };
@@ -102,6 +115,15 @@ async function startSteps(
     retryable: true,
     hint: 'When this repeats, its memory limit may be too small, or the machine is out of memory (dmesg).',
   });
+}
+
+/**
+ * The sandbox's root may write to these files: a small file system in memory bounds them, and a full disk of the sandbox does
+ * not keep it from starting.
+ */
+function mountNameFiles(target: string): void {
+  mkdirSync(target, { mode: 0o755 });
+  mount('tmpfs', target, 'tmpfs', MS_NOSUID | MS_NODEV, 'size=1m,nr_inodes=16,mode=755');
 }
 
 function startError(error: unknown, spec: ContainerSpec): unknown {

@@ -8,6 +8,7 @@ import { processStat } from '../container/live-container.ts';
 import { instanceTag } from '../instance-tag.ts';
 import { readMounts } from '../mount-info.ts';
 import { createNetworkPool } from '../network/network-pool.ts';
+import { ensurePool } from '../pool.ts';
 import { mountNamespace, prepareCgroups } from '../prepare-cgroups.ts';
 import { createRuntime } from '../runtime.ts';
 import type { ContainerSpec, ExecSpec, ProcessUser, SandboxRuntime } from '../types.ts';
@@ -46,6 +47,8 @@ export const root: ProcessUser = { uid: 0, gid: 0, additionalGids: [], home: '/r
 export interface LabOptions {
   /** Bounds the pool, by a file system of its own in memory. */
   poolBytes?: number;
+  /** Gives it a pool with reflinks of this size, as servers have it: disks of sandboxes are cloned there. */
+  imageBytes?: number;
 }
 
 /** A state directory that is to be handed to another process; `openLab` makes its own. */
@@ -55,6 +58,7 @@ export async function makeLabState(options: LabOptions = {}): Promise<string> {
     await mkdir(join(stateDir, 'pool'));
     mount('tmpfs', join(stateDir, 'pool'), 'tmpfs', 0, `size=${options.poolBytes}`);
   }
+  if (options.imageBytes !== undefined) await ensurePool({ stateDir, maxBytes: options.imageBytes });
   const baseLayer = join(stateDir, 'pool', 'layers', 'base', 'diff');
   await mkdir(baseLayer, { recursive: true });
   await fillWithBusybox(baseLayer);

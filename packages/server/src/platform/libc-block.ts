@@ -1,0 +1,125 @@
+import { closeSync, existsSync, openSync } from 'node:fs';
+import { checked, libc, mknod, SystemCallError } from './libc.ts';
+
+/** Loop devices and mounted ext4 file systems by ioctl: a tool for each would cost more than what it does. */
+const c = {
+  ioctl: libc.func('int ioctl(int fd, unsigned long request, void *data)'),
+  ioctlNumber: libc.func('int ioctl(int fd, unsigned long request, long number)'),
+};
+
+const LOOP_GET_STATUS64 = 0x4c05;
+const LOOP_SET_CAPACITY = 0x4c07;
+const LOOP_CONFIGURE = 0x4c0a;
+const LOOP_CTL_GET_FREE = 0x4c82;
+const LO_FLAGS_AUTOCLEAR = 4;
+const LO_FLAGS_DIRECT_IO = 16;
+/** `struct loop_info64` and `struct loop_config` (linux/loop.h). */
+const INFO_SIZE = 232;
+const CONFIG_SIZE = 304;
+const CONFIG_INFO = 8;
+const INFO_FLAGS = 52;
+const INFO_FILE_NAME = 56;
+const FILE_NAME_SIZE = 64;
+
+const EXT4_IOC_RESIZE_FS = 0x40086610;
+const LOOP_MAJOR = 7;
+const S_IFBLK = 0o060000;
+/** Others take free devices too, and only one can have each. */
+const ATTEMPTS = 64;
+
+export interface LoopAttachment {
+  number: number;
+  /** While it is open the device stays; afterwards it goes with the last mount from it. */
+  fd: number;
+}
+
+/**
+ * A loop device over an open file, with direct I/O, that frees itself with its last use. `announce` is called with the number
+ * before the device is made, so that it can be found again whatever happens next.
+ */
+export function attachLoop(file: number, blockSize: number, announce: (number: number) => void): LoopAttachment {
+  const control = openSync('/dev/loop-control', 'r+');
+  try {
+    for (let attempt = 1; ; attempt += 1) {
+      const number = checked('LOOP_CTL_GET_FREE', c.ioctlNumber(control, LOOP_CTL_GET_FREE, 0));
+      const fd = openSync(deviceNode(number), 'r+');
+      try {
+        announce(number);
+        configure(fd, file, blockSize, number);
+        return { number, fd };
+      } catch (error) {
+        closeSync(fd);
+        const taken = error instanceof SystemCallError && error.code === 'EBUSY';
+        if (!taken || attempt >= ATTEMPTS) throw error;
+      }
+    }
+  } finally {
+    closeSync(control);
+  }
+}
+
+function configure(fd: number, file: number, blockSize: number, number: number): void {
+  const config = Buffer.alloc(CONFIG_SIZE);
+  config.writeUInt32LE(file, 0);
+  config.writeUInt32LE(blockSize, 4);
+  config.writeUInt32LE(LO_FLAGS_AUTOCLEAR | LO_FLAGS_DIRECT_IO, CONFIG_INFO + INFO_FLAGS);
+  config.write('darkroom', CONFIG_INFO + INFO_FILE_NAME, FILE_NAME_SIZE - 1, 'latin1');
+  checked('LOOP_CONFIGURE', c.ioctl(fd, LOOP_CONFIGURE, config), String(number));
+}
+
+/** The node of a loop device, which is made where no devtmpfs makes it. */
+export function deviceNode(number: number): string {
+  const path = `/dev/loop${number}`;
+  // glibc's makedev for a minor below 2^20.
+  const device = (LOOP_MAJOR << 8) | (number & 0xff) | ((number & 0xfff00) << 12);
+  if (!existsSync(path)) mknod(path, S_IFBLK | 0o600, device);
+  return path;
+}
+
+/** Holds a device that lies over exactly this file; undefined when it lies over another or none. The caller closes it. */
+export function holdLoop(number: number, file: { dev: number; ino: number }): number | undefined {
+  let fd: number;
+  try {
+    fd = openSync(`/dev/loop${number}`, 'r+');
+  } catch {
+    return undefined;
+  }
+  const info = Buffer.alloc(INFO_SIZE);
+  const known = c.ioctl(fd, LOOP_GET_STATUS64, info) === 0;
+  if (known && info.readBigUInt64LE(8) === BigInt(file.ino) && sameDevice(info.readBigUInt64LE(0), file.dev)) return fd;
+  closeSync(fd);
+  return undefined;
+}
+
+/** The loop driver speaks of devices as the kernel's `huge_encode_dev`, which for file systems without a disk is the number itself. */
+function sameDevice(said: bigint, dev: number): boolean {
+  const major = (dev >> 8) & 0xfff;
+  const minor = (dev & 0xff) | ((dev >> 12) & 0xfff00);
+  const encoded = BigInt((minor & 0xff) | (major << 8)) | (BigInt(minor >> 8) << 20n);
+  return said === encoded || said === BigInt(dev);
+}
+
+/** Makes the device as large as its file has become. */
+export function refreshLoop(fd: number): void {
+  checked('LOOP_SET_CAPACITY', c.ioctlNumber(fd, LOOP_SET_CAPACITY, 0));
+}
+
+/** Grows a mounted ext4 to this many blocks, by a descriptor of anything in it. Needs CAP_SYS_RESOURCE. */
+export function resizeExt4(fd: number, blocks: bigint): void {
+  const count = Buffer.alloc(8);
+  count.writeBigUInt64LE(blocks);
+  checked('EXT4_IOC_RESIZE_FS', c.ioctl(fd, EXT4_IOC_RESIZE_FS, count));
+}
+
+const FIFREEZE = 0xc0045877;
+const FITHAW = 0xc0045878;
+
+/** Holds every write to the file system of a directory back, with all that was written on disk; or lets them go on. */
+export function fsFreeze(directory: string, frozen: boolean): void {
+  const fd = openSync(directory, 'r');
+  try {
+    checked(frozen ? 'FIFREEZE' : 'FITHAW', c.ioctlNumber(fd, frozen ? FIFREEZE : FITHAW, 0), directory);
+  } finally {
+    closeSync(fd);
+  }
+}
