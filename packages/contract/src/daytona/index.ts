@@ -2,6 +2,7 @@ export * from './api-key.ts';
 export * from './configuration.ts';
 export * from './docker-registry.ts';
 export * from './error.ts';
+export * from './files.ts';
 export * from './git.ts';
 export * from './organization.ts';
 export * from './region.ts';

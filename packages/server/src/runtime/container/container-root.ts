@@ -72,7 +72,7 @@ export function checkPath(path: string): void {
 /** A file call's failure in the words of the port. */
 export function fileError(error: unknown, path: string): unknown {
   if (error instanceof DarkroomError) return error;
-  const cause = { cause: error };
+  const cause = { cause: error, details: { file: path } };
   switch (errnoOf(error)) {
     case 'ENOENT':
       return notFound(`${path} does not exist`, cause);

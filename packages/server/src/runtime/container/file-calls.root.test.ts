@@ -182,7 +182,7 @@ describe('moving', () => {
 
   test('says what cannot come along, and leaves all where it was', async () => {
     await sh(
-      'mkdir -p /big; head -c 80000000 /dev/urandom > /big/file; mkdir /dev/shm/full; echo > /dev/shm/full/file; mkdir /dev/shm/empty',
+      'mkdir -p /big; head -c 100000 /dev/urandom > /big/file; dd if=/dev/zero of=/dev/shm/filler bs=64k 2> /dev/null; truncate -s -65536 /dev/shm/filler; mkdir /dev/shm/full; echo > /dev/shm/full/file; mkdir /dev/shm/empty',
     );
     await expect(rename('/big', '/dev/shm/big')).rejects.toMatchObject({ code: 'insufficient_storage' });
     await expect(rename('/big', '/dev/shm/full')).rejects.toMatchObject({ code: 'conflict' });

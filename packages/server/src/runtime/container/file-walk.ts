@@ -19,6 +19,8 @@ export interface WalkInput {
 
 /** Each level on the way holds a descriptor. Deeper than this is nobody's work but a trap. */
 const MAX_DEPTH = 512;
+/** What lies deeper could not be asked for. */
+const MAX_PATH = 4096;
 
 interface Level {
   fd: number;
@@ -54,7 +56,7 @@ export async function* walkDirectory(input: WalkInput): AsyncGenerator<WalkEntry
         stat: fileStat(stats, input.idBase),
         open: () => input.open(fd, name, path),
       };
-      if (!stats.isDirectory() || depth >= Math.min(input.maxDepth, MAX_DEPTH)) continue;
+      if (!stats.isDirectory() || depth >= Math.min(input.maxDepth, MAX_DEPTH) || path.length > MAX_PATH) continue;
       const below = openDirectoryAt(fd, name);
       if (below === undefined) continue;
       // Other file systems are not entered: /proc leads in circles.

@@ -1,30 +1,22 @@
-import type { Readable } from 'node:stream';
 import { invalidRequest } from '../../platform/errors.ts';
-import type { FileStat } from '../../runtime/types.ts';
 import { checkEnvironment } from '../environment.ts';
 import { resolvePath } from '../profile.ts';
 import type { Caller, SandboxContext } from '../types.ts';
 import { createBackgroundOutputs } from './background-outputs.ts';
 import { codeCommand, DEFAULT_LANGUAGE } from './code-command.ts';
 import { type Entered, enterSandbox, shellOf } from './enter.ts';
+import { filesOf, type SandboxFiles } from './files/index.ts';
 import { createGit, type Git } from './git/index.ts';
 import { type CommandResult, runCommand } from './run-command.ts';
 import { type ShellCommand, shellCommand } from './shell-command.ts';
 
+export type { SandboxFiles, ToolboxFile } from './files/index.ts';
 export type { CommandResult } from './run-command.ts';
 
 interface RunOptions {
   cwd?: string | undefined;
   env?: Readonly<Record<string, string>> | undefined;
   timeoutSeconds?: number | undefined;
-}
-
-export interface ToolboxFile {
-  /** Absolute in the sandbox. */
-  path: string;
-  stat: FileStat;
-  owner: string;
-  group: string;
 }
 
 /** Work inside running sandboxes. Every call counts as activity; relative paths are taken from the work dir. */
@@ -45,14 +37,6 @@ export interface Toolbox {
   directories(caller: Caller, id: string): Promise<{ workDir: string; home: string }>;
   /** For the calls below, so that many files are one look at the database. */
   enter(caller: Caller, id: string): Promise<SandboxFiles>;
-}
-
-/** Files of one running sandbox. Errors as in `ContainerFiles`. */
-export interface SandboxFiles {
-  /** Owned by the sandbox's user; parents are made. */
-  write(path: string, content: Readable): Promise<void>;
-  read(path: string): Promise<{ stat: FileStat; stream: Readable }>;
-  stat(path: string): Promise<ToolboxFile>;
 }
 
 /** More servers than anybody starts in one sandbox without sending their output to a file. */
@@ -107,28 +91,6 @@ export function createToolbox(context: SandboxContext): Toolbox {
     },
     async enter(caller, id) {
       return filesOf(context, await enter(caller, id));
-    },
-  };
-}
-
-function filesOf(context: SandboxContext, { row, profile }: Entered): SandboxFiles {
-  const files = context.runtime.files(row.id);
-  const { user } = profile;
-  const nameOf = (id: number, own: number) => (id === own ? user.name : id === 0 ? 'root' : String(id));
-  return {
-    async write(path, content) {
-      const endUse = context.activity.begin(row.id);
-      try {
-        await files.write(resolvePath(profile, path), content, { uid: user.uid, gid: user.gid });
-      } finally {
-        endUse();
-      }
-    },
-    read: async (path) => files.read(resolvePath(profile, path)),
-    async stat(path) {
-      const absolute = resolvePath(profile, path);
-      const stat = await files.stat(absolute);
-      return { path: absolute, stat, owner: nameOf(stat.uid, user.uid), group: nameOf(stat.gid, user.gid) };
     },
   };
 }

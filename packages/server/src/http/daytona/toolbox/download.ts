@@ -1,20 +1,19 @@
 import { Readable } from 'node:stream';
 import { downloadFilesSchema, pathQuerySchema } from '@darkroom/contract';
-import type { FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { SandboxFiles } from '../../../sandboxes/toolbox/index.ts';
-import { errorAnswer } from '../../error-answer.ts';
-import { toolboxErrorBody } from '../errors.ts';
 import { callerOf } from '../sandbox/requests.ts';
 import { type ToolboxRouteDeps, toolboxParams } from './common.ts';
 import { contentDisposition } from './content-disposition.ts';
 import { exactly } from './exactly.ts';
+import { describeFileError, sendFileError } from './file-errors.ts';
 
 /** Clients look for this one by name. */
 const BOUNDARY = 'DAYTONA-FILE-BOUNDARY';
 
 export function downloadRoutes({ toolbox }: ToolboxRouteDeps): FastifyPluginAsyncZod {
   return async (app) => {
+    app.setErrorHandler(sendFileError);
     app.get(
       '/:sandboxId/files/download',
       {
@@ -55,19 +54,6 @@ export function downloadRoutes({ toolbox }: ToolboxRouteDeps): FastifyPluginAsyn
       },
     );
   };
-}
-
-/** Clients tell kinds of failures apart by these names; older ones by `errorCode`, newer ones by `code`. */
-const FILE_CODES: Readonly<Record<number, string>> = {
-  400: 'INVALID_FILE_PATH',
-  403: 'FILE_ACCESS_DENIED',
-  404: 'FILE_NOT_FOUND',
-};
-
-function describeFileError(error: unknown, request: FastifyRequest) {
-  const answer = errorAnswer(error, request);
-  const code = FILE_CODES[answer.statusCode] ?? 'FILE_READ_FAILED';
-  return { ...toolboxErrorBody(answer, request), code, errorCode: code };
 }
 
 async function* parts(

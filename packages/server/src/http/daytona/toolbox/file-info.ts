@@ -12,12 +12,19 @@ const TYPES = new Map([
   [0o060000, 'D'],
   [0o020000, 'Dc'],
 ]);
+const SPECIAL = [
+  [0o4000, 'u'],
+  [0o2000, 'g'],
+  [0o1000, 't'],
+] as const;
 
 export function toFileInfo({ path, stat, owner, group }: ToolboxFile): FileInfoDto {
   const modified = new Date(stat.mtimeMs).toISOString();
+  // Bytes that are no UTF-8 have no way through every client's JSON.
+  const shown = path.toWellFormed();
   return {
-    name: path.replace(/\/+$/, '').split('/').at(-1) || '/',
-    path,
+    name: shown.replace(/\/+$/, '').split('/').at(-1) || '/',
+    path: shown,
     size: stat.size,
     mode: modeString(stat.mode),
     modTime: modified,
@@ -29,7 +36,11 @@ export function toFileInfo({ path, stat, owner, group }: ToolboxFile): FileInfoD
   };
 }
 
-function modeString(mode: number): string {
-  const bits = [...'rwxrwxrwx'].map((letter, index) => ((mode >> (8 - index)) & 1 ? letter : '-')).join('');
-  return (TYPES.get(mode & S_IFMT) ?? '-') + bits;
+export function modeString(mode: number): string {
+  const type = TYPES.get(mode & S_IFMT) ?? '';
+  const special = SPECIAL.map(([bit, letter]) => (mode & bit ? letter : ''));
+  // Go has the letter of a device's kind behind those.
+  const kind = [type.slice(0, 1), ...special.slice(0, 2), type.slice(1), special[2]].join('');
+  const bits = [...'rwxrwxrwx'].map((letter, index) => ((mode >> (8 - index)) & 1 ? letter : '-'));
+  return (kind || '-') + bits.join('');
 }

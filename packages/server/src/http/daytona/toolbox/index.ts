@@ -1,6 +1,8 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { ToolboxRouteDeps } from './common.ts';
 import { downloadRoutes } from './download.ts';
+import { fileChangeRoutes } from './file-changes.ts';
+import { fileLookRoutes } from './file-look.ts';
 import { gitRoutes } from './git.ts';
 import { gitChangeRoutes } from './git-changes.ts';
 import { infoRoutes } from './info.ts';
@@ -12,6 +14,7 @@ export type { ToolboxRouteDeps } from './common.ts';
 /** `/toolbox/{sandboxId}…`. */
 export function toolboxRoutes(deps: ToolboxRouteDeps): FastifyPluginAsyncZod {
   return async (app) => {
+    for (const routes of [fileLookRoutes, fileChangeRoutes]) await app.register(routes(deps));
     for (const routes of [processRoutes, infoRoutes, downloadRoutes, uploadRoutes, gitRoutes, gitChangeRoutes])
       await app.register(routes(deps));
   };

@@ -1,9 +1,8 @@
-import { directorySchema, fileInfoSchema, pathQuerySchema } from '@darkroom/contract';
+import { directorySchema } from '@darkroom/contract';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { callerOf } from '../sandbox/requests.ts';
 import { type ToolboxRouteDeps, toolboxParams } from './common.ts';
-import { toFileInfo } from './file-info.ts';
 
 export function infoRoutes({ toolbox, version }: ToolboxRouteDeps): FastifyPluginAsyncZod {
   return async (app) => {
@@ -31,22 +30,6 @@ export function infoRoutes({ toolbox, version }: ToolboxRouteDeps): FastifyPlugi
       async (request) => {
         await toolbox.directories(callerOf(request.auth), request.params.sandboxId);
         return { version };
-      },
-    );
-    app.get(
-      '/:sandboxId/files/info',
-      {
-        schema: {
-          summary: 'What a path is',
-          tags: ['toolbox'],
-          params: toolboxParams,
-          querystring: pathQuerySchema,
-          response: { 200: fileInfoSchema },
-        },
-      },
-      async (request) => {
-        const files = await toolbox.enter(callerOf(request.auth), request.params.sandboxId);
-        return toFileInfo(await files.stat(request.query.path));
       },
     );
   };

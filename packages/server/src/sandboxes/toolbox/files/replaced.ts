@@ -1,0 +1,23 @@
+/** Chunks of a file with each occurrence of a text replaced, from left to right; what was put in is not looked at again. */
+export async function* replaced(
+  chunks: AsyncIterable<Buffer>,
+  pattern: Buffer,
+  replacement: Buffer,
+): AsyncGenerator<Buffer> {
+  let rest: Buffer = Buffer.alloc(0);
+  for await (const chunk of chunks) {
+    const bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
+    const pieces: Buffer[] = [];
+    let from = 0;
+    for (let hit = bytes.indexOf(pattern); hit !== -1; hit = bytes.indexOf(pattern, from)) {
+      pieces.push(bytes.subarray(from, hit), replacement);
+      from = hit + pattern.length;
+    }
+    // The last bytes may be the beginning of an occurrence.
+    const cut = Math.max(from, bytes.length - pattern.length + 1);
+    pieces.push(bytes.subarray(from, cut));
+    rest = bytes.subarray(cut);
+    yield Buffer.concat(pieces);
+  }
+  if (rest.length > 0) yield rest;
+}
