@@ -1,5 +1,6 @@
 import { run } from '../platform/process.ts';
-import { CHECK_TIMEOUT_MS, fail, ok, type ProbeResult } from './probe-check.ts';
+import { hasAppArmor } from './app-armor.ts';
+import { CHECK_TIMEOUT_MS, fail, ok, type ProbeResult, warn } from './probe-check.ts';
 
 const LIMIT = { timeoutMs: CHECK_TIMEOUT_MS };
 
@@ -52,4 +53,13 @@ export async function probeDiskTools(): Promise<ProbeResult> {
   await run('e2fsck', ['-V'], LIMIT);
   await run('resize2fs', [], { ...LIMIT, okCodes: [1] });
   return ok(`e2fsprogs ${/(\d+\.\d+\.\d+)/.exec(stderr)?.[1] ?? 'present'}; disks of sandboxes can be made`);
+}
+
+/** The profile itself is tried when the server starts: this leaves the kernel as it is. */
+export async function probeAppArmor(): Promise<ProbeResult> {
+  if (!(await hasAppArmor())) return ok('not on this machine; the other fences stand without it');
+  return run('apparmor_parser', ['--version'], LIMIT).then(
+    () => ok('on; sandboxes get a profile of their own'),
+    () => warn('on, without apparmor_parser to load a profile', 'apt-get install apparmor'),
+  );
 }

@@ -6,7 +6,7 @@ import { probeDisk, probeLoop, probePool } from './probe-disk.ts';
 import { probeCgroups, probeForwarding, probeKernel, probeMemory, probeNameServer, probeUser } from './probe-host.ts';
 import { probeShiftedOverlay } from './probe-shifted.ts';
 import type { ProbeRow } from './probe-table.ts';
-import { probeCrun, probeDiskTools, probeInit, probeInterfaces, probeNftables } from './probe-tools.ts';
+import { probeAppArmor, probeCrun, probeDiskTools, probeInit, probeInterfaces, probeNftables } from './probe-tools.ts';
 
 /** The part of the configuration that the machine is tried for. */
 export type ProbeConfig = Pick<Config, 'stateDir'> & {
@@ -55,6 +55,7 @@ function checks({ stateDir, runtime, network }: ProbeConfig, isRoot: boolean): P
       advice: 'See the message; in a container, it needs CAP_SYS_ADMIN, an unmasked /proc and writable cgroups.',
       run: () => probeContainer(runtime.crun, runtime),
     },
+    { name: 'AppArmor', advice: 'apt-get install apparmor', run: probeAppArmor },
     { name: 'nftables', needsRoot: true, advice: 'apt-get install nftables', run: probeNftables },
     { name: 'interfaces', needsRoot: true, advice: 'apt-get install iproute2', run: probeInterfaces },
     { name: 'IP forwarding', advice: 'Mount /proc.', run: probeForwarding },

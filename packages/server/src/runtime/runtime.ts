@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { conflict, DarkroomError, invalidRequest, messageOf } from '../platform/errors.ts';
 import { createExitWatcher } from '../platform/exit-watcher.ts';
 import { MS_BIND, mount } from '../platform/libc.ts';
+import { appArmorProfile } from './app-armor.ts';
 import type { Cgroups } from './cgroups.ts';
 import { findContainers } from './container/adopt.ts';
 import { connectInContainer } from './container/connect.ts';
@@ -330,6 +331,7 @@ async function openHost(options: RuntimeOptions, layout: Layout): Promise<Contai
         cgroupPath: options.cgroups.pathFor('seccomp'),
       }),
       openFiles: await openFilesLimit(),
+      appArmorProfile: await appArmorProfile(options.log),
       log: options.log,
     };
   } catch (error) {

@@ -3,6 +3,7 @@ import { createLayerStore } from '../images/layer-store.ts';
 import { createImagePuller } from '../images/pull.ts';
 import type { ImagePuller } from '../images/types.ts';
 import { createUnpacker } from '../images/unpack/unpacker.ts';
+import { raiseHostLimits } from '../runtime/host-limits.ts';
 import { instanceTag } from '../runtime/instance-tag.ts';
 import { createNetworkPool } from '../runtime/network/network-pool.ts';
 import { prepareCgroups } from '../runtime/prepare-cgroups.ts';
@@ -41,6 +42,7 @@ export async function startMachine(ground: Ground, options: MachineOptions): Pro
   const puller = createImagePuller({ layers, unpacker, registries: config.registries, log });
   closers.add('puller', () => puller.close());
 
+  await raiseHostLimits(log);
   const cgroups = await prepareCgroups({ tag, hostMountNamespace: options.hostMountNamespace });
   const network = createNetworkPool({
     tag,

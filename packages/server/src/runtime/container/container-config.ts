@@ -72,6 +72,8 @@ export interface ConfigInput {
   namespaces: { index: number; userPath: string; netPath: string };
   seccomp: SeccompSetting;
   openFiles: OpenFilesLimit;
+  /** Where the host has AppArmor. */
+  appArmorProfile: string | undefined;
 }
 
 /** Compiled, as crun's annotation wants it; or the profile itself, which crun then compiles at every start. */
@@ -86,7 +88,7 @@ export function containerConfig(input: ConfigInput): object {
     ociVersion: '1.0.2',
     hostname: spec.hostname,
     root: { path: input.rootfs, readonly: false },
-    process: { ...processConfig(pidOne, input.openFiles), oomScoreAdj: INIT_OOM_SCORE_ADJ },
+    process: { ...processConfig(pidOne, input.openFiles, input.appArmorProfile), oomScoreAdj: INIT_OOM_SCORE_ADJ },
     mounts: mounts(input),
     annotations: {
       [NETWORK_ANNOTATION]: String(input.namespaces.index),
@@ -122,7 +124,7 @@ export interface ProcessInput {
 }
 
 /** One process of a container; an exec needs every protection said again, because crun takes them from here. */
-export function processConfig(input: ProcessInput, openFiles: OpenFilesLimit): object {
+export function processConfig(input: ProcessInput, openFiles: OpenFilesLimit, appArmorProfile?: string): object {
   const env = { PATH: DEFAULT_PATH, HOME: input.user.home, ...input.env };
   // As after a setuid to an ordinary user: what is not root has the bounds, and holds nothing.
   const held = input.user.uid === 0 ? CAPABILITIES : [];
@@ -133,11 +135,13 @@ export function processConfig(input: ProcessInput, openFiles: OpenFilesLimit): o
     env: Object.entries(env).map(([name, value]) => `${name}=${value}`),
     cwd: input.cwd,
     noNewPrivileges: true,
+    ...(appArmorProfile === undefined ? {} : { apparmorProfile: appArmorProfile }),
     oomScoreAdj: OOM_SCORE_ADJ,
     capabilities: { bounding: CAPABILITIES, effective: held, permitted: held, inheritable: [], ambient: [] },
     rlimits: [
       { type: 'RLIMIT_NOFILE', soft: openFiles.soft, hard: openFiles.hard },
-      { type: 'RLIMIT_CORE', soft: 0, hard: 0 },
+      // Not 0: where crashes are piped to a program of the host, that is started all the same, and for 1 it is not.
+      { type: 'RLIMIT_CORE', soft: 1, hard: 1 },
     ],
   };
 }

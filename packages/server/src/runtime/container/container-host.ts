@@ -27,5 +27,7 @@ export interface ContainerHost {
   mountOverlay: MountOverlay;
   seccomp: SeccompSetting;
   openFiles: OpenFilesLimit;
+  /** Where the host has AppArmor. */
+  appArmorProfile: string | undefined;
   log: RuntimeLog;
 }

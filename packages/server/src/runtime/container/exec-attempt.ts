@@ -59,7 +59,7 @@ export async function prepareExec(
   const base = join(runPaths(host.layout, container.id).dir, `exec-${process.pid}-${lastExec}`);
   const files = { process: `${base}.json`, log: `${base}.log` };
   try {
-    const description = { ...processConfig(input, host.openFiles), ...more };
+    const description = { ...processConfig(input, host.openFiles, host.appArmorProfile), ...more };
     // Not on crun's command line: everybody on the host can read that, and an environment holds secrets.
     writeFileSync(files.process, JSON.stringify(description), { mode: 0o600 });
   } catch (cause) {

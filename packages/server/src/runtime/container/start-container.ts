@@ -86,6 +86,7 @@ async function startSteps(
     namespaces,
     seccomp: host.seccomp,
     openFiles: host.openFiles,
+    appArmorProfile: host.appArmorProfile,
   });
   // Of an earlier run that could not be cleaned up.
   rmSync(runtime.policy, { force: true });
