@@ -93,6 +93,7 @@ async function startSandboxes(ground: Ground, machine: Machine): Promise<Sandbox
       defaultSnapshot: config.defaultSnapshot,
       pidsLimit: config.runtime.pidsLimit,
       diskLimits: config.runtime.diskLimits,
+      bandwidthMbps: config.network.bandwidthMbps,
       spoolDirectory: spoolDirectory(config),
       maxOutputBytes: config.exec.maxOutputBytes,
       maxExecSeconds: config.exec.maxSeconds,

@@ -40,6 +40,8 @@ const sandboxCommon = {
   networkBlockAll: z.boolean(),
   networkAllowList: z.string().optional(),
   domainAllowList: z.string().optional(),
+  /** Ours, not Daytona's. Megabits a second to and from the sandbox, where they are not the server's default. */
+  bandwidthMbps: z.object({ in: z.number().optional(), out: z.number().optional() }).optional(),
   target: z.string(),
   cpu: z.number(),
   gpu: z.number(),
@@ -90,6 +92,9 @@ const givenMap = stringMap.refine(
   { error: STORABLE },
 );
 
+/** Ours: 0 is without a limit, null the server's default. */
+const bandwidth = z.object({ in: z.number().nullish(), out: z.number().nullish() }).nullish();
+
 export const createSandboxSchema = z.object({
   name: maybe(z.string().max(255)),
   snapshot: maybe(z.string().max(500)),
@@ -116,6 +121,7 @@ export const createSandboxSchema = z.object({
   networkBlockAll: maybe(z.boolean()),
   networkAllowList: maybe(z.string()),
   domainAllowList: maybe(z.string()),
+  bandwidthMbps: bandwidth,
   linkedSandbox: maybe(z.string()),
 });
 export type CreateSandboxBody = z.infer<typeof createSandboxSchema>;
@@ -124,8 +130,10 @@ export const sandboxLabelsSchema = z.object({ labels: givenMap });
 
 export const networkSettingsSchema = z.object({
   networkBlockAll: maybe(z.boolean()),
-  networkAllowList: maybe(z.string()),
-  domainAllowList: maybe(z.string()),
+  /** Null takes the list away, as an empty text does. */
+  networkAllowList: z.string().nullish(),
+  domainAllowList: z.string().nullish(),
+  bandwidthMbps: bandwidth,
 });
 
 /** Query strings: one value or many of the same name. */

@@ -3,6 +3,7 @@ import { z } from 'zod';
 const cidr = z.union([z.cidrv4(), z.cidrv6()], 'must be an address range such as 10.0.0.0/8');
 const ip = z.union([z.ipv4(), z.ipv6()], 'must be an IP address');
 const bytes = z.int().positive();
+const mbps = z.number().positive().max(100_000);
 const httpUrl = z.url({ protocol: /^https?$/, error: 'must be a URL such as https://host:port' });
 
 /** HOST:PORT with an IPv6 address in brackets. */
@@ -93,6 +94,12 @@ export const configSchema = z.strictObject({
         .describe('Addresses of sandboxes; each takes a /30.'),
       allowPrivate: z.array(cidr).default([]).describe('Private ranges that sandboxes may reach all the same.'),
       dns: z.array(ip).optional().describe('Name servers that sandboxes use; without it the ones of the host.'),
+      bandwidthMbps: z
+        .strictObject({ in: mbps.optional(), out: mbps.optional() })
+        .default({})
+        .describe(
+          'Megabits a second that a sandbox gets from the outside (`in`) and sends there (`out`), unless it says otherwise; without it there is no limit.',
+        ),
     })
     .prefault({}),
   preview: z

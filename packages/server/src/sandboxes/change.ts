@@ -1,7 +1,6 @@
 import type { Updateable } from 'kysely';
 import type { SandboxTable } from '../platform/db/schema.ts';
 import { DarkroomError, invalidRequest } from '../platform/errors.ts';
-import { type CreateRequest, checkNetwork } from './create-request.ts';
 import { findLiving, sandboxNotFound } from './find.ts';
 import { checkLabels } from './labels.ts';
 import type { Caller, SandboxContext, SandboxRow } from './types.ts';
@@ -11,13 +10,7 @@ const MAX_MINUTES = 10 * 365 * 24 * 60;
 
 type Plain = Pick<
   Updateable<SandboxTable>,
-  | 'labels'
-  | 'is_public'
-  | 'auto_stop_interval'
-  | 'auto_archive_interval'
-  | 'auto_delete_interval'
-  | 'network_block_all'
-  | 'last_activity_at'
+  'labels' | 'is_public' | 'auto_stop_interval' | 'auto_archive_interval' | 'auto_delete_interval' | 'last_activity_at'
 >;
 
 /** Columns that are no part of the state. */
@@ -76,25 +69,6 @@ export async function setAutoDelete(context: SandboxContext, caller: Caller, idO
 export async function noteActivity(context: SandboxContext, caller: Caller, idOrName: string): Promise<void> {
   const row = await findLiving(context.db, caller.organizationId, idOrName);
   context.activity.touch(row.id);
-}
-
-/** Taken up at the next start: the network of a running container is made. */
-export async function setNetwork(
-  context: SandboxContext,
-  caller: Caller,
-  idOrName: string,
-  network: Pick<CreateRequest, 'networkBlockAll' | 'networkAllowList' | 'domainAllowList'>,
-): Promise<SandboxRow> {
-  checkNetwork(network);
-  const row = await findLiving(context.db, caller.organizationId, idOrName);
-  const blockAll = network.networkBlockAll ?? row.network_block_all;
-  if (blockAll === row.network_block_all) return row;
-  if (row.state !== 'stopped') {
-    throw invalidRequest('The network of a sandbox can only be changed while it is stopped.', {
-      hint: 'Stop it first.',
-    });
-  }
-  return change(context, caller, idOrName, { network_block_all: blockAll });
 }
 
 function checkMinutes(what: string, minutes: number, min: number): void {

@@ -1,6 +1,7 @@
 import { DarkroomError, invalidRequest } from '../platform/errors.ts';
 import { checkEnvironment } from './environment.ts';
 import { checkLabels } from './labels.ts';
+import type { NetworkRequest } from './network-policy.ts';
 
 export interface CreateRequest {
   name?: string | undefined;
@@ -18,9 +19,7 @@ export interface CreateRequest {
   autoArchiveInterval?: number | undefined;
   autoDeleteInterval?: number | undefined;
   volumes?: readonly unknown[] | undefined;
-  networkBlockAll?: boolean | undefined;
-  networkAllowList?: string | undefined;
-  domainAllowList?: string | undefined;
+  network: NetworkRequest;
   linkedSandbox?: string | undefined;
 }
 
@@ -52,16 +51,8 @@ export function checkCreateRequest(request: CreateRequest): void {
   }
   if ((request.volumes ?? []).length > 0) throw invalidRequest('Volumes are not supported by this server yet');
   if (isSet(request.linkedSandbox)) throw invalidRequest('Linked sandboxes are not supported by this server yet');
-  checkNetwork(request);
   checkEnvironment(request.env ?? {});
   checkLabels(request.labels ?? {});
-}
-
-/** Promising a filter that does not filter would be worse than refusing it. */
-export function checkNetwork(request: Pick<CreateRequest, 'networkAllowList' | 'domainAllowList'>): void {
-  if (isSet(request.networkAllowList) || isSet(request.domainAllowList)) {
-    throw invalidRequest('Network allow lists are not supported by this server yet. networkBlockAll is.');
-  }
 }
 
 function isSet(value: string | undefined): boolean {

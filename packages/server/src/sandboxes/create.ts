@@ -5,6 +5,7 @@ import { type CreateRequest, checkCreateRequest } from './create-request.ts';
 import { assertUsable, findForCreate } from './find-for-create.ts';
 import { answerWithin } from './hold.ts';
 import { finishLaunch, layerPaths, runContainer } from './launch.ts';
+import { networkColumns } from './network-policy.ts';
 import { DEFAULT_USER } from './profile.ts';
 import { assertRoom, reserveRoom } from './quota.ts';
 import { noteSnapshotUse } from './snapshot-use.ts';
@@ -45,8 +46,8 @@ export async function createSandbox(
     layers: snapshot.layers,
     cpu,
     memory,
+    ...networkColumns(request.network),
     disk,
-    network_block_all: request.networkBlockAll ?? false,
   };
   await layerPaths(context, snapshot.layers, snapshot.name);
   const running = runContainer(context, { ...common, env: { ...request.env }, image: snapshot.image }, 'creating');

@@ -11,6 +11,8 @@ import { exitReason, markEnded } from './exit.ts';
 import { findLiving, findSandbox } from './find.ts';
 import { type ListRequest, listSandboxes, type SandboxPage } from './list.ts';
 import { createPreviews, type Previews } from './preview.ts';
+import { setNetwork } from './network.ts';
+import type { NetworkRequest } from './network-policy.ts';
 import { createProfiles } from './profiles.ts';
 import { type Recovered, recoverSandboxes } from './recover.ts';
 import { finishRemove, removeSandbox } from './remove.ts';
@@ -27,8 +29,6 @@ export type { Caller, SandboxDeps, SandboxRow, SandboxSettings } from './types.t
 
 const REMOVE_CONCURRENCY = 4;
 
-type Network = Parameters<typeof changes.setNetwork>[3];
-
 export interface Sandboxes {
   create(caller: Caller, request: CreateRequest): Promise<SandboxRow>;
   get(caller: Caller, idOrName: string): Promise<SandboxRow>;
@@ -43,7 +43,7 @@ export interface Sandboxes {
   setAutoStop(caller: Caller, idOrName: string, minutes: number): Promise<SandboxRow>;
   setAutoArchive(caller: Caller, idOrName: string, minutes: number): Promise<SandboxRow>;
   setAutoDelete(caller: Caller, idOrName: string, minutes: number): Promise<SandboxRow>;
-  setNetwork(caller: Caller, idOrName: string, network: Network): Promise<SandboxRow>;
+  setNetwork(caller: Caller, idOrName: string, network: NetworkRequest): Promise<SandboxRow>;
   noteActivity(caller: Caller, idOrName: string): Promise<void>;
   /** Raises 404 for an unknown sandbox, else says that this cannot be done yet. */
   refuse(caller: Caller, idOrName: string, what: string): Promise<never>;
@@ -97,7 +97,7 @@ export function createSandboxes(deps: SandboxDeps): Sandboxes {
     setAutoStop: (caller, idOrName, minutes) => changes.setAutoStop(context, caller, idOrName, minutes),
     setAutoArchive: (caller, idOrName, minutes) => changes.setAutoArchive(context, caller, idOrName, minutes),
     setAutoDelete: (caller, idOrName, minutes) => changes.setAutoDelete(context, caller, idOrName, minutes),
-    setNetwork: (caller, idOrName, network) => changes.setNetwork(context, caller, idOrName, network),
+    setNetwork: (caller, idOrName, network) => setNetwork(context, caller, idOrName, network),
     noteActivity: (caller, idOrName) => changes.noteActivity(context, caller, idOrName),
     refuse: (caller, idOrName, what) => changes.refuse(context, caller, idOrName, what),
     toolbox,

@@ -3,6 +3,8 @@ import { DarkroomError, messageOf } from '../platform/errors.ts';
 import type { ContainerSpec } from '../runtime/types.ts';
 import { sandboxEnvironment } from './environment.ts';
 import { changeInProgress } from './find.ts';
+import { applyNetwork } from './network.ts';
+import { isSameNetwork, type NetworkColumns, policyOf } from './network-policy.ts';
 import type { SandboxProfile } from './profile.ts';
 import type { Caller, SandboxContext, SandboxRow } from './types.ts';
 
@@ -15,8 +17,9 @@ type LaunchState = 'creating' | 'starting';
 /** What a container is made from: a sandbox's row, or what is about to become one. */
 export type ContainerSource = Pick<
   SandboxRow,
-  'id' | 'layers' | 'snapshot_name' | 'user_name' | 'env' | 'image' | 'cpu' | 'memory' | 'disk' | 'network_block_all'
->;
+  'id' | 'layers' | 'snapshot_name' | 'user_name' | 'env' | 'image' | 'cpu' | 'memory' | 'disk'
+> &
+  NetworkColumns;
 
 /** Runs the container, and finds out as whom commands run in it. */
 export async function runContainer(
@@ -43,6 +46,12 @@ export async function finishLaunch(
   });
   const started = await markStarted(context, caller, row, from, profile.user.name);
   context.profiles.begin(started, profile);
+  // Changed while it started, when there was no container to change.
+  if (!isSameNetwork(started, row)) {
+    const applied = applyNetwork(context, started);
+    context.background('apply a change of the network', applied);
+    await applied.catch(() => {});
+  }
   context.onStarted?.((Date.now() - row.state_entered_at.getTime()) / 1000);
   context.background('start an entry point', context.entrypoints.start(started));
   considerStop(context, started);
@@ -150,6 +159,6 @@ async function containerSpec(context: SandboxContext, row: ContainerSource): Pro
       pids: context.settings.pidsLimit,
       ...(context.settings.diskLimits ? { diskBytes: diskBytes(row) } : {}),
     },
-    network: { blockAll: row.network_block_all },
+    network: policyOf(row, context.settings.bandwidthMbps),
   };
 }

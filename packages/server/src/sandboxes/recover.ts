@@ -2,6 +2,7 @@ import { moveSandbox } from '../lifecycle/move.ts';
 import { messageOf } from '../platform/errors.ts';
 import { exitReason, markEnded } from './exit.ts';
 import { considerStop } from './launch.ts';
+import { applyNetwork } from './network.ts';
 import { afterStop, finishStop } from './stop.ts';
 import type { SandboxContext, SandboxRow } from './types.ts';
 
@@ -65,6 +66,8 @@ async function recoverOne(context: SandboxContext, row: SandboxRow, running: boo
       }
       context.entrypoints.adopt(row);
       considerStop(context, row);
+      // A change may be written down and not in force, when the server was killed in between.
+      await applyNetwork(context, row);
       return true;
     case 'creating':
     case 'starting':

@@ -6,6 +6,7 @@ import type { SecretBox } from '../platform/secrets.ts';
 import type { SandboxRuntime } from '../runtime/types.ts';
 import type { SandboxActivity } from './activity.ts';
 import type { Entrypoints } from './entrypoint.ts';
+import type { BandwidthDefaults } from './network-policy.ts';
 import type { Profiles } from './profiles.ts';
 import type { Schedule } from './schedule.ts';
 
@@ -30,6 +31,8 @@ export interface SandboxSettings {
   defaultSnapshot: string;
   pidsLimit: number;
   /** Whether sandboxes have disks of their own, which bound what they write. */
+  /** Of sandboxes that say nothing of it. */
+  bandwidthMbps?: BandwidthDefaults | undefined;
   diskLimits: boolean;
   /** A directory of this server's own, on disk: what does not fit into memory is put there. */
   spoolDirectory: string;

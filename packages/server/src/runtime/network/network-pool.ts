@@ -1,5 +1,5 @@
 import { randomInt } from 'node:crypto';
-import { DarkroomError } from '../../platform/errors.ts';
+import { DarkroomError, messageOf } from '../../platform/errors.ts';
 import type { ExitWatcher } from '../../platform/exit-watcher.ts';
 import { createKeyedQueue } from '../semaphore.ts';
 import type { NetworkPolicy } from '../types.ts';
@@ -18,7 +18,7 @@ import { resolverFor } from './name-servers.ts';
 import { createNamespaceStock } from './namespace-stock.ts';
 import type { NetworkLog } from './network-log.ts';
 import { createNft } from './nft.ts';
-import { isDefaultPolicy, rulesFor, type SandboxRules } from './sandbox-rules.ts';
+import { isDefaultPolicy, keyOf, rulesFor, type SandboxRules } from './sandbox-rules.ts';
 
 export type { ReadyNamespaces } from './make-namespaces.ts';
 export type { NetworkLog } from './network-log.ts';
@@ -89,6 +89,7 @@ export function createNetworkPool(options: NetworkPoolOptions): NetworkPool {
   });
   const inOrder = createKeyedQueue();
   const inUse = new Set<number>();
+  const inForce = new Map<number, string>();
   let stopWatch = async () => {};
   let closed = false;
 
@@ -109,14 +110,26 @@ export function createNetworkPool(options: NetworkPoolOptions): NetworkPool {
     return isDefaultPolicy(policy) ? undefined : rulesFor(block, policy, port);
   }
 
+  /** One that cannot be guarded as it should be must not keep the server from starting, and reaches nothing. */
+  function closedFor(index: number, error: unknown): SandboxRules {
+    const block = plan.block(index);
+    options.log.error(
+      { sandbox: block.address, reason: messageOf(error) },
+      'a sandbox is without network: no name server',
+    );
+    return rulesFor(block, { blockAll: true }, undefined);
+  }
+
   return {
     async open(running, watcher) {
       const rules: SandboxRules[] = [];
       for (const { index, policy } of running) {
         if (index < plan.size) {
           adopt(index);
-          const own = policy && (await prepareRules(index, policy));
+          if (policy === undefined) continue;
+          const own = await prepareRules(index, policy).catch((error: unknown) => closedFor(index, error));
           if (own) rules.push(own);
+          inForce.set(index, keyOf(policy));
         } else
           options.log.warn(
             { index },
@@ -142,6 +155,7 @@ export function createNetworkPool(options: NetworkPoolOptions): NetworkPool {
       const namespaces = withPaths(plan.block(index), options.runDir);
       unpin(namespaces);
       await inOrder(String(index), async () => {
+        inForce.delete(index);
         await forwarder.serve(namespaces, []);
         // Name and address come back with another sandbox, which must not inherit this.
         await firewall.setRules(namespaces.hostInterface, undefined, () => false);
@@ -154,9 +168,13 @@ export function createNetworkPool(options: NetworkPoolOptions): NetworkPool {
     setPolicy: ({ index }, policy) =>
       inOrder(String(index), async () => {
         if (!inUse.has(index)) throw new DarkroomError('internal', `the address block ${index} is not in use`);
+        // What names have led to stays open when nothing changes, also what an earlier server had opened.
+        if (inForce.get(index) === keyOf(policy)) return;
+        inForce.delete(index);
         const block = plan.block(index);
         const rules = await prepareRules(index, policy);
         await firewall.setRules(block.hostInterface, rules, (name) => forwarder.allows(block, name));
+        inForce.set(index, keyOf(policy));
       }),
     resolvConf: () => resolver.resolvConf,
     async close() {

@@ -23,6 +23,11 @@ export function isDefaultPolicy(policy: NetworkPolicy): boolean {
   return !policy.blockAll && !isLimited(policy) && !policy.bandwidth?.inMbps && !policy.bandwidth?.outMbps;
 }
 
+/** The same for policies that mean the same. */
+export function keyOf({ blockAll, allowRanges, allowDomains, bandwidth }: NetworkPolicy): string {
+  return JSON.stringify([blockAll, allowRanges ?? [], allowDomains ?? [], bandwidth?.inMbps, bandwidth?.outMbps]);
+}
+
 export function isLimited({ allowRanges, allowDomains }: NetworkPolicy): boolean {
   return (allowRanges ?? []).length > 0 || (allowDomains ?? []).length > 0;
 }

@@ -65,7 +65,14 @@ export function changeRoutes(deps: SandboxRouteDeps): FastifyPluginAsyncZod {
     );
     app.post(
       '/sandbox/:sandboxIdOrName/network-settings',
-      { schema: { ...common, summary: 'Set the network of a stopped sandbox', body: networkSettingsSchema, response } },
+      {
+        schema: {
+          ...common,
+          summary: 'Set what the sandbox may reach, also while it runs',
+          body: networkSettingsSchema,
+          response,
+        },
+      },
       async (request) => {
         const row = await sandboxes.setNetwork(callerOf(request.auth), request.params.sandboxIdOrName, request.body);
         return toSandboxDto(row, baseUrl(deps, request));

@@ -18,6 +18,7 @@ export function toSandboxListItem(row: SandboxRow, publicUrl: string): SandboxLi
     networkBlockAll: row.network_block_all,
     ...(row.network_allow_list === null ? {} : { networkAllowList: row.network_allow_list }),
     ...(row.domain_allow_list === null ? {} : { domainAllowList: row.domain_allow_list }),
+    ...bandwidthOf(row),
     target: row.region_id,
     cpu: row.cpu,
     gpu: row.gpu,
@@ -37,5 +38,14 @@ export function toSandboxListItem(row: SandboxRow, publicUrl: string): SandboxLi
     sandboxClass: 'container',
     ...(row.runner_id === null ? {} : { runnerId: row.runner_id }),
     toolboxProxyUrl: `${publicUrl}/toolbox`,
+  };
+}
+
+function bandwidthOf({ bandwidth_in_mbps: inMbps, bandwidth_out_mbps: outMbps }: SandboxRow): {
+  bandwidthMbps?: { in?: number; out?: number };
+} {
+  if (inMbps === null && outMbps === null) return {};
+  return {
+    bandwidthMbps: { ...(inMbps === null ? {} : { in: inMbps }), ...(outMbps === null ? {} : { out: outMbps }) },
   };
 }

@@ -18,9 +18,12 @@ export function toCreateRequest(body: CreateSandboxBody): CreateRequest {
     autoArchiveInterval: body.autoArchiveInterval,
     autoDeleteInterval: body.autoDeleteInterval,
     volumes: body.volumes,
-    networkBlockAll: body.networkBlockAll,
-    networkAllowList: body.networkAllowList,
-    domainAllowList: body.domainAllowList,
+    network: {
+      networkBlockAll: body.networkBlockAll,
+      networkAllowList: body.networkAllowList,
+      domainAllowList: body.domainAllowList,
+      bandwidthMbps: body.bandwidthMbps,
+    },
     linkedSandbox: body.linkedSandbox,
   };
 }

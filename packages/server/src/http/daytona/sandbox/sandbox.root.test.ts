@@ -80,7 +80,9 @@ test.each([
   [{ name: '' }, 400, 'The name of a sandbox must not be empty or contain NUL'],
   [{ user: 'a b' }, 400, 'User "a b" is not a valid user name or id'],
   [{ volumes: [{ volumeId: 'v', mountPath: '/v' }] }, 400, 'Volumes are not supported by this server yet'],
-  [{ networkAllowList: '10.0.0.0/8' }, 400, 'Network allow lists are not supported'],
+  [{ networkAllowList: '10.0.0.0/8,10.0.0.1' }, 400, '"10.0.0.1" is not an IPv4 range'],
+  [{ domainAllowList: 'https://example.com' }, 400, '"https://example.com" is not a domain'],
+  [{ bandwidthMbps: { in: -1 } }, 400, 'bandwidthMbps.in must be'],
   [{ target: 'mars' }, 400, 'is not available in region mars'],
   [{ env: { A: 1 } }, 400, 'env.A must be a string'],
 ])('creating with %j is refused', async (values, status, message) => {

@@ -9,6 +9,7 @@ import { once } from 'node:events';
 import { mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { run } from '../../../platform/process.ts';
@@ -23,7 +24,10 @@ export const WORLD = {
 } as const;
 export const HOST_ADDRESS = '198.51.100.1';
 export const PORT = 8080;
+export const ECHO_PORT = 7007;
 
+const TALKER = fileURLToPath(new URL('./talker.ts', import.meta.url));
+const NAME_SERVER = fileURLToPath(new URL('./name-server.ts', import.meta.url));
 export const PEER = fileURLToPath(new URL('./peer.ts', import.meta.url));
 const POOL_CHILD = fileURLToPath(new URL('./pool-child.ts', import.meta.url));
 const COMMAND_TIMEOUT_MS = 20_000;
@@ -33,6 +37,8 @@ const answerSchema = z.object({
   code: z.string().optional(),
   remote: z.string().optional(),
   datagrams: z.array(z.string()).optional(),
+  rcode: z.string().optional(),
+  addresses: z.array(z.string()).optional(),
 });
 export type Answer = z.infer<typeof answerSchema>;
 
@@ -62,6 +68,8 @@ export interface Lab {
   /** A process in a network namespace, ended with the lab. */
   start(net: NetPath, command: readonly string[]): ChildProcess;
   startServer(): Promise<TestServer>;
+  /** One more network that only the host reaches, under this address of 192.0.2.0/24. */
+  addNeighbour(address: string): Promise<NetPath>;
   close(): Promise<void>;
 }
 
@@ -83,6 +91,24 @@ export async function openLab(): Promise<Lab> {
     return `/proc/${child.pid}/ns/net`;
   }
 
+  async function addNeighbour(address: string): Promise<NetPath> {
+    const net = await makeNet();
+    const link = `near${address.split('.')[3]}`;
+    await inNet(
+      host,
+      'ip',
+      ['-batch', '-'],
+      [
+        `link add ${link} type veth peer name near netns ${net.split('/')[2]}`,
+        `addr add 192.0.2.1/24 dev ${link}`,
+        `link set ${link} up`,
+      ],
+    );
+    const lines = ['link set lo up', `addr add ${address}/24 dev near`, 'link set near up'];
+    await inNet(net, 'ip', ['-batch', '-'], lines);
+    return net;
+  }
+
   async function serve(net: NetPath, addresses: readonly string[]) {
     await firstOutput(start(net, [process.execPath, PEER, 'serve', ['0.0.0.0', ...addresses].join(','), `${PORT},53`]));
   }
@@ -93,8 +119,9 @@ export async function openLab(): Promise<Lab> {
     rmSync(directory, { recursive: true, force: true });
   }
 
+  const host = await makeNet();
   try {
-    const [host, world] = [await makeNet(), await makeNet()];
+    const world = await makeNet();
     await inNet(
       host,
       'ip',
@@ -130,6 +157,7 @@ export async function openLab(): Promise<Lab> {
       world,
       directory,
       start,
+      addNeighbour,
       startServer: async () => {
         const inHost = [`--net=${host}`, 'unshare', '--mount', process.execPath, POOL_CHILD];
         const child = track(spawn('nsenter', inHost, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] }));
@@ -226,12 +254,76 @@ function testServer(child: ChildProcess, directory: string): TestServer {
 
 export function ask(
   net: NetPath,
-  how: 'tcp' | 'udp' | 'send' | 'flood',
+  how: 'tcp' | 'udp' | 'send' | 'flood' | 'lookup' | 'pour',
   ...args: (string | number)[]
 ): Promise<Answer> {
   return inNet(net, process.execPath, [PEER, how, ...args.map(String)]).then((text) =>
     answerSchema.parse(JSON.parse(text)),
   );
+}
+
+export type Record = [name: string, type: 'A' | 'CNAME' | 'TXT', data: string, ttl: number];
+
+export interface NameServer {
+  /** What it knows from now on. */
+  serve(records: readonly Record[]): Promise<void>;
+  /** What it was asked so far, as `udp A api.example.test`. */
+  asked: string[];
+}
+
+/** A name server under every address of this network. */
+export async function startNameServer(lab: Lab, net: NetPath): Promise<NameServer> {
+  const { stdin, lines } = await startLines(lab, net, [NAME_SERVER]);
+  const asked: string[] = [];
+  let served: () => void = () => {};
+  lines((line) => (line === 'served' ? served() : asked.push(line)));
+  return {
+    asked,
+    serve(records) {
+      const done = new Promise<void>((resolve) => {
+        served = resolve;
+      });
+      stdin.write(`${JSON.stringify(records)}\n`);
+      return done;
+    },
+  };
+}
+
+export interface Talk {
+  /** What came back for this, or why nothing can. */
+  say(text: string): Promise<string>;
+}
+
+export async function startEcho(lab: Lab, net: NetPath): Promise<void> {
+  await startLines(lab, net, [TALKER, 'echo', String(ECHO_PORT)]);
+}
+
+/** A connection to the echo of a host that stays. */
+export async function startTalk(lab: Lab, net: NetPath, address: string): Promise<Talk> {
+  const { stdin, lines } = await startLines(lab, net, [TALKER, 'talk', address, String(ECHO_PORT)]);
+  let heard: (line: string) => void = () => {};
+  lines((line) => heard(line));
+  return {
+    say(text) {
+      const answer = new Promise<string>((resolve) => {
+        heard = resolve;
+      });
+      stdin.write(`${text}\n`);
+      return answer;
+    },
+  };
+}
+
+async function startLines(lab: Lab, net: NetPath, args: readonly string[]) {
+  const child = lab.start(net, [process.execPath, ...args]);
+  const { stdin, stdout } = child;
+  if (!stdin || !stdout) throw new Error('a helper has no pipes');
+  const reader = createInterface(stdout);
+  await new Promise<void>((resolve, reject) => {
+    reader.once('line', () => resolve());
+    child.once('exit', () => reject(new Error('a helper ended before it was ready')));
+  });
+  return { stdin, lines: (listener: (line: string) => void) => void reader.on('line', listener) };
 }
 
 export async function inNet(net: NetPath, command: string, args: readonly string[], lines: readonly string[] = []) {

@@ -1,12 +1,18 @@
 /**
  * A small host of the test network. `serve ADDRESS,… PORT,…` answers on TCP and UDP with the address it saw and the datagrams it has got;
  * `tcp HOST PORT` and `udp HOST PORT TEXT [FROM]` ask it and print what came of it; `send` is `udp` without waiting;
- * `flood HOST COUNT` opens as many connections to it as the way there allows.
+ * `flood HOST COUNT` opens as many connections to it as the way there allows; `pour HOST COUNT` sends it as many large datagrams;
+ * `lookup SERVER NAME TYPE udp|tcp` asks a name server.
  */
 import { createSocket } from 'node:dgram';
 import { connect, createServer } from 'node:net';
+import { decode, encode, RECURSION_DESIRED } from 'dns-packet';
+import { frame, readFrames } from '../dns/framing.ts';
 
 const ANSWER_TIMEOUT_MS = 1_000;
+const LOOKUP_TIMEOUT_MS = 8_000;
+const PORT_OF_NOBODY = 9;
+const RCODES = ['NOERROR', 'FORMERR', 'SERVFAIL', 'NXDOMAIN', 'NOTIMP', 'REFUSED'];
 
 async function serve(addresses: readonly string[], ports: readonly number[]): Promise<void> {
   const datagrams: string[] = [];
@@ -75,9 +81,41 @@ function flood(host: string, count: number): void {
   socket.bind(0, next);
 }
 
+function pour(host: string, count: number): void {
+  const socket = createSocket('udp4');
+  socket.on('error', () => {});
+  const text = Buffer.alloc(1_400);
+  let sent = 0;
+  const next = () => (sent++ === count ? print({ ok: true }) : socket.send(text, PORT_OF_NOBODY, host, next));
+  socket.bind(0, next);
+}
+
+function lookup(server: string, name: string, type: 'A' | 'AAAA' | 'TXT', over: string): void {
+  const query = encode({ id: 7, flags: RECURSION_DESIRED, questions: [{ name, type, class: 'IN' }] });
+  const onAnswer = (message: Buffer) => {
+    const { answers = [] } = decode(message);
+    const addresses = answers.flatMap((answer) => (answer.type === 'A' || answer.type === 'AAAA' ? [answer.data] : []));
+    print({ ok: true, rcode: RCODES[message.readUInt16BE(2) & 0xf] ?? 'other', addresses });
+  };
+  setTimeout(() => print({ ok: false, code: 'ETIMEDOUT' }), LOOKUP_TIMEOUT_MS);
+  const onError = (error: Error) => print({ ok: false, code: 'code' in error ? error.code : error.message });
+  if (over === 'tcp') {
+    const socket = connect({ host: server, port: 53 }).on('error', onError);
+    socket.on('end', () => print({ ok: false, code: 'closed' }));
+    readFrames(socket, 65_535, onAnswer);
+    socket.write(frame(query));
+    return;
+  }
+  const socket = createSocket('udp4').on('error', onError).on('message', onAnswer);
+  // Connected, so that a refusal is heard.
+  socket.connect(53, server, () => socket.send(query));
+}
+
 const [command, ...args] = process.argv.slice(2);
 const [host = '', port = '', text = '', from] = args;
 if (command === 'serve') await serve(host.split(','), port.split(',').map(Number));
 else if (command === 'tcp') askTcp(host, Number(port));
+else if (command === 'lookup') lookup(host, port, text === 'AAAA' || text === 'TXT' ? text : 'A', from ?? 'udp');
+else if (command === 'pour') pour(host, Number(port));
 else if (command === 'flood') flood(host, Number(port));
 else askUdp(host, Number(port), text, from, command === 'udp');
