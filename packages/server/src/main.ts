@@ -6,6 +6,7 @@ import { apiRoutes } from './http/daytona/routes.ts';
 import { sandboxRoutes } from './http/daytona/sandbox/index.ts';
 import { SNAPSHOT_JSON_SQL } from './http/daytona/snapshot-json.ts';
 import { toolboxRoutes } from './http/daytona/toolbox/index.ts';
+import { createPreviewFront } from './http/preview/index.ts';
 import { RateLimiter } from './http/rate-limit.ts';
 import { startWatch } from './lifecycle/watch.ts';
 import { parseListen } from './platform/config.ts';
@@ -143,6 +144,13 @@ async function buildServer(ground: Ground, machine: Machine, sandboxes: Sandboxe
   });
   closers.add('keys', () => keys.close());
   const { anonymous, authenticated, failedAuth, sandboxCreate, sandboxLifecycle } = config.rateLimits;
+  const rateLimiter = new RateLimiter({
+    anonymous,
+    authenticated,
+    'failed-auth': failedAuth,
+    'sandbox-create': sandboxCreate,
+    'sandbox-lifecycle': sandboxLifecycle,
+  });
   const readiness = [
     {
       name: 'database',
@@ -155,16 +163,19 @@ async function buildServer(ground: Ground, machine: Machine, sandboxes: Sandboxe
     version: serverVersion,
     metrics: ground.metrics,
     readiness,
+    previews: createPreviewFront({
+      previews: sandboxes.previews,
+      keys,
+      rateLimiter,
+      settings: config.preview,
+      publicUrl: config.publicUrl,
+      metrics: ground.metrics,
+      log,
+    }),
     daytona: {
       auth: {
         keys,
-        rateLimiter: new RateLimiter({
-          anonymous,
-          authenticated,
-          'failed-auth': failedAuth,
-          'sandbox-create': sandboxCreate,
-          'sandbox-lifecycle': sandboxLifecycle,
-        }),
+        rateLimiter,
       },
       api: [
         ...apiRoutes({
@@ -178,7 +189,7 @@ async function buildServer(ground: Ground, machine: Machine, sandboxes: Sandboxe
           layers: machine.layers,
           reads: createSnapshotReads(reader, SNAPSHOT_JSON_SQL),
         }),
-        sandboxRoutes({ sandboxes, publicUrl: config.publicUrl }),
+        sandboxRoutes({ sandboxes, publicUrl: config.publicUrl, preview: config.preview }),
       ],
       toolbox: [
         toolboxRoutes({ toolbox: sandboxes.toolbox, version: serverVersion, spoolDirectory: spoolDirectory(config) }),

@@ -5,6 +5,7 @@ export * from './error.ts';
 export * from './files.ts';
 export * from './git.ts';
 export * from './organization.ts';
+export * from './preview.ts';
 export * from './region.ts';
 export * from './sandbox.ts';
 export * from './snapshot.ts';

@@ -5,9 +5,11 @@ import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fas
 import { addBodyParsers } from './body-parsers.ts';
 import { routeNotFound, sendApiError } from './daytona/errors.ts';
 import { type DaytonaDeps, daytonaDialect } from './daytona/index.ts';
+import { createFront } from './front.ts';
 import { healthRoutes, type ReadinessCheck } from './health.ts';
 import { addMetrics, type HttpMetrics } from './metrics.ts';
 import { addOpenApi } from './openapi.ts';
+import type { PreviewFront } from './preview/index.ts';
 
 export interface AppDeps {
   log: FastifyBaseLogger;
@@ -15,6 +17,8 @@ export interface AppDeps {
   metrics: HttpMetrics;
   readiness: readonly ReadinessCheck[];
   daytona: DaytonaDeps;
+  /** Asked before everything below, because it has host names of its own. */
+  previews?: PreviewFront;
 }
 
 /** A JSON body; uploads are streams and have limits of their own. */
@@ -31,15 +35,21 @@ const MAX_PARAM_LENGTH = 16 * 1024;
 
 /** Every plugin and prefix, in the order in which a request meets them. */
 export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
+  const front = createFront(
+    {
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      requestTimeout: REQUEST_TIMEOUT_MS,
+      keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+    },
+    deps.previews,
+  );
   const app = Fastify({
+    serverFactory: (handler) => front.createServer(handler),
     loggerInstance: deps.log,
     // One line for each request is written by `addMetrics`, with what matters of it.
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
     genReqId: (request) => acceptableId(request.headers['x-request-id']) ?? randomUUID(),
     bodyLimit: BODY_LIMIT,
-    requestTimeout: REQUEST_TIMEOUT_MS,
-    keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
-    http: { headersTimeout: HEADERS_TIMEOUT_MS },
     routerOptions: {
       ignoreDuplicateSlashes: true,
       ignoreTrailingSlash: true,
@@ -60,7 +70,9 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   });
 
   addMetrics(app, deps.metrics);
-  await app.register(fastifyWebsocket, { options: WEB_SOCKET });
+  front.listenForUpgrades(app.server);
+  app.addHook('preClose', async () => deps.previews?.close());
+  await app.register(fastifyWebsocket, { options: { ...WEB_SOCKET, server: front.otherUpgrades } });
   await addOpenApi(app, { version: deps.version });
   await app.register(healthRoutes(deps.readiness));
   await app.register(daytonaDialect(deps.daytona));

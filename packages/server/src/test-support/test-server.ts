@@ -9,10 +9,12 @@ import { pino } from 'pino';
 import { buildApp, closeApp } from '../http/app.ts';
 import { sandboxRoutes } from '../http/daytona/sandbox/index.ts';
 import { toolboxRoutes } from '../http/daytona/toolbox/index.ts';
+import { createPreviewFront } from '../http/preview/index.ts';
 import { RateLimiter } from '../http/rate-limit.ts';
 import { createLayerStore } from '../images/layer-store.ts';
 import type { LayerStore } from '../images/types.ts';
 import { insertSnapshot, type NewSnapshot } from '../lifecycle/move.ts';
+import { type Config, configSchema } from '../platform/config-schema.ts';
 import { openListener } from '../platform/db/listener.ts';
 import { createJobQueue } from '../platform/job-queue.ts';
 import type { JobQueue } from '../platform/jobs.ts';
@@ -61,7 +63,11 @@ interface Parts {
   close(): Promise<void>;
 }
 
-export async function startTestServer(): Promise<TestServer> {
+export interface TestServerOptions {
+  preview?: Partial<Config['preview']>;
+}
+
+export async function startTestServer(options: TestServerOptions = {}): Promise<TestServer> {
   const stateDir = await mkdtemp(join(tmpdir(), 'darkroom-test-'));
   // The sandboxes' root walks through it to its mounts.
   await chmod(stateDir, 0o711);
@@ -125,17 +131,29 @@ export async function startTestServer(): Promise<TestServer> {
     await sandboxes.open();
     const keys = createKeyVerifier({ db, onError: (error) => log.error(error) });
     const limits = { anonymous: LIMIT, authenticated: LIMIT, 'failed-auth': LIMIT };
+    const rateLimiter = new RateLimiter({ ...limits, 'sandbox-create': LIMIT, 'sandbox-lifecycle': LIMIT });
+    const metrics = { observeRequest() {}, expose: async () => ({ contentType: 'text/plain', body: '' }) };
+    const preview = { ...configSchema.parse({}).preview, ...options.preview };
     const app = await buildApp({
       log,
       version: '0.0.0-test',
-      metrics: { observeRequest() {}, expose: async () => ({ contentType: 'text/plain', body: '' }) },
+      metrics,
+      previews: createPreviewFront({
+        previews: sandboxes.previews,
+        keys,
+        rateLimiter,
+        settings: preview,
+        publicUrl: undefined,
+        metrics,
+        log,
+      }),
       readiness: [],
       daytona: {
         auth: {
           keys,
-          rateLimiter: new RateLimiter({ ...limits, 'sandbox-create': LIMIT, 'sandbox-lifecycle': LIMIT }),
+          rateLimiter,
         },
-        api: [sandboxRoutes({ sandboxes, publicUrl: undefined })],
+        api: [sandboxRoutes({ sandboxes, publicUrl: undefined, preview })],
         toolbox: [toolboxRoutes({ toolbox: sandboxes.toolbox, version: '0.0.0-test', spoolDirectory })],
       },
     });

@@ -1,0 +1,53 @@
+import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http';
+import { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { PreviewFront } from './preview/index.ts';
+
+type Handler = (request: IncomingMessage, response: ServerResponse) => void;
+
+/** Parts previews from everything else before any route is looked at. */
+export interface Front {
+  createServer(handler: Handler): Server;
+  /** Call once, with the server that hears the upgrades of all. */
+  listenForUpgrades(server: Server): void;
+  /** Hears the upgrades that are no previews. It never listens itself. */
+  readonly otherUpgrades: Server;
+}
+
+export function createFront(options: ServerOptions, previews: PreviewFront | undefined): Front {
+  const otherUpgrades = createServer();
+  const takes = (request: IncomingMessage) => previews?.takes(request) === true;
+
+  return {
+    otherUpgrades,
+    createServer(handler) {
+      const serve: Handler = (request, response) => {
+        if (previews && takes(request)) previews.serve(request, response);
+        else handler(request, response);
+      };
+      const server = createServer(
+        { ...options, shouldUpgradeCallback: (request) => !takes(request) || wantsTunnel(request) },
+        serve,
+      );
+      server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
+        // The program in the sandbox decides whether it wants the body.
+        if (!takes(request)) response.writeContinue();
+        serve(request, response);
+      });
+      return server;
+    },
+    listenForUpgrades(server) {
+      server.on('upgrade', (request: IncomingMessage, client: Duplex, head: Buffer) => {
+        if (!previews || !takes(request)) otherUpgrades.emit('upgrade', request, client, head);
+        else if (client instanceof Socket) previews.serveUpgrade(request, client, head);
+        else client.destroy();
+      });
+    },
+  };
+}
+
+/** HTTP/2 in clear text is offered by some clients with any request, and meant by none; a body belongs to a plain request. */
+function wantsTunnel({ headers, method }: IncomingMessage): boolean {
+  const hasBody = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+  return method === 'GET' && !hasBody && !/\bh2c\b/i.test(headers.upgrade ?? '');
+}
