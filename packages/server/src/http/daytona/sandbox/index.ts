@@ -5,7 +5,6 @@ import { createRoute } from './create.ts';
 import { lifecycleRoutes } from './lifecycle.ts';
 import { previewRoutes } from './preview.ts';
 import { readRoutes } from './read.ts';
-import { sshRoutes } from './ssh.ts';
 import { unsupportedRoutes } from './unsupported.ts';
 
 export type { SandboxRouteDeps } from './common.ts';
@@ -13,7 +12,7 @@ export type { SandboxRouteDeps } from './common.ts';
 /** `/api/sandbox…`. */
 export function sandboxRoutes(deps: SandboxRouteDeps): FastifyPluginAsyncZod {
   return async (app) => {
-    for (const routes of [createRoute, readRoutes, lifecycleRoutes, changeRoutes, previewRoutes, sshRoutes, unsupportedRoutes]) {
+    for (const routes of [createRoute, readRoutes, lifecycleRoutes, changeRoutes, previewRoutes, unsupportedRoutes]) {
       await app.register(routes(deps));
     }
   };
