@@ -82,7 +82,7 @@ export const createSnapshotSchema = z
       .meta({ id: 'CreateBuildInfo' })
       .nullish(),
     regionId: text.nullish(),
-    sandboxClass: z.enum(['container', 'linux-vm', 'android', 'windows']).nullish(),
+    sandboxClass: z.enum(['container', 'gvisor', 'linux-vm', 'android', 'windows']).nullish(),
   })
   .meta({ id: 'CreateSnapshot' });
 export type CreateSnapshotDto = z.infer<typeof createSnapshotSchema>;

@@ -3,6 +3,7 @@ import type { Config } from '../platform/config-schema.ts';
 import { type ProbeCheck, runCheck } from './probe-check.ts';
 import { probeContainer } from './probe-container.ts';
 import { probeDisk, probeLoop, probePool } from './probe-disk.ts';
+import { probeGvisor } from './probe-gvisor.ts';
 import { probeCgroups, probeForwarding, probeKernel, probeMemory, probeNameServer, probeUser } from './probe-host.ts';
 import { probeShiftedOverlay } from './probe-shifted.ts';
 import type { ProbeRow } from './probe-table.ts';
@@ -56,6 +57,7 @@ function checks({ stateDir, runtime, network }: ProbeConfig, isRoot: boolean): P
       run: () => probeContainer(runtime.crun, runtime),
     },
     { name: 'AppArmor', advice: 'apt-get install apparmor', run: probeAppArmor },
+    { name: 'gVisor', needsRoot: true, advice: 'Nothing needs it.', run: () => probeGvisor(runtime) },
     { name: 'nftables', needsRoot: true, advice: 'apt-get install nftables', run: probeNftables },
     { name: 'interfaces', needsRoot: true, advice: 'apt-get install iproute2', run: probeInterfaces },
     { name: 'IP forwarding', advice: 'Mount /proc.', run: probeForwarding },

@@ -92,6 +92,11 @@ function checkClass(sandboxClass: string | undefined, regionId: string): void {
       'Windows snapshots cannot be created via this endpoint; this server runs Linux containers only',
     );
   }
+  if (sandboxClass === 'gvisor') {
+    throw invalidRequest(
+      "This server runs sandboxes by crun only: leave out sandboxClass, or ask for 'container'. docs/security.md says how they are kept apart.",
+    );
+  }
   throw invalidRequest(
     `No runners are configured in region '${regionId}' for sandbox class '${sandboxClass}'. Try a different region or sandbox class.`,
   );
