@@ -192,7 +192,12 @@ async function buildServer(ground: Ground, machine: Machine, sandboxes: Sandboxe
         sandboxRoutes({ sandboxes, publicUrl: config.publicUrl, preview: config.preview }),
       ],
       toolbox: [
-        toolboxRoutes({ toolbox: sandboxes.toolbox, version: serverVersion, spoolDirectory: spoolDirectory(config) }),
+        toolboxRoutes({
+          toolbox: sandboxes.toolbox,
+          sessions: sandboxes.sessions,
+          version: serverVersion,
+          spoolDirectory: spoolDirectory(config),
+        }),
       ],
     },
   });

@@ -8,5 +8,6 @@ export * from './organization.ts';
 export * from './preview.ts';
 export * from './region.ts';
 export * from './sandbox.ts';
+export * from './session.ts';
 export * from './snapshot.ts';
 export * from './toolbox.ts';

@@ -39,8 +39,8 @@ export interface SpawnSpec {
   path: string;
   argv: readonly string[];
   env: Readonly<Record<string, string>>;
-  /** The child's descriptors 0, 1 and 2. Everything else of the server is close-on-exec. */
-  stdio: readonly [number, number, number];
+  /** The child's descriptors 0, 1, 2 and so on. Everything else of the server is close-on-exec. */
+  stdio: readonly [number, number, number, ...number[]];
 }
 
 /** Starts a process in a session of its own with default signal dispositions. The caller must reap it (`reap`). */

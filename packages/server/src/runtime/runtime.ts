@@ -20,6 +20,7 @@ import { makeFurnishings } from './container/furnishings.ts';
 import { isContainerId, type Layout, layoutOf, seenByCrun } from './container/layout.ts';
 import { holdContainer, type LiveContainer } from './container/live-container.ts';
 import { writePolicyChange } from './container/network-policy-file.ts';
+import { endLeftoverExecs } from './container/leftover-execs.ts';
 import { createOverlayMounter, unmountQuietly } from './container/overlay.ts';
 import { removeSandboxDir, sweepSandboxLitter } from './container/sandbox-dir.ts';
 import { loadSeccompFilter } from './container/seccomp-filter.ts';
@@ -155,6 +156,7 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
       .map(({ network: { index }, policy }) => ({ index, policy }));
     await options.network.open(inUse, into.watcher);
     for (const id of leftovers) await cleanUpContainer(into, id, undefined);
+    await endLeftoverExecs(into, [...running.keys()]);
     await into.cgroups.removeLeftovers(new Set(running.keys()));
     log.info({ adopted: running.size, leftovers: leftovers.length }, 'the runtime is open');
   }

@@ -72,6 +72,8 @@ export interface ExecSpec {
    * process that must outlive the server. It becomes the user's; stdin is empty. The caller closes its own descriptor.
    */
   outputFd?: number;
+  /** An open pipe of the host that the process gets as its descriptor 3. It becomes the user's. The caller closes its own. */
+  inputFd?: number;
 }
 
 export interface ExecProcess {

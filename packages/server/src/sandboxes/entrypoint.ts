@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { errnoOf, messageOf } from '../platform/errors.ts';
 import type { SandboxRuntime } from '../runtime/types.ts';
+import { ChangeSignal } from './change-signal.ts';
 import { entrypointCommand } from './entrypoint-command.ts';
 import { sandboxEnvironment } from './environment.ts';
 import { parseImage } from './image.ts';
@@ -18,6 +19,27 @@ export interface EntrypointStatus {
   logPath: string;
   /** Undefined while it runs, and after a restart of the server. */
   exitCode: number | undefined;
+  readonly output: EntrypointOutput;
+}
+
+/** Changes with every piece that is in the log, and when it ends. */
+export class EntrypointOutput extends ChangeSignal {
+  #isOpen: boolean;
+
+  constructor(isOpen: boolean) {
+    super();
+    this.#isOpen = isOpen;
+  }
+
+  /** Somebody may write more. */
+  get isOpen(): boolean {
+    return this.#isOpen;
+  }
+
+  end(): void {
+    this.#isOpen = false;
+    this.notify();
+  }
 }
 
 /** The entry points of the sandboxes of this runner, and what they write. */
@@ -27,6 +49,8 @@ export interface Entrypoints {
   /** Goes on reading the output of one that an earlier server started. */
   adopt(row: SandboxRow): void;
   status(sandboxId: string): EntrypointStatus | undefined;
+  /** Resolves when `status` knows the one that is being started. */
+  ready(sandboxId: string): Promise<void>;
   /** The sandbox is stopped; the log stays. */
   stopped(sandboxId: string): void;
   remove(sandboxId: string): Promise<void>;
@@ -35,25 +59,34 @@ export interface Entrypoints {
 }
 
 export function createEntrypoints(runtime: SandboxRuntime, directory: string, log: SandboxLog): Entrypoints {
-  const known = new Map<string, { status: EntrypointStatus; output: Readable | undefined }>();
+  const known = new Map<string, { status: EntrypointStatus; source: Readable | undefined }>();
+  const starting = new Map<string, Promise<void>>();
   const fifoOf = (id: string) => join(directory, `${id}.fifo`);
   const logOf = (id: string) => new RotatingLog(join(directory, `${id}.log`));
 
   function forget(id: string): void {
-    known.get(id)?.output?.destroy();
+    known.get(id)?.source?.destroy();
     known.delete(id);
   }
 
   function follow(row: SandboxRow, command: readonly string[]): EntrypointStatus {
     forget(row.id);
     const kept = logOf(row.id);
-    const output = openOutput(row.id);
-    const status: EntrypointStatus = { command, logPath: kept.path, exitCode: undefined };
-    known.set(row.id, { status, output });
-    if (output !== undefined) {
-      keepOutput(output, kept, (error) => {
+    const source = openOutput(row.id);
+    const output = new EntrypointOutput(source !== undefined);
+    const status: EntrypointStatus = { command, logPath: kept.path, exitCode: undefined, output };
+    known.set(row.id, { status, source });
+    if (source !== undefined) {
+      const told = {
+        async append(chunk: Uint8Array) {
+          await kept.append(chunk);
+          output.notify();
+        },
+      };
+      const read = keepOutput(source, told, (error) => {
         log.warn({ sandboxId: row.id, err: error }, `log of the entry point: ${messageOf(error)}`);
       });
+      read.then(() => output.end());
     }
     return status;
   }
@@ -67,38 +100,53 @@ export function createEntrypoints(runtime: SandboxRuntime, directory: string, lo
     }
   }
 
+  async function launch(row: SandboxRow, command: readonly string[], onKnown: () => void): Promise<void> {
+    await logOf(row.id).remove();
+    // Open until the process has it: a pipe that nobody writes to would look ended to the reader.
+    await using fifo = await makeFifo(fifoOf(row.id));
+    const status = follow(row, command);
+    onKnown();
+    try {
+      const user = await imageUser(runtime, row);
+      const { workingDir } = parseImage(row.image);
+      const child = await runtime.exec(row.id, {
+        argv: command,
+        env: { HOME: user.home, ...sandboxEnvironment(row) },
+        cwd: workingDir !== '' && (await isDirectory(runtime, row.id, workingDir)) ? workingDir : '/',
+        user,
+        outputFd: fifo.fd,
+      });
+      const ended = (exitCode: number) => {
+        status.exitCode = exitCode;
+        status.output.notify();
+      };
+      child.exited.then(
+        ({ exitCode }) => ended(exitCode),
+        () => ended(-1),
+      );
+      // At its end already, but for words of the runtime itself: that the command is not there.
+      for await (const words of child.stderr) await fifo.write(words);
+    } catch (error) {
+      status.exitCode = -1;
+      status.output.notify();
+      await fifo.write(`The entry point could not be started: ${messageOf(error)}\n`);
+    }
+  }
+
   return {
     async start(row) {
       const command = entrypointCommand(row);
       if (command.length === 0) return;
-      await logOf(row.id).remove();
-      // Open until the process has it: a pipe that nobody writes to would look ended to the reader.
-      await using fifo = await makeFifo(fifoOf(row.id));
-      const status = follow(row, command);
+      const { promise, resolve } = Promise.withResolvers<void>();
+      starting.set(row.id, promise);
       try {
-        const user = await imageUser(runtime, row);
-        const { workingDir } = parseImage(row.image);
-        const child = await runtime.exec(row.id, {
-          argv: command,
-          env: { HOME: user.home, ...sandboxEnvironment(row) },
-          cwd: workingDir !== '' && (await isDirectory(runtime, row.id, workingDir)) ? workingDir : '/',
-          user,
-          outputFd: fifo.fd,
-        });
-        const ended = (exitCode: number) => {
-          status.exitCode = exitCode;
-        };
-        child.exited.then(
-          ({ exitCode }) => ended(exitCode),
-          () => ended(-1),
-        );
-        // At its end already, but for words of the runtime itself: that the command is not there.
-        for await (const words of child.stderr) await fifo.write(words);
-      } catch (error) {
-        status.exitCode = -1;
-        await fifo.write(`The entry point could not be started: ${messageOf(error)}\n`);
+        await launch(row, command, resolve);
+      } finally {
+        if (starting.get(row.id) === promise) starting.delete(row.id);
+        resolve();
       }
     },
+    ready: (sandboxId) => starting.get(sandboxId) ?? Promise.resolve(),
     adopt(row) {
       const command = entrypointCommand(row);
       if (command.length > 0) follow(row, command);

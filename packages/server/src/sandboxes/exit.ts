@@ -9,6 +9,7 @@ export async function markEnded(
   reason: string,
 ): Promise<SandboxRow | undefined> {
   context.entrypoints.stopped(sandboxId);
+  context.sessions.sandboxEnded(sandboxId);
   const ended = await context.db.transaction().execute(async (trx) => {
     const row = await moveSandbox(trx, sandboxId, {
       from: ['started'],

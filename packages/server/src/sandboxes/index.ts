@@ -20,6 +20,7 @@ import { createSchedule } from './schedule.ts';
 import { startSandbox } from './start.ts';
 import { stopSandbox } from './stop.ts';
 import { createToolbox, type Toolbox } from './toolbox/index.ts';
+import { createSessions, type Sessions } from './toolbox/sessions/index.ts';
 import type { Caller, SandboxContext, SandboxDeps, SandboxRow } from './types.ts';
 
 export type { CreateRequest } from './create-request.ts';
@@ -48,6 +49,7 @@ export interface Sandboxes {
   /** Raises 404 for an unknown sandbox, else says that this cannot be done yet. */
   refuse(caller: Caller, idOrName: string, what: string): Promise<never>;
   readonly toolbox: Toolbox;
+  readonly sessions: Sessions;
   readonly previews: Previews;
   /** Makes the database true again, then takes jobs and watches containers. Call once, before serving; the runtime is open. */
   open(): Promise<Recovered>;
@@ -64,6 +66,7 @@ export function createSandboxes(deps: SandboxDeps): Sandboxes {
     schedule: createSchedule(() => doWhatIsDue(context), deps.log),
     entrypoints: createEntrypoints(deps.runtime, join(deps.settings.spoolDirectory, 'entrypoints'), deps.log),
     profiles: createProfiles(deps.runtime),
+    sessions: { sandboxEnded: (id) => sessions.sandboxEnded(id) },
     background(what, work) {
       const watched: Promise<void> = work
         .then(
@@ -79,6 +82,7 @@ export function createSandboxes(deps: SandboxDeps): Sandboxes {
     },
   };
   const toolbox = createToolbox(context);
+  const sessions = createSessions(context);
 
   return {
     create: (caller, request) => createSandbox(context, caller, request),
@@ -101,6 +105,7 @@ export function createSandboxes(deps: SandboxDeps): Sandboxes {
     noteActivity: (caller, idOrName) => changes.noteActivity(context, caller, idOrName),
     refuse: (caller, idOrName, what) => changes.refuse(context, caller, idOrName, what),
     toolbox,
+    sessions,
     previews: createPreviews(context, deps.secrets),
     async open() {
       await mkdir(deps.settings.spoolDirectory, { recursive: true, mode: 0o700 });
@@ -115,6 +120,7 @@ export function createSandboxes(deps: SandboxDeps): Sandboxes {
     },
     async close() {
       await context.schedule.close();
+      await sessions.close();
       await Promise.all(pending);
       context.entrypoints.close();
       await context.activity.close();

@@ -33,6 +33,7 @@ export function destroy(
 /** The job: may run again after any interruption. */
 export async function finishRemove(context: SandboxContext, sandboxId: string): Promise<void> {
   await context.runtime.remove(sandboxId);
+  context.sessions.sandboxEnded(sandboxId);
   await context.entrypoints.remove(sandboxId);
   await moveSandbox(context.db, sandboxId, { from: ['destroying'], to: 'destroyed', actor: 'job:sandbox.remove' });
 }

@@ -9,6 +9,7 @@ import type { Entrypoints } from './entrypoint.ts';
 import type { BandwidthDefaults } from './network-policy.ts';
 import type { Profiles } from './profiles.ts';
 import type { Schedule } from './schedule.ts';
+import type { Sessions } from './toolbox/sessions/index.ts';
 
 export type { SandboxRow } from '../lifecycle/move.ts';
 
@@ -59,6 +60,7 @@ export interface SandboxContext extends SandboxDeps {
   schedule: Schedule;
   entrypoints: Entrypoints;
   profiles: Profiles;
+  sessions: Pick<Sessions, 'sandboxEnded'>;
   /** Work that outlives its request: named, logged when it fails, waited for at close. */
   background(what: string, work: Promise<unknown>): void;
 }

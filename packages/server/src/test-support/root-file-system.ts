@@ -52,6 +52,13 @@ export async function addGit(directory: string): Promise<void> {
   }
 }
 
+/** The bash of this machine, beside busybox's `sh`. */
+export async function addBash(directory: string): Promise<void> {
+  const { stdout: objects } = await run('ldd', ['/bin/bash'], { timeoutMs: 10_000 });
+  for (const path of objects.match(/\/\S+/g) ?? []) await copyInto(directory, path);
+  await copyInto(directory, '/bin/bash');
+}
+
 /** Shifts everything into the range of sandboxes, as layers are stored. */
 export async function shiftOwners(directory: string, idBase: number): Promise<void> {
   await run('chown', ['-hR', `${idBase}:${idBase}`, directory], { timeoutMs: 60_000 });

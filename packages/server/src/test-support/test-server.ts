@@ -154,7 +154,14 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
           rateLimiter,
         },
         api: [sandboxRoutes({ sandboxes, publicUrl: undefined, preview })],
-        toolbox: [toolboxRoutes({ toolbox: sandboxes.toolbox, version: '0.0.0-test', spoolDirectory })],
+        toolbox: [
+          toolboxRoutes({
+            toolbox: sandboxes.toolbox,
+            sessions: sandboxes.sessions,
+            version: '0.0.0-test',
+            spoolDirectory,
+          }),
+        ],
       },
     });
     await app.listen({ host: '127.0.0.1', port: 0 });

@@ -21,6 +21,9 @@ const DELETE_TIMEOUT_MS = 30_000;
 const VERSION_TIMEOUT_MS = 10_000;
 const SIGKILL = 9;
 
+/** Standard streams, and what else a process gets from 3 on. */
+type Stdio = readonly [number, number, number, ...number[]];
+
 /** What crun notes about a container; the start time tells a process from a later one with its pid. */
 const statusSchema = z.object({ pid: z.int().positive(), 'process-start-time': z.int() });
 
@@ -33,12 +36,12 @@ export interface Crun {
   readonly version: string;
   /** Resolves when pid 1 runs. `log` gets what crun has to say; a failure is told from it. */
   run(id: string, bundle: string, log: string): Promise<void>;
-  /** Starts `crun exec` with its standard streams; the caller waits for it. */
+  /** Starts `crun exec` with its standard streams and what comes behind them; the caller waits for it. */
   exec(
     id: string,
     processFile: string,
     log: string,
-    stdio: readonly [number, number, number],
+    stdio: Stdio,
     /** Where the master of the process's terminal is sent to. */
     options?: { consoleSocket: string },
   ): SpawnedProcess;
@@ -66,7 +69,7 @@ export async function createCrun({ command, root, mountPoint, watcher }: CrunOpt
   mkdirSync(root, { recursive: true, mode: 0o700 });
   const { path, env } = protectCrun(binary, mountPoint);
 
-  function start(log: string, args: readonly string[], stdio: readonly [number, number, number]): SpawnedProcess {
+  function start(log: string, args: readonly string[], stdio: Stdio): SpawnedProcess {
     const argv = ['crun', '--root', root, '--cgroup-manager', 'cgroupfs', '--log', log, ...args];
     return spawnProcess(watcher, { path, argv, env: { PATH: SEARCH_PATH, ...env }, stdio });
   }
@@ -106,7 +109,8 @@ export async function createCrun({ command, root, mountPoint, watcher }: CrunOpt
     run: (id, bundle, log) => call(log, ['run', '--detach', '--bundle', bundle, id], RUN_TIMEOUT_MS),
     exec(id, processFile, log, stdio, options) {
       const console = options === undefined ? [] : ['--console-socket', options.consoleSocket];
-      const child = start(log, ['exec', '--process', processFile, ...console, id], stdio);
+      const more = stdio.length > 3 ? ['--preserve-fds', String(stdio.length - 3)] : [];
+      const child = start(log, ['exec', '--process', processFile, ...console, ...more, id], stdio);
       // `crun exec` passes over the score of its description. Its child comes some milliseconds later, and inherits this one.
       setOomScore(child.pid);
       return child;

@@ -1,3 +1,4 @@
+import { fchownSync } from 'node:fs';
 import { openProcessPipes } from '../../platform/process-pipes.ts';
 import type { SpawnedProcess } from '../../platform/spawned-process.ts';
 import type { ExecProcess, ExecSpec } from '../types.ts';
@@ -19,7 +20,9 @@ export async function execInContainer(
   const streams = spec.outputFd === undefined ? openProcessPipes(owner) : openDetachedStreams(owner, spec.outputFd);
   let child: SpawnedProcess;
   try {
-    child = host.crun.exec(container.id, attempt.processFile, attempt.log, streams.theirs);
+    if (spec.inputFd !== undefined) fchownSync(spec.inputFd, owner.uid, owner.gid);
+    const stdio = spec.inputFd === undefined ? streams.theirs : ([...streams.theirs, spec.inputFd] as const);
+    child = host.crun.exec(container.id, attempt.processFile, attempt.log, stdio);
   } catch (error) {
     streams.destroy();
     await attempt.forget();

@@ -7,6 +7,9 @@ import { gitRoutes } from './git.ts';
 import { gitChangeRoutes } from './git-changes.ts';
 import { infoRoutes } from './info.ts';
 import { processRoutes } from './process.ts';
+import { sessionRoutes } from './session.ts';
+import { sessionCommandRoutes } from './session-commands.ts';
+import { sessionLogRoutes } from './session-logs.ts';
 import { uploadRoutes } from './upload.ts';
 
 export type { ToolboxRouteDeps } from './common.ts';
@@ -17,5 +20,6 @@ export function toolboxRoutes(deps: ToolboxRouteDeps): FastifyPluginAsyncZod {
     for (const routes of [fileLookRoutes, fileChangeRoutes]) await app.register(routes(deps));
     for (const routes of [processRoutes, infoRoutes, downloadRoutes, uploadRoutes, gitRoutes, gitChangeRoutes])
       await app.register(routes(deps));
+    for (const routes of [sessionRoutes, sessionCommandRoutes, sessionLogRoutes]) await app.register(routes(deps));
   };
 }
