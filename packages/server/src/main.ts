@@ -53,14 +53,18 @@ export async function startServer(config: Config, options: StartOptions): Promis
   const closers = createClosers(log);
   try {
     const platform = await startPlatform(config, log, closers);
+    // The machine starts later, and with these.
+    let running: Machine | undefined;
     const metrics = createMetrics({
       states: () => readStateCounts(platform.db),
       disk: () => diskOf(options.pool.root),
+      sandboxes: async () => running?.runtime.totals(),
     });
     closers.add('metrics', () => metrics.close());
     const ground: Ground = { config, log, closers, metrics, ...platform };
 
     const machine = await startMachine(ground, { ...options, poolRoot: options.pool.root });
+    running = machine;
     const sandboxes = await startSandboxes(ground, machine);
     await startSnapshots(ground, machine);
     // Here too, and so before the floors above them: a job must not find what it works with closed.
@@ -100,6 +104,7 @@ async function startSandboxes(ground: Ground, machine: Machine): Promise<Sandbox
       maxExecSeconds: config.exec.maxSeconds,
     },
     log,
+    onOomKills: (kills) => ground.metrics.addOomKills(kills),
     onStarted: (seconds) => ground.metrics.observeStart({ outcome: 'started', seconds }),
   });
   const recovered = await sandboxes.open();

@@ -172,3 +172,10 @@ export const listSandboxesQuerySchema = z.object({
   order: z.enum(['asc', 'desc']).optional(),
 });
 export type ListSandboxesQuery = z.infer<typeof listSandboxesQuerySchema>;
+
+/** Cores, GiB, GiB; what is absent or null stays. */
+export const resizeSandboxSchema = z.object({
+  cpu: maybe(z.number()),
+  memory: maybe(z.number()),
+  disk: maybe(z.number()),
+});

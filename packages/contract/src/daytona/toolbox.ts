@@ -41,3 +41,20 @@ export const downloadFilesSchema = z.object({
   paths: z.array(z.string()).min(1, 'request body must be {paths: [..]} and non-empty').max(10_000),
 });
 export const directorySchema = z.object({ dir: z.string() });
+
+export const systemMetricsSchema = z.object({
+  timestamp: z.string(),
+  timestampUnix: z.number(),
+  cpuCount: z.number(),
+  cpuUsedPct: z.number(),
+  memTotal: z.number(),
+  memUsed: z.number(),
+  memCache: z.number(),
+  diskTotal: z.number(),
+  diskUsed: z.number(),
+  diskFree: z.number(),
+  'x-network-rx-bytes': z.number(),
+  'x-network-tx-bytes': z.number(),
+  'x-processes': z.number(),
+  'x-oom-kills': z.number(),
+});

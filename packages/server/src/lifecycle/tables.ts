@@ -70,7 +70,7 @@ export const SANDBOX_TABLE = {
     onTimeout: 'error',
     timeoutReason: 'The sandbox did not start within 60 seconds.',
   },
-  started: { kind: 'resting', to: ['stopping', 'stopped', 'error', 'destroying'] },
+  started: { kind: 'resting', to: ['stopping', 'stopped', 'resizing', 'pausing', 'error', 'destroying'] },
   stopping: {
     kind: 'moving',
     to: ['stopped', 'error', 'destroying'],
@@ -78,7 +78,30 @@ export const SANDBOX_TABLE = {
     onTimeout: 'error',
     timeoutReason: 'The sandbox did not stop within 60 seconds.',
   },
-  stopped: { kind: 'resting', to: ['starting', 'destroying'] },
+  stopped: { kind: 'resting', to: ['starting', 'resizing', 'destroying'] },
+  resizing: {
+    kind: 'moving',
+    to: ['started', 'stopped', 'error', 'destroying'],
+    deadlineSeconds: 60,
+    onTimeout: 'error',
+    timeoutReason: 'The sandbox was not resized within 60 seconds. Start it again: it has its new size then.',
+  },
+  pausing: {
+    kind: 'moving',
+    to: ['paused', 'started', 'stopped', 'error', 'destroying'],
+    deadlineSeconds: 60,
+    onTimeout: 'error',
+    timeoutReason: 'The sandbox did not pause within 60 seconds. Start it again; its files are kept.',
+  },
+  // Its processes stand still and keep their memory.
+  paused: { kind: 'resting', to: ['resuming', 'stopping', 'stopped', 'error', 'destroying'] },
+  resuming: {
+    kind: 'moving',
+    to: ['started', 'paused', 'stopped', 'error', 'destroying'],
+    deadlineSeconds: 60,
+    onTimeout: 'error',
+    timeoutReason: 'The sandbox did not resume within 60 seconds. Start it again; its files are kept.',
+  },
   error: { kind: 'resting', to: ['starting', 'destroying'] },
   destroying: {
     kind: 'moving',

@@ -5,6 +5,8 @@ export interface MetricSources {
   /** Snapshots and sandboxes by state (`readStateCounts`). */
   states(): Promise<{ subjectType: 'snapshot' | 'sandbox'; state: string; count: number }[]>;
   disk(): Promise<{ usedBytes: number; freeBytes: number }>;
+  /** What all sandboxes take together. */
+  sandboxes?(): Promise<{ memoryBytes: number; cpuMicros: number; pids: number } | undefined>;
 }
 
 export interface Metrics {
@@ -12,6 +14,7 @@ export interface Metrics {
   /** From the request to a running sandbox. */
   observeStart(start: { outcome: 'started' | 'failed'; seconds: number }): void;
   observePull(pull: { outcome: 'done' | 'failed' | 'cancelled'; seconds: number }): void;
+  addOomKills(kills: number): void;
   addDownloadedBytes(bytes: number): void;
   addUnpackedBytes(bytes: number): void;
   /** The text of the Prometheus exposition format. A source that fails leaves out its own metric and no other. */
@@ -72,6 +75,24 @@ export function createMetrics(sources: MetricSources): Metrics {
     registers,
   });
 
+  const oomKills = new Counter({
+    name: 'darkroom_sandbox_oom_kills_total',
+    help: 'Processes of sandboxes that were seen killed at a memory limit.',
+    registers,
+  });
+  const totals = {
+    memoryBytes: new Gauge({ name: 'darkroom_sandboxes_memory_bytes', help: 'Memory of all sandboxes.', registers }),
+    cpuMicros: new Gauge({ name: 'darkroom_sandboxes_cpu_seconds', help: 'CPU of all sandboxes so far.', registers }),
+    pids: new Gauge({ name: 'darkroom_sandboxes_processes', help: 'Processes of all sandboxes.', registers }),
+  };
+
+  async function readTotals(): Promise<void> {
+    const read = sources.sandboxes === undefined ? undefined : await bounded(sources.sandboxes);
+    totals.memoryBytes.set(read?.memoryBytes ?? 0);
+    totals.cpuMicros.set((read?.cpuMicros ?? 0) / 1e6);
+    totals.pids.set(read?.pids ?? 0);
+  }
+
   async function readStates(): Promise<void> {
     const rows = await bounded(sources.states);
     for (const gauge of Object.values(gauges)) gauge.reset();
@@ -90,10 +111,11 @@ export function createMetrics(sources: MetricSources): Metrics {
     observeRequest: ({ method, route, status, seconds }) => requests.observe({ method, route, status }, seconds),
     observeStart: ({ outcome, seconds }) => starts.observe({ outcome }, seconds),
     observePull: ({ outcome, seconds }) => pulls.observe({ outcome }, seconds),
+    addOomKills: (kills) => oomKills.inc(kills),
     addDownloadedBytes: (bytes) => downloaded.inc(bytes),
     addUnpackedBytes: (bytes) => unpacked.inc(bytes),
     async expose() {
-      await Promise.all([readStates(), readDisk()]);
+      await Promise.all([readStates(), readDisk(), readTotals()]);
       return { contentType: registry.contentType, body: await registry.metrics() };
     },
     close: () => registry.clear(),

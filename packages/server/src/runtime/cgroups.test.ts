@@ -40,9 +40,17 @@ test('v2: usage and the out-of-memory counter are read from its files', async ()
   write('darkroom-0/box/memory.current', '4096\n');
   write('darkroom-0/box/memory.events', 'low 0\nhigh 0\nmax 7\noom 3\noom_kill 2\noom_group_kill 0\n');
   write('darkroom-0/box/cpu.stat', 'usage_usec 1234567\nuser_usec 1000000\nsystem_usec 234567\n');
+  write('darkroom-0/box/memory.max', '8192\n');
+  write('darkroom-0/box/memory.stat', 'anon 1024\nfile 3000\nshmem 1000\n');
   write('darkroom-0/box/pids.current', '3\n');
   expect(await cgroups.oomKills('box')).toBe(2);
-  expect(await cgroups.usage('box')).toEqual({ memoryBytes: 4096, cpuMicros: 1234567, pids: 3 });
+  expect(await cgroups.usage('box')).toEqual({
+    memoryBytes: 4096,
+    memoryLimitBytes: 8192,
+    cacheBytes: 2000,
+    cpuMicros: 1234567,
+    pids: 3,
+  });
 });
 
 test('processes of cgroups that a container made itself are counted in', async () => {

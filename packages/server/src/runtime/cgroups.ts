@@ -37,6 +37,8 @@ export interface Cgroups {
   /** Host pids of everything in it, whatever session or parent they took. */
   pids(id: string): Promise<number[]>;
   usage(id: string): Promise<CgroupUsage | undefined>;
+  /** Of all containers together. */
+  totals(): Promise<CgroupUsage | undefined>;
   /** Containers that have a cgroup, in any hierarchy. */
   list(): Promise<string[]>;
   /** Waits for dying processes for a few seconds; raises `conflict` when some stay. Idempotent. */
@@ -70,6 +72,7 @@ export function cgroupsIn(layout: CgroupLayout, tag: string): Cgroups {
     freeze: (id, frozen) => setFrozen(version, (controller, name) => file(controller, id, name), frozen),
     isFrozen: (id) => isFrozen(version, (controller, name) => file(controller, id, name)),
     pids: (id) => processesOf(directoryFor('pids', id)),
+    totals: () => usage((controller, name) => file(controller, '', name)),
     usage: (id) => usage((controller, name) => file(controller, id, name)),
     async list() {
       const names = await Promise.all(layout.hierarchies.map((hierarchy) => childCgroups(join(hierarchy, parent))));

@@ -143,11 +143,17 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
     return { id: spec.id, running: true, paused: false, pid: container.pid };
   }
 
+  /** What a container became under an earlier server. */
+  async function readState({ cgroups }: ContainerHost, container: LiveContainer): Promise<void> {
+    container.isPaused = await cgroups.isFrozen(container.id);
+    container.oomKillsSeen = (await cgroups.oomKills(container.id)) ?? 0;
+  }
+
   async function adopt(into: ContainerHost): Promise<void> {
     const { found, leftovers } = await findContainers(into.crun, layout);
     for (const container of found) {
       const held = holdContainer(container, into.watcher, ended);
-      if (held) held.isPaused = await into.cgroups.isFrozen(held.id);
+      if (held) await readState(into, held);
       if (held) register(held);
       else leftovers.push(container.id);
     }
@@ -245,6 +251,17 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
       checkId(id);
       const container = running.get(id)?.container;
       return readUsage(host(), id, container?.isAlive() ? container : undefined);
+    },
+
+    totals: async () => host().cgroups.totals(),
+
+    async newOomKills(id) {
+      const container = running.get(id)?.container;
+      if (!container?.isAlive()) return 0;
+      const kills = (await host().cgroups.oomKills(id)) ?? 0;
+      const unseen = Math.max(0, kills - container.oomKillsSeen);
+      container.oomKillsSeen += unseen;
+      return unseen;
     },
 
     async list() {

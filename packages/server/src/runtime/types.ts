@@ -151,6 +151,10 @@ export interface SandboxRuntime {
   /** Lets the processes of a paused one go on. Nothing to do when it is not paused. */
   resume(id: string): Promise<void>;
   usage(id: string): Promise<SandboxUsage>;
+  /** What all containers of this Darkroom take together; undefined when none ever ran. */
+  totals(): Promise<{ memoryBytes: number; cpuMicros: number; pids: number } | undefined>;
+  /** Processes that the kernel killed at the memory limit since the last call; 0 when it does not run. */
+  newOomKills(id: string): Promise<number>;
   /** What is really there: every container that runs or has a writable directory. */
   list(): Promise<ContainerStatus[]>;
   exec(id: string, spec: ExecSpec): Promise<ExecProcess>;

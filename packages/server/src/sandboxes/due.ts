@@ -43,7 +43,9 @@ async function stopIdle(context: SandboxContext, row: Pick<SandboxRow, 'id' | 'a
     await context.activity.flush();
     return;
   }
-  const stopping = await enterStopping(context, SYSTEM, row.id, `Auto-stop after ${row.auto_stop_interval} minutes`);
+  const stopping = await enterStopping(context, SYSTEM, row.id, {
+    reason: `Auto-stop after ${row.auto_stop_interval} minutes`,
+  });
   if (stopping === undefined) return;
   // In the background: a process that ignores SIGTERM must not keep the others waiting.
   context.background(`auto-stop of sandbox ${row.id}`, finishStop(context, SYSTEM, stopping, { graceMs: GRACE_MS }));

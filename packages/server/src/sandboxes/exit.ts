@@ -12,7 +12,7 @@ export async function markEnded(
   context.sessions.sandboxEnded(sandboxId);
   const ended = await context.db.transaction().execute(async (trx) => {
     const row = await moveSandbox(trx, sandboxId, {
-      from: ['started'],
+      from: ['started', 'resizing', 'pausing', 'paused', 'resuming'],
       to: 'stopped',
       actor: 'system',
       reason,

@@ -10,12 +10,14 @@ import { createEntrypoints } from './entrypoint.ts';
 import { exitReason, markEnded } from './exit.ts';
 import { findLiving, findSandbox } from './find.ts';
 import { type ListRequest, listSandboxes, type SandboxPage } from './list.ts';
-import { createPreviews, type Previews } from './preview.ts';
 import { setNetwork } from './network.ts';
 import type { NetworkRequest } from './network-policy.ts';
+import { pauseSandbox } from './pause.ts';
+import { createPreviews, type Previews } from './preview.ts';
 import { createProfiles } from './profiles.ts';
 import { type Recovered, recoverSandboxes } from './recover.ts';
 import { finishRemove, removeSandbox } from './remove.ts';
+import { type ResizeRequest, resizeSandbox } from './resize.ts';
 import { createSchedule } from './schedule.ts';
 import { startSandbox } from './start.ts';
 import { stopSandbox } from './stop.ts';
@@ -38,6 +40,9 @@ export interface Sandboxes {
   stop(caller: Caller, idOrName: string, options: { force: boolean }): Promise<SandboxRow>;
   /** Starts one whose start or stop had failed. */
   recoverFailed(caller: Caller, idOrName: string): Promise<SandboxRow>;
+  /** Stops its processes where they are; `start` lets them go on. */
+  pause(caller: Caller, idOrName: string): Promise<SandboxRow>;
+  resize(caller: Caller, idOrName: string, request: ResizeRequest): Promise<SandboxRow>;
   remove(caller: Caller, idOrName: string): Promise<SandboxRow>;
   replaceLabels(caller: Caller, idOrName: string, labels: Readonly<Record<string, string>>): Promise<SandboxRow>;
   setPublic(caller: Caller, idOrName: string, isPublic: boolean): Promise<SandboxRow>;
@@ -95,6 +100,8 @@ export function createSandboxes(deps: SandboxDeps): Sandboxes {
       if (row.state !== 'error') throw invalidRequest(`Sandbox is not in error state: its state is ${row.state}`);
       return startSandbox(context, caller, row.id);
     },
+    pause: (caller, idOrName) => pauseSandbox(context, caller, idOrName),
+    resize: (caller, idOrName, request) => resizeSandbox(context, caller, idOrName, request),
     remove: (caller, idOrName) => removeSandbox(context, caller, idOrName),
     replaceLabels: (caller, idOrName, labels) => changes.replaceLabels(context, caller, idOrName, labels),
     setPublic: (caller, idOrName, isPublic) => changes.setPublic(context, caller, idOrName, isPublic),

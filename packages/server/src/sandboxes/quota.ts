@@ -17,13 +17,13 @@ export type SandboxQuota = Parameters<typeof checkResources>[1] & {
 
 /**
  * Raises `quota_exceeded` when the organization has no room for one more running sandbox of this size. Holds the organization's
- * row until the transaction ends, so that two starts at once cannot both take the last room.
+ * row until the transaction ends, so that two starts at once cannot both take the last room. An idle one takes disk alone.
  */
 export async function reserveRoom(
   trx: Transaction<Database>,
   organizationId: string,
   wanted: Resources,
-  options: { sandboxId?: string } = {},
+  options: { sandboxId?: string; isIdle?: boolean } = {},
 ): Promise<void> {
   const quota = await trx
     .selectFrom('organizations')
@@ -41,7 +41,10 @@ export async function reserveRoom(
   if (quota === undefined) throw invalidRequest('The organization does not exist any more');
   // A second statement: it must see what was committed while this one waited for the row.
   const { rows } = await sql<Used>`select * from (${usedSql(organizationId, options.sandboxId)}) used`.execute(trx);
-  assertRoom(quota, rows[0] ?? { cpu: 0, memory: 0, disk: 0 }, wanted);
+  const used = rows[0] ?? { cpu: 0, memory: 0, disk: 0 };
+  if (!options.isIdle) return assertRoom(quota, used, wanted);
+  checkResources(wanted, quota);
+  assertTotal('disk', used.disk + wanted.disk, quota.total_disk_quota, 'GiB');
 }
 
 /** Raises `quota_exceeded` when there is no room for `wanted` beside what is used. */

@@ -3,6 +3,8 @@ import { messageOf } from '../platform/errors.ts';
 import { exitReason, markEnded } from './exit.ts';
 import { considerStop } from './launch.ts';
 import { applyNetwork } from './network.ts';
+import { finishPause, finishResume } from './pause.ts';
+import { finishResize } from './resize.ts';
 import { afterStop, finishStop } from './stop.ts';
 import type { SandboxContext, SandboxRow } from './types.ts';
 
@@ -56,6 +58,15 @@ export async function recoverSandboxes(context: SandboxContext): Promise<Recover
   return counts;
 }
 
+/** What an earlier server was asked for is done now. */
+async function finishInterrupted(context: SandboxContext, row: SandboxRow, running: boolean): Promise<void> {
+  if (row.state === 'resizing') await finishResize(context, SYSTEM, row, { running });
+  else if (row.state === 'pausing') await finishPause(context, SYSTEM, row);
+  else if (row.state === 'resuming') await finishResume(context, SYSTEM, row);
+  // A paused one is, unless somebody thawed it by hand.
+  else await context.runtime.pause(row.id);
+}
+
 /** Whether it runs and stays. */
 async function recoverOne(context: SandboxContext, row: SandboxRow, running: boolean): Promise<boolean> {
   switch (row.state) {
@@ -69,6 +80,18 @@ async function recoverOne(context: SandboxContext, row: SandboxRow, running: boo
       // A change may be written down and not in force, when the server was killed in between.
       await applyNetwork(context, row);
       return true;
+    case 'resizing':
+    case 'pausing':
+    case 'paused':
+    case 'resuming':
+      if (!running && row.state !== 'resizing') {
+        await markEnded(context, row.id, exitReason('while the server was away'));
+        return false;
+      }
+      if (running) context.entrypoints.adopt(row);
+      await finishInterrupted(context, row, running);
+      if (running) await applyNetwork(context, row);
+      return running;
     case 'creating':
     case 'starting':
       await context.runtime.stop(row.id, { graceMs: 0 });

@@ -18,7 +18,18 @@ export function destroy(
 ): Promise<SandboxRow | undefined> {
   return context.db.transaction().execute(async (trx) => {
     const row = await moveSandbox(trx, id, {
-      from: ['creating', 'starting', 'started', 'stopping', 'stopped', 'error'],
+      from: [
+        'creating',
+        'starting',
+        'started',
+        'stopping',
+        'stopped',
+        'resizing',
+        'pausing',
+        'paused',
+        'resuming',
+        'error',
+      ],
       to: 'destroying',
       actor: caller.actor,
       ownerId: context.settings.instanceId,

@@ -2,13 +2,15 @@ import { moveSandbox } from '../lifecycle/move.ts';
 import { changeInProgress, findLiving } from './find.ts';
 import { answerWithin } from './hold.ts';
 import { finishLaunch, runContainer } from './launch.ts';
+import { resumeSandbox } from './pause.ts';
 import { reserveRoom } from './quota.ts';
 import type { Caller, SandboxContext, SandboxRow } from './types.ts';
 
-/** Starts a stopped or failed sandbox again, with the files that it had. One that runs is answered as it is. */
+/** Starts a stopped or failed sandbox again, with the files that it had; resumes a paused one. One that runs is answered as it is. */
 export async function startSandbox(context: SandboxContext, caller: Caller, idOrName: string): Promise<SandboxRow> {
   const row = await findLiving(context.db, caller.organizationId, idOrName);
   if (row.state === 'started') return row;
+  if (row.state === 'paused') return resumeSandbox(context, caller, row);
   const starting = await context.db.transaction().execute(async (trx) => {
     await reserveRoom(trx, caller.organizationId, row, { sandboxId: row.id });
     return await moveSandbox(trx, row.id, {

@@ -8,7 +8,7 @@ import type { Caller, SandboxContext, SandboxRow } from './types.ts';
 /** Processes get this long between SIGTERM and SIGKILL. */
 const GRACE_MS = 10_000;
 
-/** Stops a running sandbox and keeps its files. One that is stopped is answered as it is. */
+/** Stops a running or paused sandbox and keeps its files. One that is stopped is answered as it is. */
 export async function stopSandbox(
   context: SandboxContext,
   caller: Caller,
@@ -17,7 +17,7 @@ export async function stopSandbox(
 ): Promise<SandboxRow> {
   const row = await findLiving(context.db, caller.organizationId, idOrName);
   if (row.state === 'stopped') return row;
-  const stopping = await enterStopping(context, caller, row.id);
+  const stopping = await enterStopping(context, caller, row.id, { from: ['started', 'paused'] });
   if (stopping === undefined) throw changeInProgress();
   return answerWithin(context, row, finishStop(context, caller, stopping, { graceMs: options.force ? 0 : GRACE_MS }));
 }
@@ -26,15 +26,15 @@ export function enterStopping(
   context: SandboxContext,
   caller: Pick<Caller, 'actor'>,
   id: string,
-  reason?: string,
+  options: { reason?: string; from?: readonly ('started' | 'paused')[] } = {},
 ): Promise<SandboxRow | undefined> {
   return moveSandbox(context.db, id, {
-    from: ['started'],
+    from: options.from ?? ['started'],
     to: 'stopping',
     actor: caller.actor,
     ownerId: context.settings.instanceId,
     set: { desired_state: 'stopped' },
-    ...(reason === undefined ? {} : { reason }),
+    ...(options.reason === undefined ? {} : { reason: options.reason }),
   });
 }
 

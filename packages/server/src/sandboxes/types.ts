@@ -52,6 +52,8 @@ export interface SandboxDeps {
   log: SandboxLog;
   /** Called with the seconds that a start took, for the histogram. */
   onStarted?: (seconds: number) => void;
+  /** Called with the number of processes that were killed at a sandbox's memory limit, for the counter. */
+  onOomKills?: (kills: number) => void;
 }
 
 /** The parts with a lifetime that the functions of this folder share. */

@@ -16,6 +16,8 @@ export interface LiveContainer {
   endsOnPurpose: boolean;
   /** Its processes stand still: one that joins them would too. */
   isPaused: boolean;
+  /** How many of the kernel's kills for want of memory somebody was told of. */
+  oomKillsSeen: number;
   isAlive(): boolean;
   /** SIGKILLs pid 1; the kernel then kills everything else in its pid namespace. */
   kill(): void;
@@ -53,6 +55,7 @@ export function holdContainer(
     network: input.network,
     endsOnPurpose: false,
     isPaused: false,
+    oomKillsSeen: 0,
     isAlive: () => held && runs(pid, startTime),
     kill: () => {
       if (held) pidfdSignal(pidfd, SIGKILL);

@@ -1,5 +1,8 @@
 import { invalidRequest } from '../../platform/errors.ts';
 import { checkEnvironment } from '../environment.ts';
+import { findRunning } from '../find.ts';
+import { createMetricsReader, type SandboxMetrics } from '../metrics.ts';
+import { lookForOomKills, OUT_OF_MEMORY_NOTE } from '../out-of-memory.ts';
 import { resolvePath } from '../profile.ts';
 import type { Caller, SandboxContext } from '../types.ts';
 import { createBackgroundOutputs } from './background-outputs.ts';
@@ -33,6 +36,8 @@ export interface Toolbox {
     request: RunOptions & { code: string; language?: string | undefined; args?: readonly string[] | undefined },
     signal: AbortSignal,
   ): Promise<CommandResult>;
+  /** What it takes of what it may take. */
+  metrics(caller: Caller, id: string): Promise<SandboxMetrics>;
   readonly git: Git;
   directories(caller: Caller, id: string): Promise<{ workDir: string; home: string }>;
   /** For the calls below, so that many files are one look at the database. */
@@ -45,6 +50,7 @@ const MAX_BACKGROUND_OUTPUTS = 512;
 export function createToolbox(context: SandboxContext): Toolbox {
   const backgroundOutputs = createBackgroundOutputs(MAX_BACKGROUND_OUTPUTS);
 
+  const metrics = createMetricsReader(context);
   const enter = (caller: Caller, id: string) => enterSandbox(context, caller, id);
 
   async function run(
@@ -56,7 +62,7 @@ export function createToolbox(context: SandboxContext): Toolbox {
   ): Promise<CommandResult> {
     checkEnvironment(request.env ?? {});
     const { maxExecSeconds } = context.settings;
-    return runCommand(
+    const result = await runCommand(
       { ...context, backgroundOutputs },
       row.id,
       {
@@ -69,9 +75,18 @@ export function createToolbox(context: SandboxContext): Toolbox {
       },
       signal,
     );
+    if (result.exitCode === 0) return result;
+    const sandbox = { id: row.id, organizationId: row.organization_id };
+    if (!(await lookForOomKills(context, sandbox))) return result;
+    await result.output.write(Buffer.from(OUT_OF_MEMORY_NOTE));
+    return { ...result, outOfMemory: true };
   }
 
   return {
+    async metrics(caller, id) {
+      // Not activity: whoever watches it must not keep it from being stopped.
+      return metrics.read(await findRunning(context.db, caller.organizationId, id));
+    },
     git: createGit(context),
     async execute(caller, id, request, signal) {
       if (request.command.trim() === '') throw invalidRequest('command is required');

@@ -28,6 +28,8 @@ export interface CommandResult {
   /** Close it when it was read. */
   output: OutputSpool;
   charts: unknown[];
+  /** Processes were killed at the sandbox's memory limit meanwhile; the output ends with a word of it. */
+  outOfMemory?: boolean;
 }
 
 /** Runs a command in a sandbox to its end. A missed time-out and a caller that went away end everything that it started. */

@@ -1,4 +1,4 @@
-import { sandboxSchema } from '@darkroom/contract';
+import { resizeSandboxSchema, sandboxSchema } from '@darkroom/contract';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { requirePermission } from '../../auth-plugin.ts';
@@ -42,6 +42,23 @@ export function lifecycleRoutes(deps: SandboxRouteDeps): FastifyPluginAsyncZod {
       { ...write, schema: { ...schema, summary: 'Start a sandbox again that is in error state' } },
       async (request) => {
         const row = await sandboxes.recoverFailed(callerOf(request.auth), request.params.sandboxIdOrName);
+        return toSandboxDto(row, baseUrl(deps, request));
+      },
+    );
+    app.post(
+      '/sandbox/:sandboxIdOrName/pause',
+      { ...write, schema: { ...schema, summary: 'Stop the processes where they are; start lets them go on' } },
+      async (request) => {
+        const row = await sandboxes.pause(callerOf(request.auth), request.params.sandboxIdOrName);
+        return toSandboxDto(row, baseUrl(deps, request));
+      },
+    );
+    app.post(
+      '/sandbox/:sandboxIdOrName/resize',
+      { ...write, schema: { ...schema, summary: 'Change cpu, memory and disk', body: resizeSandboxSchema } },
+      async (request) => {
+        const { sandboxIdOrName } = request.params;
+        const row = await sandboxes.resize(callerOf(request.auth), sandboxIdOrName, request.body);
         return toSandboxDto(row, baseUrl(deps, request));
       },
     );

@@ -7,8 +7,6 @@ import { callerOf } from './requests.ts';
 const ROUTES = [
   ['POST', 'archive', 'Archiving a sandbox'],
   ['POST', 'backup', 'Backing up a sandbox'],
-  ['POST', 'pause', 'Pausing a sandbox'],
-  ['POST', 'resize', 'Resizing a sandbox'],
   ['POST', 'fork', 'Forking a sandbox'],
   ['POST', 'snapshot', 'Making a snapshot of a sandbox'],
   ['GET', 'forks', 'Forking a sandbox'],

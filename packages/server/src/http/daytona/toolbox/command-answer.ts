@@ -4,13 +4,14 @@ import type { CommandResult } from '../../../sandboxes/toolbox/index.ts';
 import { jsonStringPieces } from '../../json-stream.ts';
 
 /**
- * `{exitCode, result, …}`. A large result is sent as it is read, so that it is never in memory as a whole; `more` comes behind.
+ * `{exitCode, result, …}`. A large result is sent as it is read, so that it is never in memory as a whole; `others` come behind.
  */
 export async function sendCommandResult(
   reply: FastifyReply,
-  { exitCode, output }: CommandResult,
-  more: Record<string, unknown> = {},
+  { exitCode, output, outOfMemory }: CommandResult,
+  others: Record<string, unknown> = {},
 ): Promise<FastifyReply> {
+  const more = outOfMemory ? { ...others, 'x-out-of-memory': true } : others;
   reply.type('application/json; charset=utf-8');
   const small = output.small;
   if (small !== undefined) {

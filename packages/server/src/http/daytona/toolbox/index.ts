@@ -6,6 +6,7 @@ import { fileLookRoutes } from './file-look.ts';
 import { gitRoutes } from './git.ts';
 import { gitChangeRoutes } from './git-changes.ts';
 import { infoRoutes } from './info.ts';
+import { metricsRoutes } from './metrics.ts';
 import { processRoutes } from './process.ts';
 import { sessionRoutes } from './session.ts';
 import { sessionCommandRoutes } from './session-commands.ts';
@@ -17,6 +18,7 @@ export type { ToolboxRouteDeps } from './common.ts';
 /** `/toolbox/{sandboxId}…`. */
 export function toolboxRoutes(deps: ToolboxRouteDeps): FastifyPluginAsyncZod {
   return async (app) => {
+    await app.register(metricsRoutes(deps));
     for (const routes of [fileLookRoutes, fileChangeRoutes]) await app.register(routes(deps));
     for (const routes of [processRoutes, infoRoutes, downloadRoutes, uploadRoutes, gitRoutes, gitChangeRoutes])
       await app.register(routes(deps));
