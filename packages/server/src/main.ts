@@ -199,6 +199,8 @@ async function buildServer(ground: Ground, machine: Machine, sandboxes: Sandboxe
       toolbox: [
         toolboxRoutes({
           toolbox: sandboxes.toolbox,
+          terminals: sandboxes.terminals,
+          interpreters: sandboxes.interpreters,
           sessions: sandboxes.sessions,
           version: serverVersion,
           spoolDirectory: spoolDirectory(config),

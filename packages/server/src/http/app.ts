@@ -5,6 +5,7 @@ import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fas
 import { addBodyParsers } from './body-parsers.ts';
 import { routeNotFound, sendApiError } from './daytona/errors.ts';
 import { type DaytonaDeps, daytonaDialect } from './daytona/index.ts';
+import { chooseProtocol } from './daytona/toolbox/pty-messages.ts';
 import { createFront } from './front.ts';
 import { healthRoutes, type ReadinessCheck } from './health.ts';
 import { addMetrics, type HttpMetrics } from './metrics.ts';
@@ -29,7 +30,7 @@ const REQUEST_TIMEOUT_MS = 60 * 60_000;
 /** Longer than the idle time of common load balancers, so that they close first. */
 const KEEP_ALIVE_TIMEOUT_MS = 75_000;
 /** One message of a WebSocket: what somebody types or pastes. Compression would cost memory for each connection. */
-const WEB_SOCKET = { maxPayload: 4 * 1024 * 1024, perMessageDeflate: false };
+const WEB_SOCKET = { maxPayload: 4 * 1024 * 1024, perMessageDeflate: false, handleProtocols: chooseProtocol };
 /** Names of snapshots have no limit of their own; the head of a request has one of 16 KiB. */
 const MAX_PARAM_LENGTH = 16 * 1024;
 

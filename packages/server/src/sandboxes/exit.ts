@@ -9,6 +9,8 @@ export async function markEnded(
   reason: string,
 ): Promise<SandboxRow | undefined> {
   context.entrypoints.stopped(sandboxId);
+  context.terminals.sandboxEnded(sandboxId);
+  context.interpreters.sandboxEnded(sandboxId);
   context.sessions.sandboxEnded(sandboxId);
   const ended = await context.db.transaction().execute(async (trx) => {
     const row = await moveSandbox(trx, sandboxId, {

@@ -22,7 +22,9 @@ import { createSchedule } from './schedule.ts';
 import { startSandbox } from './start.ts';
 import { stopSandbox } from './stop.ts';
 import { createToolbox, type Toolbox } from './toolbox/index.ts';
+import { createInterpreters, type Interpreters } from './toolbox/interpreter/index.ts';
 import { createSessions, type Sessions } from './toolbox/sessions/index.ts';
+import { createTerminals, type Terminals } from './toolbox/terminals/index.ts';
 import type { Caller, SandboxContext, SandboxDeps, SandboxRow } from './types.ts';
 
 export type { CreateRequest } from './create-request.ts';
@@ -54,6 +56,8 @@ export interface Sandboxes {
   /** Raises 404 for an unknown sandbox, else says that this cannot be done yet. */
   refuse(caller: Caller, idOrName: string, what: string): Promise<never>;
   readonly toolbox: Toolbox;
+  readonly terminals: Terminals;
+  readonly interpreters: Interpreters;
   readonly sessions: Sessions;
   readonly previews: Previews;
   /** Makes the database true again, then takes jobs and watches containers. Call once, before serving; the runtime is open. */
@@ -71,6 +75,8 @@ export function createSandboxes(deps: SandboxDeps): Sandboxes {
     schedule: createSchedule(() => doWhatIsDue(context), deps.log),
     entrypoints: createEntrypoints(deps.runtime, join(deps.settings.spoolDirectory, 'entrypoints'), deps.log),
     profiles: createProfiles(deps.runtime),
+    terminals: { sandboxEnded: (id) => terminals.sandboxEnded(id) },
+    interpreters: { sandboxEnded: (id) => interpreters.sandboxEnded(id) },
     sessions: { sandboxEnded: (id) => sessions.sandboxEnded(id) },
     background(what, work) {
       const watched: Promise<void> = work
@@ -87,6 +93,8 @@ export function createSandboxes(deps: SandboxDeps): Sandboxes {
     },
   };
   const toolbox = createToolbox(context);
+  const terminals = createTerminals(context);
+  const interpreters = createInterpreters(context);
   const sessions = createSessions(context);
 
   return {
@@ -112,6 +120,8 @@ export function createSandboxes(deps: SandboxDeps): Sandboxes {
     noteActivity: (caller, idOrName) => changes.noteActivity(context, caller, idOrName),
     refuse: (caller, idOrName, what) => changes.refuse(context, caller, idOrName, what),
     toolbox,
+    terminals,
+    interpreters,
     sessions,
     previews: createPreviews(context, deps.secrets),
     async open() {
@@ -128,6 +138,7 @@ export function createSandboxes(deps: SandboxDeps): Sandboxes {
     async close() {
       await context.schedule.close();
       await sessions.close();
+      await Promise.all([terminals.close(), interpreters.close()]);
       await Promise.all(pending);
       context.entrypoints.close();
       await context.activity.close();

@@ -44,6 +44,8 @@ export function destroy(
 /** The job: may run again after any interruption. */
 export async function finishRemove(context: SandboxContext, sandboxId: string): Promise<void> {
   await context.runtime.remove(sandboxId);
+  context.terminals.sandboxEnded(sandboxId);
+  context.interpreters.sandboxEnded(sandboxId);
   context.sessions.sandboxEnded(sandboxId);
   await context.entrypoints.remove(sandboxId);
   await moveSandbox(context.db, sandboxId, { from: ['destroying'], to: 'destroyed', actor: 'job:sandbox.remove' });

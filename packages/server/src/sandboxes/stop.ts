@@ -55,6 +55,8 @@ export async function finishStop(
       : new DarkroomError('unavailable', reason, { cause, retryable: true });
   }
   context.entrypoints.stopped(row.id);
+  context.terminals.sandboxEnded(row.id);
+  context.interpreters.sandboxEnded(row.id);
   context.sessions.sandboxEnded(row.id);
   const stopped = await moveSandbox(context.db, row.id, {
     from: ['stopping'],

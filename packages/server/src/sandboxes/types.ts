@@ -9,7 +9,9 @@ import type { Entrypoints } from './entrypoint.ts';
 import type { BandwidthDefaults } from './network-policy.ts';
 import type { Profiles } from './profiles.ts';
 import type { Schedule } from './schedule.ts';
+import type { Interpreters } from './toolbox/interpreter/index.ts';
 import type { Sessions } from './toolbox/sessions/index.ts';
+import type { Terminals } from './toolbox/terminals/index.ts';
 
 export type { SandboxRow } from '../lifecycle/move.ts';
 
@@ -62,6 +64,8 @@ export interface SandboxContext extends SandboxDeps {
   schedule: Schedule;
   entrypoints: Entrypoints;
   profiles: Profiles;
+  terminals: Pick<Terminals, 'sandboxEnded'>;
+  interpreters: Pick<Interpreters, 'sandboxEnded'>;
   sessions: Pick<Sessions, 'sandboxEnded'>;
   /** Work that outlives its request: named, logged when it fails, waited for at close. */
   background(what: string, work: Promise<unknown>): void;

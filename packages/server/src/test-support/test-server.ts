@@ -157,6 +157,8 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
         toolbox: [
           toolboxRoutes({
             toolbox: sandboxes.toolbox,
+            terminals: sandboxes.terminals,
+            interpreters: sandboxes.interpreters,
             sessions: sandboxes.sessions,
             version: '0.0.0-test',
             spoolDirectory,

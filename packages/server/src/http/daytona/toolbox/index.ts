@@ -6,8 +6,12 @@ import { fileLookRoutes } from './file-look.ts';
 import { gitRoutes } from './git.ts';
 import { gitChangeRoutes } from './git-changes.ts';
 import { infoRoutes } from './info.ts';
+import { interpreterRoutes } from './interpreter.ts';
+import { interpreterExecuteRoutes } from './interpreter-execute.ts';
 import { metricsRoutes } from './metrics.ts';
 import { processRoutes } from './process.ts';
+import { ptyRoutes } from './pty.ts';
+import { ptyConnectRoutes } from './pty-connect.ts';
 import { sessionRoutes } from './session.ts';
 import { sessionCommandRoutes } from './session-commands.ts';
 import { sessionLogRoutes } from './session-logs.ts';
@@ -23,5 +27,8 @@ export function toolboxRoutes(deps: ToolboxRouteDeps): FastifyPluginAsyncZod {
     for (const routes of [processRoutes, infoRoutes, downloadRoutes, uploadRoutes, gitRoutes, gitChangeRoutes])
       await app.register(routes(deps));
     for (const routes of [sessionRoutes, sessionCommandRoutes, sessionLogRoutes]) await app.register(routes(deps));
+    for (const routes of [ptyRoutes, ptyConnectRoutes, interpreterRoutes, interpreterExecuteRoutes]) {
+      await app.register(routes(deps));
+    }
   };
 }
