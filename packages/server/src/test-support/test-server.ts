@@ -65,6 +65,8 @@ interface Parts {
 
 export interface TestServerOptions {
   preview?: Partial<Config['preview']>;
+  /** Name servers of sandboxes; the host's without it. */
+  dns?: readonly string[];
 }
 
 export async function startTestServer(options: TestServerOptions = {}): Promise<TestServer> {
@@ -93,6 +95,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
       idCount: ID_COUNT,
       ready: 4,
       allowPrivate: [],
+      dns: options.dns,
       log,
     });
     await mkdir(join(stateDir, 'cache'), { recursive: true });

@@ -29,7 +29,8 @@ export function tableName(tag: string): string {
 /**
  * One nft transaction that puts the whole table in place of an older one, so that no packet passes between the two.
  *
- * - Refusals are answers (ICMP), not silence, so that a program in a sandbox fails at once instead of waiting.
+ * - Refusals are answers, not silence, so that a program in a sandbox fails at once instead of waiting. For TCP it is a reset, which
+ *   ends open connections as well; an ICMP error comes while `connect` still holds its socket, and is heard at the second try only.
  * - Destinations are judged twice: before other tables' DNAT (a published port of the host leads nowhere) and after it.
  * - A list of what a sandbox may reach holds for every packet, so that a connection ends when its address leaves the list.
  *   What counts is the address that the sandbox asked for, before any DNAT.
@@ -38,7 +39,7 @@ export function tableName(tag: string): string {
 export function firewallRules(options: FirewallOptions): string {
   const table = `inet ${tableName(options.tag)}`;
   const sandbox = `"${options.interfacePrefix}*"`;
-  const refuse = 'reject with icmpx type admin-prohibited';
+  const refuse = 'jump refuse';
   const own = options.sandboxes.flatMap(elementsOf);
   const policy = (set: PolicySet) => elements(own.filter((one) => one.set === set).map(({ element }) => element));
   const limits = options.sandboxes
@@ -118,15 +119,15 @@ ${limits}
   chain dns {
     ip daddr @name_servers meta l4proto { tcp, udp } th dport 53 accept
   }
-  chain cut {
-    meta l4proto tcp ct state established reject with tcp reset
-    ${refuse}
+  chain refuse {
+    meta l4proto tcp reject with tcp reset
+    reject with icmpx type admin-prohibited
   }
   chain limited_out {
     ip saddr . ip daddr @allowed_ranges return
     ct state established ip saddr . ip daddr @allowed_names update @allowed_names { ip saddr . ip daddr timeout ${IN_USE_SECONDS}s } return
     ip saddr . ip daddr @allowed_names return
-    jump cut
+    ${refuse}
   }
   chain limited_in {
     ct original ip saddr . ct original ip daddr @allowed_ranges return
@@ -152,7 +153,7 @@ ${limits}
     iifname != ${sandbox} return
     ct state established,related ct direction reply accept
     ct state invalid drop
-    iifname @blocked jump cut
+    iifname @blocked ${refuse}
     ip saddr @named meta l4proto { tcp, udp } th dport 53 return
     ip saddr @limited jump limited_out
     jump destination
@@ -185,7 +186,7 @@ ${limits}
     ct state invalid drop
     ct state new add @connections { iifname ct count over ${MAX_CONNECTIONS} } ${refuse}
     tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu
-    ip saddr @named meta l4proto { tcp, udp } th dport 53 jump cut
+    ip saddr @named meta l4proto { tcp, udp } th dport 53 ${refuse}
     limit name ip saddr map @outbound drop
     jump destination
     accept

@@ -48,7 +48,7 @@ beforeAll(async () => {
   lab = await openLab();
   for (const address of [SECOND, THIRD])
     await inNet(lab.world, 'ip', ['addr', 'add', `${address}/32`, 'dev', 'uplink']);
-  names = await startNameServer(lab, await lab.addNeighbour(DNS));
+  names = await startNameServer(lab, await lab.addNeighbour(DNS), DNS);
   await names.serve(ZONE);
   await startEcho(lab, lab.world);
   server = await lab.startServer();

@@ -271,9 +271,8 @@ export interface NameServer {
   asked: string[];
 }
 
-/** A name server under every address of this network. */
-export async function startNameServer(lab: Lab, net: NetPath): Promise<NameServer> {
-  const { stdin, lines } = await startLines(lab, net, [NAME_SERVER]);
+export async function startNameServer(lab: Pick<Lab, 'start'>, net: NetPath, address: string): Promise<NameServer> {
+  const { stdin, lines } = await startLines(lab, net, [NAME_SERVER, address]);
   const asked: string[] = [];
   let served: () => void = () => {};
   lines((line) => (line === 'served' ? served() : asked.push(line)));
@@ -314,7 +313,7 @@ export async function startTalk(lab: Lab, net: NetPath, address: string): Promis
   };
 }
 
-async function startLines(lab: Lab, net: NetPath, args: readonly string[]) {
+async function startLines(lab: Pick<Lab, 'start'>, net: NetPath, args: readonly string[]) {
   const child = lab.start(net, [process.execPath, ...args]);
   const { stdin, stdout } = child;
   if (!stdin || !stdout) throw new Error('a helper has no pipes');

@@ -1,5 +1,5 @@
 /**
- * A name server that knows what each line of its standard input says (JSON: name, type, data, time to live) and prints what it is
+ * `ADDRESS`: a name server that knows what each line of its standard input says (JSON: name, type, data, time to live) and prints what it is
  * asked. About names that begin with `silent` it says nothing; those that begin with `long` do not fit into a datagram.
  */
 import { createSocket } from 'node:dgram';
@@ -49,4 +49,6 @@ createInterface(process.stdin)
     process.stdout.write('served\n');
   })
   .on('close', () => process.exit(0));
-udp.bind(53, '0.0.0.0', () => tcp.listen(53, '0.0.0.0', () => process.stdout.write('ready\n')));
+// At one address: an answer must come from the one that was asked.
+const [address = '0.0.0.0'] = process.argv.slice(2);
+udp.bind(53, address, () => tcp.listen(53, address, () => process.stdout.write('ready\n')));
