@@ -4,27 +4,32 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { DarkroomError } from '../../../platform/errors.ts';
+import { DarkroomError, errnoOf } from '../../../platform/errors.ts';
 import type { SandboxFiles } from '../../../sandboxes/toolbox/index.ts';
 import { writeOrDrain } from './write-or-drain.ts';
 
 const FIELD = /^files\[(\d{1,9})\]\.(path|file)$/;
 /** Of one request; the disk of the server is not the client's. */
 const MAX_WAITING = 100;
+const MAX_WAITING_BYTES = 1024 ** 3;
+
+const noSpace = (cause: unknown) =>
+  new DarkroomError('insufficient_storage', 'the server has no space left to keep it until its path comes', { cause });
 
 /**
  * Paths and contents of one form, by their number. A content whose path came before it streams into the sandbox; one that comes
  * before its path waits in a file of the server.
  */
 export class PairedUploads {
-  readonly #files: SandboxFiles;
+  readonly #files: Pick<SandboxFiles, 'write'>;
   readonly #spoolDirectory: string;
   readonly #paths = new Map<string, string>();
   readonly #waiting = new Map<string, string>();
   readonly #done = new Set<string>();
   readonly #errors: string[] = [];
+  #waitingBytes = 0;
 
-  constructor(files: SandboxFiles, spoolDirectory: string) {
+  constructor(files: Pick<SandboxFiles, 'write'>, spoolDirectory: string) {
     this.#files = files;
     this.#spoolDirectory = spoolDirectory;
   }
@@ -55,7 +60,26 @@ export class PairedUploads {
     }
     const spooled = join(this.#spoolDirectory, `upload-${randomUUID()}`);
     this.#waiting.set(number, spooled);
-    await pipeline(content, createWriteStream(spooled, { flags: 'wx', mode: 0o600 }));
+    try {
+      await pipeline(this.#bounded(content), createWriteStream(spooled, { flags: 'wx', mode: 0o600 }));
+    } catch (error) {
+      // The rest of the part is read, to be able to answer.
+      content.on('error', () => {});
+      content.resume();
+      this.#waiting.delete(number);
+      await rm(spooled, { force: true });
+      this.#fail(`files[${number}]`, errnoOf(error) === 'ENOSPC' ? noSpace(error) : error);
+    }
+  }
+
+  async *#bounded(content: Readable): AsyncGenerator<Buffer> {
+    for await (const chunk of content.iterator({ destroyOnReturn: false })) {
+      this.#waitingBytes += chunk.length;
+      if (this.#waitingBytes > MAX_WAITING_BYTES) {
+        throw new DarkroomError('payload_too_large', 'send the path of a large file before its content');
+      }
+      yield chunk;
+    }
   }
 
   /** What went wrong, a sentence for each file; empty when all is in place. */
@@ -77,9 +101,13 @@ export class PairedUploads {
     try {
       await writeOrDrain(this.#files, path, content);
     } catch (error) {
-      // The other files of the form still get their turn; what is not the client's to repair ends the request.
-      if (!(error instanceof DarkroomError) || !error.isUserError) throw error;
-      this.#errors.push(`${path}: ${error.message}`);
+      this.#fail(path, error);
     }
+  }
+
+  /** The other files of the form still get their turn; what is not the client's to repair ends the request. */
+  #fail(subject: string, error: unknown): void {
+    if (!(error instanceof DarkroomError) || !error.isUserError) throw error;
+    this.#errors.push(`${subject}: ${error.message}`);
   }
 }

@@ -7,6 +7,7 @@ import type { SandboxFiles } from '../../../sandboxes/toolbox/index.ts';
 import { requirePermission } from '../../auth-plugin.ts';
 import { callerOf } from '../sandbox/requests.ts';
 import { type ToolboxRouteDeps, toolboxParams } from './common.ts';
+import { sendFileError } from './file-errors.ts';
 import { PairedUploads } from './paired-uploads.ts';
 import { writeOrDrain } from './write-or-drain.ts';
 
@@ -17,6 +18,7 @@ const LIMITS = { fileSize: Number.POSITIVE_INFINITY, files: MAX_FILES, fields: M
 export function uploadRoutes({ toolbox, spoolDirectory }: ToolboxRouteDeps): FastifyPluginAsyncZod {
   return async (app) => {
     await app.register(multipart, { limits: LIMITS, throwFileSizeLimit: false });
+    app.setErrorHandler((error, request, reply) => sendFileError(brokenOff(request, error), request, reply));
     app.addHook('onRequest', requirePermission('write:sandboxes'));
     const schema = { tags: ['toolbox'], params: toolboxParams };
 
@@ -53,6 +55,12 @@ export function uploadRoutes({ toolbox, spoolDirectory }: ToolboxRouteDeps): Fas
       return toolbox.enter(callerOf(request.auth), sandboxId);
     }
   };
+}
+
+/** A client that goes away in the middle is no failure of the server; nobody reads the answer. */
+function brokenOff(request: FastifyRequest, error: unknown): unknown {
+  if (!request.raw.destroyed || request.raw.complete) return error;
+  return invalidRequest('the upload was broken off', { cause: error });
 }
 
 async function writeFirst(files: SandboxFiles, path: string, request: FastifyRequest): Promise<void> {
