@@ -19,10 +19,12 @@ import { createLayerSweeper } from './snapshots/layer-sweeper.ts';
 import { createSnapshotReads } from './snapshots/read.ts';
 import { recoverSnapshots, takeUpSnapshot } from './snapshots/recover.ts';
 import { startSnapshotWorkers } from './snapshots/workers.ts';
+import type { SshGateway } from './ssh/gateway.ts';
 import { createClosers } from './start/closers.ts';
 import type { Ground } from './start/ground.ts';
 import { type Machine, startMachine } from './start/start-machine.ts';
 import { JOB_GRACE_MS, startPlatform } from './start/start-platform.ts';
+import { startSsh } from './start/start-ssh.ts';
 import { bootstrapTenancy } from './tenancy/bootstrap.ts';
 import { createKeyVerifier } from './tenancy/key-verifier.ts';
 import { credentialsFor } from './tenancy/registries.ts';
@@ -38,6 +40,8 @@ export interface StartOptions {
 export interface RunningServer {
   /** Without a path and without a slash at the end. */
   url: string;
+  /** Undefined where it is switched off. */
+  ssh: Pick<SshGateway, 'address' | 'hostKey'> | undefined;
   /** Drains requests and jobs. Sandboxes go on running. */
   stop(): Promise<void>;
 }
@@ -69,7 +73,8 @@ export async function startServer(config: Config, options: StartOptions): Promis
     await startSnapshots(ground, machine);
     // Here too, and so before the floors above them: a job must not find what it works with closed.
     closers.add('work on jobs', () => platform.jobs.stop({ graceMs: JOB_GRACE_MS }));
-    const app = await buildServer(ground, machine, sandboxes);
+    const ssh = await startSsh(ground, sandboxes);
+    const app = await buildServer(ground, machine, sandboxes, ssh);
     closers.add('HTTP', () => closeApp(app, { graceMs: REQUEST_GRACE_MS }));
     const url = await listen(app, config);
     await bootstrapTenancy(platform.db, {
@@ -77,7 +82,7 @@ export async function startServer(config: Config, options: StartOptions): Promis
       url: config.publicUrl ?? url,
       quotas: config.quotas,
     });
-    return { url, stop: () => closers.closeAll() };
+    return { url, ssh, stop: () => closers.closeAll() };
   } catch (error) {
     await closers.closeAll();
     throw error;
@@ -141,7 +146,12 @@ async function startSnapshots(ground: Ground, { layers, puller }: Machine): Prom
   closers.add('watch over deadlines', () => watch.close());
 }
 
-async function buildServer(ground: Ground, machine: Machine, sandboxes: Sandboxes): Promise<FastifyInstance> {
+async function buildServer(
+  ground: Ground,
+  machine: Machine,
+  sandboxes: Sandboxes,
+  ssh: SshGateway | undefined,
+): Promise<FastifyInstance> {
   const { config, log, closers, db, reader, jobs } = ground;
   const keys = createKeyVerifier({
     db,
@@ -185,6 +195,7 @@ async function buildServer(ground: Ground, machine: Machine, sandboxes: Sandboxe
       api: [
         ...apiRoutes({
           config,
+          ssh,
           version: serverVersion,
           readiness,
           db,
@@ -194,7 +205,7 @@ async function buildServer(ground: Ground, machine: Machine, sandboxes: Sandboxe
           layers: machine.layers,
           reads: createSnapshotReads(reader, SNAPSHOT_JSON_SQL),
         }),
-        sandboxRoutes({ sandboxes, publicUrl: config.publicUrl, preview: config.preview }),
+        sandboxRoutes({ sandboxes, sshCommand: ssh?.command, publicUrl: config.publicUrl, preview: config.preview }),
       ],
       toolbox: [
         toolboxRoutes({

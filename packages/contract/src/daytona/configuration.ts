@@ -16,6 +16,9 @@ export const configurationSchema = z
     /** Spelled so on the wire. */
     maintananceMode: z.boolean(),
     environment: z.string(),
+    sshGatewayCommand: z.string().optional(),
+    /** Base64 of the line that OpenSSH calls a public key. */
+    sshGatewayPublicKey: z.string().optional(),
     rateLimit: z
       .object({
         failedAuth: rateLimitEntrySchema.optional(),

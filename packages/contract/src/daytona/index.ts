@@ -12,4 +12,5 @@ export * from './region.ts';
 export * from './sandbox.ts';
 export * from './session.ts';
 export * from './snapshot.ts';
+export * from './ssh.ts';
 export * from './toolbox.ts';

@@ -126,6 +126,27 @@ export const configSchema = z.strictObject({
         .describe('A previewed request in which nothing moves is ended after this.'),
     })
     .prefault({}),
+  ssh: z
+    .strictObject({
+      enabled: z.boolean().default(true).describe('Whether people can log in to sandboxes by SSH.'),
+      listen: listenAddress
+        .optional()
+        .describe(
+          'HOST:PORT for SSH; port 0 takes a free one. Without it 127.0.0.1:2222, or a free port where that is taken.',
+        ),
+      publicAddress: z
+        .string()
+        .regex(/^[^:\s]+(:\d{1,5})?$|^\[[0-9a-fA-F:.]+\](:\d{1,5})?$/, 'must be HOST or HOST:PORT')
+        .optional()
+        .describe('HOST or HOST:PORT by which clients reach it, where that is not the address it listens on.'),
+      maxConnections: z.int().min(1).max(100_000).default(500).describe('Most connections by SSH at the same time.'),
+      idleSeconds: z
+        .int()
+        .min(10)
+        .default(24 * 60 * 60)
+        .describe('A connection over which nothing was sent for this long is closed.'),
+    })
+    .prefault({}),
   registries: z
     .strictObject({
       mirrors: z

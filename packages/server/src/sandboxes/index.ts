@@ -19,6 +19,7 @@ import { type Recovered, recoverSandboxes } from './recover.ts';
 import { finishRemove, removeSandbox } from './remove.ts';
 import { type ResizeRequest, resizeSandbox } from './resize.ts';
 import { createSchedule } from './schedule.ts';
+import { createSshAccess, type SshAccess } from './ssh-access.ts';
 import { startSandbox } from './start.ts';
 import { stopSandbox } from './stop.ts';
 import { createToolbox, type Toolbox } from './toolbox/index.ts';
@@ -56,6 +57,7 @@ export interface Sandboxes {
   /** Raises 404 for an unknown sandbox, else says that this cannot be done yet. */
   refuse(caller: Caller, idOrName: string, what: string): Promise<never>;
   readonly toolbox: Toolbox;
+  readonly ssh: SshAccess;
   readonly terminals: Terminals;
   readonly interpreters: Interpreters;
   readonly sessions: Sessions;
@@ -120,6 +122,7 @@ export function createSandboxes(deps: SandboxDeps): Sandboxes {
     noteActivity: (caller, idOrName) => changes.noteActivity(context, caller, idOrName),
     refuse: (caller, idOrName, what) => changes.refuse(context, caller, idOrName, what),
     toolbox,
+    ssh: createSshAccess(context),
     terminals,
     interpreters,
     sessions,

@@ -26,6 +26,7 @@ import { mountNamespace, prepareCgroups } from '../runtime/prepare-cgroups.ts';
 import { createRuntime } from '../runtime/runtime.ts';
 import type { SandboxRuntime } from '../runtime/types.ts';
 import { createSandboxes, type Sandboxes } from '../sandboxes/index.ts';
+import { openSshGateway, type SshGateway } from '../ssh/gateway.ts';
 import { generateKey } from '../tenancy/api-key.ts';
 import { createKeyVerifier } from '../tenancy/key-verifier.ts';
 import { addOrganization, newSnapshot } from './rows.ts';
@@ -42,6 +43,7 @@ export interface TestServer {
   layers: LayerStore;
   runtime: SandboxRuntime;
   sandboxes: Sandboxes;
+  ssh: SshGateway;
   spoolDirectory: string;
   addKey(organizationId: string, permissions?: readonly Permission[]): Promise<string>;
   addOrganization(): Promise<string>;
@@ -60,6 +62,7 @@ interface Parts {
   app: FastifyInstance;
   runtime: SandboxRuntime;
   sandboxes: Sandboxes;
+  ssh: SshGateway;
   close(): Promise<void>;
 }
 
@@ -132,6 +135,16 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
       },
     });
     await sandboxes.open();
+    const ssh = await openSshGateway({
+      access: sandboxes.ssh,
+      stateDir,
+      listen: { host: '127.0.0.1', port: 0 },
+      publicAddress: undefined,
+      maxConnections: 50,
+      idleMs: 600_000,
+      maxFailedLogins: 10,
+      log,
+    });
     const keys = createKeyVerifier({ db, onError: (error) => log.error(error) });
     const limits = { anonymous: LIMIT, authenticated: LIMIT, 'failed-auth': LIMIT };
     const rateLimiter = new RateLimiter({ ...limits, 'sandbox-create': LIMIT, 'sandbox-lifecycle': LIMIT });
@@ -156,7 +169,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
           keys,
           rateLimiter,
         },
-        api: [sandboxRoutes({ sandboxes, publicUrl: undefined, preview })],
+        api: [sandboxRoutes({ sandboxes, sshCommand: ssh.command, publicUrl: undefined, preview })],
         toolbox: [
           toolboxRoutes({
             toolbox: sandboxes.toolbox,
@@ -174,8 +187,10 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
       app,
       runtime,
       sandboxes,
+      ssh,
       async close() {
         await closeApp(app, { graceMs: 1_000 });
+        await ssh.close();
         await sandboxes.close();
         await jobs.stop({ graceMs: 5_000 });
         await keys.close();
@@ -205,6 +220,9 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     },
     get sandboxes() {
       return parts.sandboxes;
+    },
+    get ssh() {
+      return parts.ssh;
     },
     db: database.db,
     layers,

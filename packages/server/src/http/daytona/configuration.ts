@@ -8,6 +8,8 @@ import { publicUrlOf } from '../public-url.ts';
 
 export interface ConfigurationRouteDeps {
   version: string;
+  /** Undefined where SSH is switched off. */
+  ssh?: { command: (token: string) => string; hostKey: { publicKey: string } } | undefined;
   config: Pick<Config, 'publicUrl' | 'defaultSnapshot' | 'rateLimits'>;
 }
 
@@ -28,7 +30,7 @@ const LOCAL: RegionDto = {
 };
 
 /** What clients may ask before anything else. */
-export function configurationRoutes({ version, config }: ConfigurationRouteDeps): FastifyPluginAsyncZod {
+export function configurationRoutes({ version, config, ssh }: ConfigurationRouteDeps): FastifyPluginAsyncZod {
   const window = (limit: number) => ({ ttl: WINDOW_MS, limit });
   return async (app) => {
     app.get(
@@ -49,6 +51,10 @@ export function configurationRoutes({ version, config }: ConfigurationRouteDeps)
           maxAutoArchiveInterval: MAX_AUTO_ARCHIVE_MINUTES,
           maintananceMode: false,
           environment: 'production',
+          ...(ssh && {
+            sshGatewayCommand: ssh.command('{{TOKEN}}'),
+            sshGatewayPublicKey: Buffer.from(ssh.hostKey.publicKey).toString('base64'),
+          }),
           rateLimit: {
             failedAuth: window(config.rateLimits.failedAuth),
             authenticated: window(config.rateLimits.authenticated),

@@ -5,6 +5,7 @@ import * as init from './migrations/0001-init.ts';
 import * as snapshotReads from './migrations/0002-snapshot-reads.ts';
 import * as sandboxesByRunner from './migrations/0003-sandboxes-by-runner.ts';
 import * as previewLinks from './migrations/0005-preview-links.ts';
+import * as sshAccess from './migrations/0006-ssh-access.ts';
 import * as sandboxBandwidth from './migrations/0007-sandbox-bandwidth.ts';
 import type { Database } from './schema.ts';
 
@@ -13,6 +14,7 @@ const MIGRATIONS: Readonly<Record<string, Migration>> = {
   '0002-snapshot-reads': snapshotReads,
   '0003-sandboxes-by-runner': sandboxesByRunner,
   '0005-preview-links': previewLinks,
+  '0006-ssh-access': sshAccess,
   '0007-sandbox-bandwidth': sandboxBandwidth,
 };
 

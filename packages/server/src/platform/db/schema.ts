@@ -11,6 +11,7 @@ export interface Database {
   snapshots: SnapshotTable;
   sandboxes: SandboxTable;
   preview_links: PreviewLinkTable;
+  ssh_accesses: SshAccessTable;
   events: EventTable;
   job_runs: JobRunTable;
   state_counts: StateCountTable;
@@ -168,6 +169,17 @@ export interface PreviewLinkTable {
   hash: Buffer;
   sandbox_id: string;
   port: number;
+  created_at: Timestamp;
+  expires_at: Timestamp;
+}
+
+/** A login to a sandbox by SSH. */
+export interface SshAccessTable {
+  id: Generated<string>;
+  /** SHA-256 of the token, which is shown once and never stored. */
+  hash: Buffer;
+  organization_id: string;
+  sandbox_id: string;
   created_at: Timestamp;
   expires_at: Timestamp;
 }

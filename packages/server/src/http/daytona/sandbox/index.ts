@@ -5,6 +5,7 @@ import { createRoute } from './create.ts';
 import { lifecycleRoutes } from './lifecycle.ts';
 import { previewRoutes } from './preview.ts';
 import { readRoutes } from './read.ts';
+import { sshRoutes } from './ssh.ts';
 import { unsupportedRoutes } from './unsupported.ts';
 
 export type { SandboxRouteDeps } from './common.ts';
@@ -12,7 +13,15 @@ export type { SandboxRouteDeps } from './common.ts';
 /** `/api/sandbox…`. */
 export function sandboxRoutes(deps: SandboxRouteDeps): FastifyPluginAsyncZod {
   return async (app) => {
-    for (const routes of [createRoute, readRoutes, lifecycleRoutes, changeRoutes, previewRoutes, unsupportedRoutes]) {
+    for (const routes of [
+      createRoute,
+      readRoutes,
+      lifecycleRoutes,
+      changeRoutes,
+      previewRoutes,
+      sshRoutes,
+      unsupportedRoutes,
+    ]) {
       await app.register(routes(deps));
     }
   };

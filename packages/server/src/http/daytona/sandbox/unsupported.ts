@@ -14,8 +14,6 @@ const ROUTES = [
   ['GET', 'ancestors', 'Forking a sandbox'],
   ['GET', 'build-logs-url', 'Building a sandbox'],
   ['GET', 'build-logs', 'Building a sandbox'],
-  ['POST', 'ssh-access', 'Access by SSH'],
-  ['DELETE', 'ssh-access', 'Access by SSH'],
 ] as const;
 
 export function unsupportedRoutes(deps: SandboxRouteDeps): FastifyPluginAsyncZod {
