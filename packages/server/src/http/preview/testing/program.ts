@@ -9,9 +9,14 @@ import type { ExecProcess, SandboxRuntime } from '../../../runtime/types.ts';
 const PROGRAM = String.raw`
 import base64, hashlib, http.server, json, socket, struct, sys, threading, time
 
+def say(*words):
+    # Nobody may listen any more: a program outlives the server that started it.
+    try: print(*words, flush=True)
+    except OSError: pass
+
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = 'HTTP/1.1'
-    def log_message(self, *args): print('served', flush=True)
+    def log_message(self, *args): say('served')
     def handle_expect_100(self):
         if self.path == '/refuse':
             self.send_error(417); return False
@@ -57,7 +62,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if path == '/open-gate': opened.set(); return self.answer(b'open')
         if path == '/wait':
             with waiting: count[0] += 1
-            print('waiting', count[0], flush=True)
+            say('waiting', count[0])
             opened.wait(); return self.answer(b'waited')
         if path == '/reset':
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0)); self.connection.close()
@@ -70,7 +75,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             try:
                 while sent < 1 << 30: self.wfile.write(bytes(65536)); sent += 65536
             except OSError: pass
-            print('sent', sent, flush=True); self.close_connection = True; return
+            say('sent', sent); self.close_connection = True; return
         if path == '/trailers':
             self.start_chunks('text/plain', Trailer='X-End'); self.chunk(b'body'); self.wfile.write(b'0\r\nX-End: reached\r\n\r\n'); return
         if path == '/redirect': return self.answer(b'', 302, Location='/login?next=1')
@@ -93,15 +98,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
             extra = bytes([size]) if size < 126 else b'\x7e' + struct.pack('>H', size) if size < 65536 else b'\x7f' + struct.pack('>Q', size)
             self.wfile.write(bytes([head[0]]) + extra + bytes(data))
             if head[0] & 15 == 8: break
-        print('closed', flush=True)
+        say('closed')
 
 opened, waiting, count = threading.Event(), threading.Lock(), [0]
 class Server(http.server.ThreadingHTTPServer):
     request_queue_size = 1024
     daemon_threads = True
-    def handle_error(self, *args): print('failed', flush=True)
+    def handle_error(self, *args): say('failed')
 server = Server((sys.argv[1], int(sys.argv[2])), Handler)
-print('listening', flush=True)
+say('listening')
 server.serve_forever()
 `;
 
