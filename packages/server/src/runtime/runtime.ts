@@ -21,6 +21,7 @@ import { isContainerId, type Layout, layoutOf, seenByCrun } from './container/la
 import { holdContainer, type LiveContainer } from './container/live-container.ts';
 import { writePolicyChange } from './container/network-policy-file.ts';
 import { endLeftoverExecs } from './container/leftover-execs.ts';
+import { listeningPorts } from './container/listening-ports.ts';
 import { createOverlayMounter, unmountQuietly } from './container/overlay.ts';
 import { removeSandboxDir, sweepSandboxLitter } from './container/sandbox-dir.ts';
 import { loadSeccompFilter } from './container/seccomp-filter.ts';
@@ -293,6 +294,11 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
       const container = find(id);
       const address = options.network.addressOf(container.network);
       return connectInContainer(container, port, { address, signal: connectOptions?.signal });
+    },
+
+    async listeningPorts(id) {
+      host();
+      return listeningPorts(find(id));
     },
 
     onExit: (listener) => void listeners.push(listener),

@@ -170,6 +170,8 @@ export interface SandboxRuntime {
    * not run.
    */
   connect(id: string, port: number, options?: { signal?: AbortSignal }): Promise<Socket>;
+  /** TCP ports that something in the container listens on, in order. */
+  listeningPorts(id: string): Promise<number[]>;
   /** Calls back when a container ends by itself (not by `stop` or `remove`), also one adopted after a restart. */
   onExit(listener: (exit: ContainerExit) => void): void;
   /** Makes ready namespaces and adopts the containers that run. */

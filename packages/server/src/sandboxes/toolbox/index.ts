@@ -40,6 +40,8 @@ export interface Toolbox {
   metrics(caller: Caller, id: string): Promise<SandboxMetrics>;
   readonly git: Git;
   directories(caller: Caller, id: string): Promise<{ workDir: string; home: string }>;
+  /** TCP ports that something listens on. */
+  ports(caller: Caller, id: string): Promise<number[]>;
   /** For the calls below, so that many files are one look at the database. */
   enter(caller: Caller, id: string): Promise<SandboxFiles>;
 }
@@ -99,6 +101,10 @@ export function createToolbox(context: SandboxContext): Toolbox {
       const language = request.language || entered.row.labels['code-toolbox-language'] || DEFAULT_LANGUAGE;
       const command = codeCommand(shellOf(entered.profile), language, request.code, request.args ?? []);
       return run(entered, request, command, { findsCharts: true }, signal);
+    },
+    async ports(caller, id) {
+      const { row } = await enter(caller, id);
+      return context.runtime.listeningPorts(row.id);
     },
     async directories(caller, id) {
       const { profile } = await enter(caller, id);

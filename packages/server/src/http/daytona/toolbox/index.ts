@@ -9,6 +9,7 @@ import { infoRoutes } from './info.ts';
 import { interpreterRoutes } from './interpreter.ts';
 import { interpreterExecuteRoutes } from './interpreter-execute.ts';
 import { metricsRoutes } from './metrics.ts';
+import { portRoutes } from './ports.ts';
 import { processRoutes } from './process.ts';
 import { ptyRoutes } from './pty.ts';
 import { ptyConnectRoutes } from './pty-connect.ts';
@@ -24,7 +25,8 @@ export function toolboxRoutes(deps: ToolboxRouteDeps): FastifyPluginAsyncZod {
   return async (app) => {
     await app.register(metricsRoutes(deps));
     for (const routes of [fileLookRoutes, fileChangeRoutes]) await app.register(routes(deps));
-    for (const routes of [processRoutes, infoRoutes, downloadRoutes, uploadRoutes, gitRoutes, gitChangeRoutes])
+    for (const routes of [processRoutes, infoRoutes,
+      portRoutes, downloadRoutes, uploadRoutes, gitRoutes, gitChangeRoutes])
       await app.register(routes(deps));
     for (const routes of [sessionRoutes, sessionCommandRoutes, sessionLogRoutes]) await app.register(routes(deps));
     for (const routes of [ptyRoutes, ptyConnectRoutes, interpreterRoutes, interpreterExecuteRoutes]) {
