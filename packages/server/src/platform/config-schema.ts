@@ -77,6 +77,12 @@ export const configSchema = z.strictObject({
         .describe(
           'Each new sandbox gets a disk of its own size, by a loop device. `false`: only the pool bounds what it writes.',
         ),
+      readyDisks: z
+        .int()
+        .min(0)
+        .max(256)
+        .default(16)
+        .describe('Disks of sandboxes made ahead of time, of each of the two sizes used last.'),
       readyNamespaces: z.int().min(0).max(1024).default(32).describe('Network namespaces made ahead of time.'),
       startConcurrency: z
         .int()

@@ -3,6 +3,9 @@ import { checked, libc, mknod, SystemCallError } from './libc.ts';
 
 /** Loop devices and mounted ext4 file systems by ioctl: a tool for each would cost more than what it does. */
 const c = {
+  mount: libc.func(
+    'int mount(const char *source, const char *target, const char *type, unsigned long flags, const char *data)',
+  ),
   ioctl: libc.func('int ioctl(int fd, unsigned long request, void *data)'),
   ioctlNumber: libc.func('int ioctl(int fd, unsigned long request, long number)'),
 };
@@ -37,7 +40,11 @@ export interface LoopAttachment {
  * A loop device over an open file, with direct I/O, that frees itself with its last use. `announce` is called with the number
  * before the device is made, so that it can be found again whatever happens next.
  */
-export function attachLoop(file: number, blockSize: number, announce: (number: number) => void): LoopAttachment {
+export async function attachLoop(
+  file: number,
+  blockSize: number,
+  announce: (number: number) => void,
+): Promise<LoopAttachment> {
   const control = openSync('/dev/loop-control', 'r+');
   try {
     for (let attempt = 1; ; attempt += 1) {
@@ -45,7 +52,7 @@ export function attachLoop(file: number, blockSize: number, announce: (number: n
       const fd = openSync(deviceNode(number), 'r+');
       try {
         announce(number);
-        configure(fd, file, blockSize, number);
+        await configure(fd, file, blockSize, number);
         return { number, fd };
       } catch (error) {
         closeSync(fd);
@@ -58,13 +65,36 @@ export function attachLoop(file: number, blockSize: number, announce: (number: n
   }
 }
 
-function configure(fd: number, file: number, blockSize: number, number: number): void {
+async function configure(fd: number, file: number, blockSize: number, number: number): Promise<void> {
   const config = Buffer.alloc(CONFIG_SIZE);
   config.writeUInt32LE(file, 0);
   config.writeUInt32LE(blockSize, 4);
   config.writeUInt32LE(LO_FLAGS_AUTOCLEAR | LO_FLAGS_DIRECT_IO, CONFIG_INFO + INFO_FLAGS);
   config.write('darkroom', CONFIG_INFO + INFO_FILE_NAME, FILE_NAME_SIZE - 1, 'latin1');
-  checked('LOOP_CONFIGURE', c.ioctl(fd, LOOP_CONFIGURE, config), String(number));
+  // Waits until all of the file is on disk.
+  await inThread('LOOP_CONFIGURE', String(number), (done) => c.ioctl.async(fd, LOOP_CONFIGURE, config, done));
+}
+
+/** mount(2) for a file system on a device, which waits for its disk. */
+export function mountDevice(device: string, target: string, type: string, flags: number, data: string): Promise<void> {
+  return inThread('mount', target, (done) => c.mount.async(device, target, type, flags, data, done));
+}
+
+type Done = (error: Error | null, result: number) => void;
+
+/** For calls that wait for a disk, so that nobody else waits with them. The library hands the thread's errno over. */
+function inThread(syscall: string, subject: string, call: (done: Done) => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    call((error, result) => {
+      try {
+        if (error !== null) throw error;
+        checked(syscall, result, subject);
+        resolve();
+      } catch (failure) {
+        reject(failure);
+      }
+    });
+  });
 }
 
 /** The node of a loop device, which is made where no devtmpfs makes it. */

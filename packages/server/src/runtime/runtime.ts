@@ -18,9 +18,9 @@ import { execInContainer } from './container/exec.ts';
 import { containerFiles } from './container/files.ts';
 import { makeFurnishings } from './container/furnishings.ts';
 import { isContainerId, type Layout, layoutOf, seenByCrun } from './container/layout.ts';
+import { endLeftoverExecs } from './container/leftover-execs.ts';
 import { holdContainer, type LiveContainer } from './container/live-container.ts';
 import { writePolicyChange } from './container/network-policy-file.ts';
-import { endLeftoverExecs } from './container/leftover-execs.ts';
 import { listeningPorts } from './container/listening-ports.ts';
 import { createOverlayMounter, unmountQuietly } from './container/overlay.ts';
 import { removeSandboxDir, sweepSandboxLitter } from './container/sandbox-dir.ts';
@@ -41,7 +41,7 @@ export interface RuntimeOptions {
   runDir: string;
   /** Keeps what is costly to make again. */
   cacheDir: string;
-  settings: { crun: string; idBase: number; idCount: number; startConcurrency: number };
+  settings: { crun: string; idBase: number; idCount: number; startConcurrency: number; readyDisks: number };
   cgroups: Cgroups;
   /** Opened and closed by the runtime, which knows what is in use. */
   network: NetworkPool;
@@ -177,6 +177,7 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
     unmountQuietly(layout.poolView);
     closing.crun.close();
     // Before the watcher, which tells it of the ends of its tools.
+    await closing.disks.close();
     await options.network.close();
     await closing.watcher.close();
   }
@@ -344,7 +345,7 @@ async function openHost(options: RuntimeOptions, layout: Layout): Promise<Contai
       watcher,
       cgroups: options.cgroups,
       network: options.network,
-      disks: await openSandboxDisks(layout, idBase, options.log),
+      disks: await openSandboxDisks({ layout, idBase, ready: options.settings.readyDisks, log: options.log }),
       mountOverlay: createOverlayMounter(),
       seccomp: await loadSeccompFilter({
         crun,

@@ -106,7 +106,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
       poolRoot: pool.root,
       runDir,
       cacheDir: join(stateDir, 'cache'),
-      settings: { crun: 'crun', idBase: ID_BASE, idCount: ID_COUNT, startConcurrency: 4 },
+      settings: { crun: 'crun', idBase: ID_BASE, idCount: ID_COUNT, startConcurrency: 4, readyDisks: 2 },
       cgroups,
       network,
       log,

@@ -7,7 +7,8 @@ import type { RuntimeLog } from './container-host.ts';
 import { type Layout, sandboxPaths } from './layout.ts';
 import { removeTree } from './remove-tree.ts';
 
-const NEW = 'new-sandbox-';
+/** What is half made and what is half removed lies under these names, and is swept at the next start. */
+export const NEW_SANDBOX_PREFIX = 'new-sandbox-';
 const REMOVED = 'removed-sandbox-';
 
 export interface PlainUpperInput {
@@ -17,15 +18,11 @@ export interface PlainUpperInput {
 }
 
 /** The directory of a new sandbox: filled elsewhere and renamed into place, so that it is whole or not there. */
-export async function makeSandboxDir(
-  layout: Layout,
-  id: string,
-  fill: (draft: string) => void | Promise<void>,
-): Promise<void> {
-  const draft = join(layout.trashDir, `${NEW}${id}-${randomBytes(4).toString('hex')}`);
+export function makeSandboxDir(layout: Layout, id: string, fill: (draft: string) => void): void {
+  const draft = join(layout.trashDir, `${NEW_SANDBOX_PREFIX}${id}-${randomBytes(4).toString('hex')}`);
   mkdirSync(draft, { mode: 0o700 });
   try {
-    await fill(draft);
+    fill(draft);
     renameSync(draft, sandboxPaths(layout, id).dir);
   } catch (error) {
     rmSync(draft, { recursive: true, force: true });
@@ -90,7 +87,7 @@ export async function removeSandboxDir(layout: Layout, id: string): Promise<void
 /** Removes what a crash left half made or half removed. What cannot be removed keeps no server from starting. */
 export async function sweepSandboxLitter(layout: Layout, log: RuntimeLog): Promise<void> {
   const names = await readdir(layout.trashDir);
-  const litter = names.filter((name) => name.startsWith(NEW) || name.startsWith(REMOVED));
+  const litter = names.filter((name) => name.startsWith(NEW_SANDBOX_PREFIX) || name.startsWith(REMOVED));
   for (const name of litter) {
     try {
       await removeTree(join(layout.trashDir, name));

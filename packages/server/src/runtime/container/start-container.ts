@@ -9,7 +9,7 @@ import { runPaths, seenByCrun } from './layout.ts';
 import { holdContainer, type LiveContainer } from './live-container.ts';
 import { unmountQuietly } from './overlay.ts';
 import { removeSandboxDir, writeNameFiles } from './sandbox-dir.ts';
-import { ensureWritable, openWritable } from './writable-place.ts';
+import { openWritable } from './writable-place.ts';
 
 /** Undoing, in reverse order, of what a start has done so far. */
 type Undo = () => Promise<unknown>;
@@ -53,17 +53,16 @@ async function startSteps(
   );
   // Awaited below; should an earlier step raise first, nobody else hears of this one's failure.
   ready.catch(() => undefined);
-  const made = await ensureWritable(host, spec, topLayer);
-  if (made) undo.push(() => removeSandboxDir(host.layout, spec.id));
-  undo.push(() => rm(runtime.dir, { recursive: true, force: true }));
-  mkdirSync(runtime.rootfs, { recursive: true, mode: 0o711 });
-  const place = await openWritable(host, spec, { topLayer, made });
+  const place = await openWritable(host, spec, topLayer);
+  if (place.made) undo.push(() => removeSandboxDir(host.layout, spec.id));
   let holdsPlace = true;
   const letGo = () => {
     if (holdsPlace) place.letGo();
     holdsPlace = false;
   };
   undo.push(async () => letGo());
+  undo.push(() => rm(runtime.dir, { recursive: true, force: true }));
+  mkdirSync(runtime.rootfs, { recursive: true, mode: 0o711 });
   undo.push(async () => unmountQuietly(runtime.rootfs));
   await host.mountOverlay({
     layers: [host.layout.skeletonDir, ...spec.layers],

@@ -1,7 +1,7 @@
-import { existsSync } from 'node:fs';
+import { existsSync, renameSync } from 'node:fs';
 import type { ContainerSpec } from '../types.ts';
 import type { ContainerHost } from './container-host.ts';
-import { hasDisk } from './disk/sandbox-disks.ts';
+import { hasDisk, upperOf } from './disk/sandbox-disks.ts';
 import { sandboxPaths } from './layout.ts';
 import { copyRootMode, makePlainUpper, makeSandboxDir } from './sandbox-dir.ts';
 
@@ -9,37 +9,43 @@ import { copyRootMode, makePlainUpper, makeSandboxDir } from './sandbox-dir.ts';
 export interface WritablePlace {
   upper: string;
   work: string;
+  /** It was not there before. */
+  made: boolean;
   /** The overlay has what it needs of it, or is not going to be. */
   letGo(): void;
 }
 
-/** Makes the directory of a new sandbox, with a disk of its own where the spec bounds it. False when it was there. */
-export async function ensureWritable(host: ContainerHost, spec: ContainerSpec, topLayer: string): Promise<boolean> {
-  const { dir } = sandboxPaths(host.layout, spec.id);
-  if (existsSync(dir)) return false;
+/**
+ * What a sandbox has from an earlier run; or new, with a disk of its own where the spec bounds it. A sandbox keeps the kind that
+ * it was made with: an older one has a plain directory, without a bound of its own.
+ */
+export async function openWritable(host: ContainerHost, spec: ContainerSpec, topLayer: string): Promise<WritablePlace> {
+  const { dir, upper, work } = sandboxPaths(host.layout, spec.id);
   const { diskBytes } = spec.limits;
-  await makeSandboxDir(host.layout, spec.id, (draft) =>
-    diskBytes === undefined
-      ? makePlainUpper(draft, { topLayer, idBase: host.idBase })
-      : host.disks.make(draft, diskBytes),
-  );
-  return true;
+  const made = !existsSync(dir);
+  if (made && diskBytes !== undefined) return newDisk(host, dir, diskBytes, topLayer);
+  if (made) makeSandboxDir(host.layout, spec.id, (draft) => makePlainUpper(draft, { topLayer, idBase: host.idBase }));
+  else if (hasDisk(dir)) {
+    const disk = await host.disks.mount(spec.id, diskBytes ?? 0);
+    return { ...upperOf(disk.root), made, letGo: disk.unmount };
+  }
+  return { upper, work, made, letGo: () => {} };
 }
 
-/** A sandbox keeps the kind of place that it was made with: an older one has a plain directory, without a bound of its own. */
-export async function openWritable(
+async function newDisk(
   host: ContainerHost,
-  spec: ContainerSpec,
-  how: { topLayer: string; made: boolean },
+  directory: string,
+  bytes: number,
+  topLayer: string,
 ): Promise<WritablePlace> {
-  const { dir, upper, work } = sandboxPaths(host.layout, spec.id);
-  if (!hasDisk(dir)) return { upper, work, letGo: () => {} };
-  const disk = await host.disks.mount(spec.id, spec.limits.diskBytes ?? 0);
+  const disk = await host.disks.take(bytes);
   try {
-    if (how.made) copyRootMode(how.topLayer, disk.upper);
+    const paths = upperOf(disk.root);
+    copyRootMode(topLayer, paths.upper);
+    renameSync(disk.directory, directory);
+    return { ...paths, made: true, letGo: disk.unmount };
   } catch (error) {
-    disk.unmount();
+    await host.disks.discard(disk);
     throw error;
   }
-  return { upper: disk.upper, work: disk.work, letGo: disk.unmount };
 }

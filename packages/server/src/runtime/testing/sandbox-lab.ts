@@ -88,7 +88,7 @@ export async function openLabRuntime(stateDir: string) {
     poolRoot: join(stateDir, 'pool'),
     runDir,
     cacheDir: join(stateDir, 'cache'),
-    settings: { crun: 'crun', idBase: ID_BASE, idCount: ID_COUNT, startConcurrency: 8 },
+    settings: { crun: 'crun', idBase: ID_BASE, idCount: ID_COUNT, startConcurrency: 8, readyDisks: 2 },
     cgroups,
     network,
     log: quiet,

@@ -64,7 +64,12 @@ test('a killed server leaves disks in use untouched, and the next reports, stops
 test('the disk of a running sandbox can be mounted a second time, to freeze it, and is the same file system', async () => {
   lab = await openLab(undefined, { imageBytes: 1024 * MIB });
   await lab.start('frozen', { limits: limits(32) });
-  const disks = await openSandboxDisks(layoutOf(lab.poolRoot, lab.runDir), 1_000_000_000, quiet);
+  const disks = await openSandboxDisks({
+    layout: layoutOf(lab.poolRoot, `${lab.runDir}/second`),
+    idBase: 1_000_000_000,
+    ready: 0,
+    log: quiet,
+  });
   await disks.withMounted('frozen', async (root) => {
     await lab?.sh('frozen', 'echo seen > /root/file');
     expect(await readdir(join(root, 'upper', 'root'))).toEqual(['file']);

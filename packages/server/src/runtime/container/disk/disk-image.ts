@@ -3,8 +3,8 @@ import { open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DarkroomError, errnoOf } from '../../../platform/errors.ts';
-import { MS_NOATIME, MS_NODEV, MS_NOSUID, mount } from '../../../platform/libc.ts';
-import { attachLoop, deviceNode, holdLoop, type LoopAttachment } from '../../../platform/libc-block.ts';
+import { MS_NOATIME, MS_NODEV, MS_NOSUID } from '../../../platform/libc.ts';
+import { attachLoop, deviceNode, holdLoop, type LoopAttachment, mountDevice } from '../../../platform/libc-block.ts';
 import { BLOCK_SIZE } from './ext4-size.ts';
 
 /** A sandbox's directory holds these two: its disk, and the number of the loop device that was last over it. */
@@ -29,20 +29,20 @@ export function cloneTemplate(template: string, directory: string): void {
  * Mounts the disk of a directory; its loop device goes with the last mount. Two devices over one image would destroy it: the
  * number of the first is written down before it is made, and what is still attached is waited for or used again.
  */
-export function mountDisk(directory: string, target: string): void {
-  const held = holdAttached(directory);
-  const device = held ?? attach(directory);
+export async function mountDisk(directory: string, target: string): Promise<void> {
+  const device = holdAttached(directory) ?? (await attach(directory));
   try {
-    mount(deviceNode(device.number), target, 'ext4', MS_NOATIME | MS_NOSUID | MS_NODEV, MOUNT_OPTIONS);
+    const flags = MS_NOATIME | MS_NOSUID | MS_NODEV;
+    await mountDevice(deviceNode(device.number), target, 'ext4', flags, MOUNT_OPTIONS);
   } finally {
     closeSync(device.fd);
   }
 }
 
-function attach(directory: string): LoopAttachment {
+async function attach(directory: string): Promise<LoopAttachment> {
   const image = openSync(imageOf(directory), 'r+');
   try {
-    return attachLoop(image, BLOCK_SIZE, (number) => writeFileSync(numberOf(directory), String(number)));
+    return await attachLoop(image, BLOCK_SIZE, (number) => writeFileSync(numberOf(directory), String(number)));
   } catch (cause) {
     const missing = ['ENOENT', 'ENXIO', 'EPERM', 'EACCES'].includes(errnoOf(cause) ?? '');
     throw new DarkroomError('unavailable', 'no loop device could be made for the disk of a sandbox', {

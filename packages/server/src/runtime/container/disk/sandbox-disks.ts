@@ -1,22 +1,25 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, rmdirSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { existsSync, mkdirSync, rmdirSync, rmSync } from 'node:fs';
+import { mkdir, readdir, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DarkroomError } from '../../../platform/errors.ts';
 import { readMounts } from '../../mount-info.ts';
 import type { RuntimeLog } from '../container-host.ts';
 import { type Layout, sandboxPaths } from '../layout.ts';
 import { unmountQuietly } from '../overlay.ts';
+import { NEW_SANDBOX_PREFIX } from '../sandbox-dir.ts';
 import { cloneTemplate, imageOf, mountDisk, waitDetached } from './disk-image.ts';
+import { createDiskStock, type ReadyDisk } from './disk-stock.ts';
 import { createDiskTemplates, MIN_DISK_BYTES } from './disk-template.ts';
-import { BLOCK_SIZE, readExt4Size } from './ext4-size.ts';
+import { BLOCK_SIZE, type Ext4Size, readExt4Size } from './ext4-size.ts';
 import { growRunning, prepareStopped } from './grow-disk.ts';
 
 /** Sandboxes with a disk of their own: an ext4 in a sparse file of the pool, mounted by loop. */
 export interface SandboxDisks {
-  /** Puts an empty disk of this size into a directory that is being made. */
-  make(directory: string, bytes: number): Promise<void>;
-  /** Grows it where `bytes` asks for more, and mounts it in our namespace until `unmount`. */
+  /** An empty disk of at least this size for a new sandbox. It is the caller's, who moves it into place or discards it. */
+  take(bytes: number): Promise<ReadyDisk>;
+  discard(disk: ReadyDisk): Promise<void>;
+  /** Mounts the disk of a stopped sandbox in our namespace until `unmount`; grown where `bytes` asks for more, mended where it must be. */
   mount(id: string, bytes: number): Promise<MountedDisk>;
   /** Resolves when an ended sandbox has no loop device any more. */
   detached(id: string): Promise<void>;
@@ -25,14 +28,25 @@ export interface SandboxDisks {
   /** Mounts the disk of a running sandbox a second time, for as long as `use` takes: the same file system, to resize or freeze it. */
   withMounted<T>(id: string, use: (root: string) => Promise<T>): Promise<T>;
   /** Of one that does not run; undefined when it has no disk of its own. */
-  sizeOfStopped(id: string): { totalBytes: number; freeBytes: number } | undefined;
+  sizeOfStopped(id: string): Ext4Size | undefined;
+  /** Gives the stock up. */
+  close(): Promise<void>;
 }
 
 export interface MountedDisk {
-  upper: string;
-  work: string;
+  root: string;
   unmount(): void;
 }
+
+export interface SandboxDisksOptions {
+  layout: Layout;
+  idBase: number;
+  /** Disks that are made ahead of time, of each size in use. */
+  ready: number;
+  log: RuntimeLog;
+}
+
+export const upperOf = (root: string) => ({ upper: join(root, 'upper'), work: join(root, 'work') });
 
 /** Sizes are multiples of what everything below is aligned to. */
 export function diskSize(bytes: number): number {
@@ -43,11 +57,10 @@ export function hasDisk(directory: string): boolean {
   return existsSync(imageOf(directory));
 }
 
-export async function openSandboxDisks(layout: Layout, idBase: number, log: RuntimeLog): Promise<SandboxDisks> {
+export async function openSandboxDisks({ layout, idBase, ready, log }: SandboxDisksOptions): Promise<SandboxDisks> {
   const mountsDir = join(layout.runDir, 'disks');
   await mkdir(mountsDir, { recursive: true, mode: 0o700 });
-  // Of a server that was killed in the middle of a start, where its mounts did not vanish with it.
-  for (const { target } of await readMounts()) if (target.startsWith(`${mountsDir}/`)) unmountQuietly(target);
+  await sweepMounts(mountsDir);
   const templates = createDiskTemplates({
     directory: join(layout.poolRoot, 'runtime', 'disks'),
     scratch: layout.trashDir,
@@ -55,31 +68,48 @@ export async function openSandboxDisks(layout: Layout, idBase: number, log: Runt
   });
   const directoryOf = (id: string) => sandboxPaths(layout, id).dir;
 
-  function mountSomewhere(id: string): { root: string; unmount: () => void } {
-    const root = join(mountsDir, `${id}-${randomBytes(4).toString('hex')}`);
+  async function mountSomewhere(directory: string, name: string): Promise<MountedDisk> {
+    const root = join(mountsDir, `${name}-${randomBytes(4).toString('hex')}`);
     mkdirSync(root, { mode: 0o700 });
-    const unmount = () => {
-      unmountQuietly(root);
-      rmdirSync(root);
-    };
     try {
-      mountDisk(directoryOf(id), root);
+      await mountDisk(directory, root);
     } catch (error) {
       rmdirSync(root);
       throw error;
     }
+    const unmount = () => {
+      unmountQuietly(root);
+      rmdirSync(root);
+    };
     return { root, unmount };
   }
 
+  async function make(bytes: number): Promise<ReadyDisk> {
+    const template = await templates.get(bytes);
+    const directory = join(layout.trashDir, `${NEW_SANDBOX_PREFIX}disk-${randomBytes(8).toString('hex')}`);
+    mkdirSync(directory, { mode: 0o700 });
+    try {
+      cloneTemplate(template, directory);
+      return { directory, ...(await mountSomewhere(directory, 'ready')) };
+    } catch (error) {
+      rmSync(directory, { recursive: true, force: true });
+      throw error;
+    }
+  }
+
+  async function discard(disk: ReadyDisk): Promise<void> {
+    disk.unmount();
+    await rm(disk.directory, { recursive: true, force: true });
+  }
+
+  const stock = createDiskStock({ ready, make, discard, log });
   const disks: SandboxDisks = {
-    async make(directory, bytes) {
-      cloneTemplate(await templates.get(diskSize(bytes)), directory);
-    },
+    take: (bytes) => stock.take(diskSize(bytes)),
+    discard,
     async mount(id, bytes) {
       await disks.detached(id);
       await prepareStopped(directoryOf(id), diskSize(bytes));
-      const { root, unmount } = mountSomewhere(id);
-      return { upper: join(root, 'upper'), work: join(root, 'work'), unmount };
+      return mountSomewhere(directoryOf(id), id);
     },
     async detached(id) {
       if (!hasDisk(directoryOf(id)) || (await waitDetached(directoryOf(id)))) return;
@@ -91,7 +121,7 @@ export async function openSandboxDisks(layout: Layout, idBase: number, log: Runt
     },
     grow: (id, bytes) => disks.withMounted(id, (root) => growRunning(directoryOf(id), root, diskSize(bytes))),
     async withMounted(id, use) {
-      const { root, unmount } = mountSomewhere(id);
+      const { root, unmount } = await mountSomewhere(directoryOf(id), id);
       try {
         return await use(root);
       } finally {
@@ -102,6 +132,13 @@ export async function openSandboxDisks(layout: Layout, idBase: number, log: Runt
       const directory = directoryOf(id);
       return hasDisk(directory) ? readExt4Size(imageOf(directory)) : undefined;
     },
+    close: () => stock.close(),
   };
   return disks;
+}
+
+/** Of a server that was killed, where its mounts did not vanish with it; the directories stay in any case. */
+async function sweepMounts(mountsDir: string): Promise<void> {
+  for (const { target } of await readMounts()) if (target.startsWith(`${mountsDir}/`)) unmountQuietly(target);
+  for (const name of await readdir(mountsDir)) await rmdir(join(mountsDir, name));
 }
