@@ -34,7 +34,8 @@ def main():
             else:
                 state['interrupt'] = command['interrupt']
                 wanted.set()
-        runs.put(None)
+        # The server is gone.
+        os._exit(0)
 
     # Again and again: a call of system(3) ignores the signal while its child runs.
     def interrupt():
@@ -125,10 +126,7 @@ def main():
     threading.Thread(target=listen, daemon=True).start()
     threading.Thread(target=interrupt, daemon=True).start()
     while True:
-        command = runs.get()
-        if command is None:
-            os._exit(0)
-        execute(command)
+        execute(runs.get())
 
 main()
 `;

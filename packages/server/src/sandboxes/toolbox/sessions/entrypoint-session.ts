@@ -1,8 +1,8 @@
 import { createReadStream } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
-import { errnoOf } from '../../../platform/errors.ts';
+import { errnoOf, notFound } from '../../../platform/errors.ts';
 import type { EntrypointStatus } from '../../entrypoint.ts';
-import type { SessionInfo } from './command.ts';
+import type { CommandInfo, SessionInfo } from './command.ts';
 import type { CommandLogs } from './command-logs.ts';
 import type { OutputPiece } from './session-log.ts';
 
@@ -16,6 +16,12 @@ export function entrypointInfo(status: EntrypointStatus | undefined): SessionInf
   if (status === undefined) return { sessionId: ENTRYPOINT_ID, commands: [] };
   const command = status.command.join(' ');
   return { sessionId: ENTRYPOINT_ID, commands: [{ id: ENTRYPOINT_ID, command, exitCode: status.exitCode }] };
+}
+
+export function entrypointCommand({ commands }: SessionInfo, id: string): CommandInfo {
+  const command = commands.find((found) => found.id === id);
+  if (command === undefined) throw notFound(`Command ${id} not found in session ${ENTRYPOINT_ID}`);
+  return command;
 }
 
 /** Both of its outputs are one pipe, so that all of it is `stdout`. */

@@ -3,7 +3,7 @@ import type { Caller, SandboxContext } from '../../types.ts';
 import { type Entered, enterSandbox, shellOf } from '../enter.ts';
 import type { CommandInfo, SessionCommand, SessionInfo } from './command.ts';
 import type { CommandLogs } from './command-logs.ts';
-import { ENTRYPOINT_ID, entrypointInfo, entrypointLogs } from './entrypoint-session.ts';
+import { ENTRYPOINT_ID, entrypointCommand, entrypointInfo, entrypointLogs } from './entrypoint-session.ts';
 import { MAX_COMMAND_BYTES, Session } from './session.ts';
 import { SessionShell } from './session-shell.ts';
 
@@ -165,9 +165,14 @@ export function createSessions(context: SandboxContext): Sessions {
       return { id: command.id, result: await result(command, session, signal) };
     },
     async command(caller, sandbox, sessionId, commandId) {
+      if (sessionId === ENTRYPOINT_ID) return entrypointCommand(await this.entrypoint(caller, sandbox), commandId);
       return (await find(caller, sandbox, sessionId)).session.command(commandId);
     },
     async logs(caller, sandbox, sessionId, commandId) {
+      if (sessionId === ENTRYPOINT_ID) {
+        entrypointCommand(await this.entrypoint(caller, sandbox), commandId);
+        return this.entrypointLogs(caller, sandbox);
+      }
       const { entered, session } = await find(caller, sandbox, sessionId);
       return followable(entered.row.id, session.logs(commandId));
     },

@@ -155,9 +155,7 @@ export class Session {
   #work(): void {
     if (this.#isWorking) return;
     this.#isWorking = true;
-    this.#runWaiting().finally(() => {
-      this.#isWorking = false;
-    });
+    this.#runWaiting();
   }
 
   async #runWaiting(): Promise<void> {
@@ -171,6 +169,8 @@ export class Session {
       if (shell === undefined || this.#over !== undefined) this.#end(next, { failure: this.#over });
       else await this.#runOne(shell, next);
     }
+    // In the same turn in which nothing more was found to wait: what is submitted from here on finds nobody at work.
+    this.#isWorking = false;
   }
 
   async #runOne(shell: SessionShell, command: SessionCommand): Promise<void> {
