@@ -72,6 +72,37 @@ describe('kill -9 during a pull', () => {
   });
 });
 
+describe('kill -9 in the middle of commands', () => {
+  test('commands and sessions of the killed server are ended, what was left in the background goes on', async () => {
+    await create('base');
+    expect(await ended('base')).toMatchObject({ state: 'active' });
+    const { id } = await jsonOf<Named>(darkroom.api('/sandbox', { method: 'POST', body: { snapshot: 'base' } }));
+    const post = (path: string, body: object) =>
+      fetch(`${darkroom.url}/toolbox/${id}/process/${path}`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${darkroom.apiKey}`, 'content-type': 'application/json' },
+        body: JSON.stringify(body),
+      });
+    const sleeping = async (seconds: string) =>
+      Number((await run(id, `grep -lsz '^${seconds}$' /proc/[0-9]*/cmdline | wc -l`)).result);
+
+    for (const sessionId of ['busy', 'idle']) expect((await post('session', { sessionId })).status).toBe(201);
+    await post('session/busy/exec', { command: 'setsid sleep 6001 & sleep 6001', runAsync: true });
+    await post('session/idle/exec', { command: 'setsid sleep 6001 &' });
+    const cut = post('execute', { command: 'sleep 6001' }).catch(() => undefined);
+    await run(id, 'sleep 6002 > /dev/null 2>&1 &');
+    await eventually('all run', async () => ((await sleeping('6001')) === 4 ? true : undefined));
+    await darkroom.kill();
+    await cut;
+    await darkroom.restart();
+    expect([await sleeping('6001'), await sleeping('6002')]).toEqual([0, 1]);
+    const sessions = await fetch(`${darkroom.url}/toolbox/${id}/process/session`, {
+      headers: { authorization: `Bearer ${darkroom.apiKey}` },
+    });
+    expect(await jsonOf(sessions)).toEqual([]);
+  });
+});
+
 describe('kill -9 during 50 sandbox starts', () => {
   test('what was acknowledged runs, the rest ended with a reason, nothing is left over', async () => {
     await create('base');

@@ -11,6 +11,9 @@ import { sessionCommandParams } from './session-commands.ts';
 import { followLogs } from './session-follow.ts';
 import { sendPlainLogs, sendSessionLogs } from './session-log-answer.ts';
 
+/** Nothing but the end of the connection tells of the end of a client that follows by an ordinary request. */
+const MAX_FOLLOW_MS = 60 * 60_000;
+
 /** Logs as an answer, and the same path as a WebSocket that follows them. */
 export function sessionLogRoutes({ sessions }: ToolboxRouteDeps): FastifyPluginAsyncZod {
   return async (app) => {
@@ -61,7 +64,8 @@ function commandLogs(
 async function* followed(logs: CommandLogs & Pick<FollowableLogs, 'beginUse'>, reply: FastifyReply) {
   const endUse = logs.beginUse();
   try {
-    for await (const { data } of logs.follow(clientGone(reply))) yield data;
+    const signal = AbortSignal.any([clientGone(reply), AbortSignal.timeout(MAX_FOLLOW_MS)]);
+    for await (const { data } of logs.follow(signal)) yield data;
   } finally {
     endUse();
   }

@@ -389,8 +389,13 @@ test('a sandbox that stops takes its sessions along, and answers those who wait'
 test('a server that stops ends its sessions and what they started', async () => {
   const snapshot = await server.addSnapshot(organizationId, ash);
   const { body: sandbox } = await client.post('/api/sandbox', { snapshot });
-  await start(await session(sandbox.id), 'sleep 4325', sandbox.id);
+  const sessionId = await session(sandbox.id);
+  const running = await start(sessionId, 'echo begun; sleep 4325', sandbox.id);
+  const begun = Promise.withResolvers<void>();
+  const followed = follow(`${commandAt(sessionId, running, sandbox.id)}/logs`, () => begun.resolve());
+  await begun.promise;
   await server.restart();
+  expect(textOf(await followed, 1)).toBe('begun\n');
   expect((await client.get(`/toolbox/${sandbox.id}/process/session`)).body).toEqual([]);
   expect((await execute('ps -o args | grep -c "[s]leep 4325"', sandbox.id)).body.result).toBe('0\n');
   await client.delete(`/api/sandbox/${sandbox.id}`);
@@ -415,6 +420,9 @@ test('the entry point is a session of its own, with what it writes', async () =>
   const all = await followed;
   expect([textOf(all, 1), all.code]).toEqual(['up\ndown\n', 1000]);
   expect((await client.get(entrypoint)).body.commands[0].exitCode).toBe(6);
+  expect((await client.get(`${entrypoint}/command/entrypoint`)).body.exitCode).toBe(6);
+  expect((await client.get(`${entrypoint}/command/other/logs`)).status).toBe(404);
+  expect(await (await client.send('GET', `${entrypoint}/command/entrypoint/logs`)).text()).toBe('up\ndown\n');
   const logs = await client.send('GET', `${entrypoint}/logs`, { headers: { 'x-daytona-sdk-version': '0.190.1' } });
   expect(await logs.json()).toEqual({ output: 'up\ndown\n', stdout: 'up\ndown\n', stderr: '' });
   await client.delete(`/api/sandbox/${sandbox.id}`);
