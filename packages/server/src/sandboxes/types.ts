@@ -33,9 +33,9 @@ export interface SandboxSettings {
   runnerId: string;
   defaultSnapshot: string;
   pidsLimit: number;
-  /** Whether sandboxes have disks of their own, which bound what they write. */
   /** Of sandboxes that say nothing of it. */
   bandwidthMbps?: BandwidthDefaults | undefined;
+  /** Whether sandboxes have disks of their own, which bound what they write. */
   diskLimits: boolean;
   /** A directory of this server's own, on disk: what does not fit into memory is put there. */
   spoolDirectory: string;

@@ -23,10 +23,18 @@ export type { ToolboxRouteDeps } from './common.ts';
 /** `/toolbox/{sandboxId}…`. */
 export function toolboxRoutes(deps: ToolboxRouteDeps): FastifyPluginAsyncZod {
   return async (app) => {
-    await app.register(metricsRoutes(deps));
-    for (const routes of [fileLookRoutes, fileChangeRoutes]) await app.register(routes(deps));
-    for (const routes of [processRoutes, infoRoutes,
-      portRoutes, downloadRoutes, uploadRoutes, gitRoutes, gitChangeRoutes])
+    for (const routes of [
+      processRoutes,
+      infoRoutes,
+      portRoutes,
+      metricsRoutes,
+      downloadRoutes,
+      uploadRoutes,
+      fileLookRoutes,
+      fileChangeRoutes,
+      gitRoutes,
+      gitChangeRoutes,
+    ])
       await app.register(routes(deps));
     for (const routes of [sessionRoutes, sessionCommandRoutes, sessionLogRoutes]) await app.register(routes(deps));
     for (const routes of [ptyRoutes, ptyConnectRoutes, interpreterRoutes, interpreterExecuteRoutes]) {
