@@ -28,14 +28,16 @@ export async function execute(darkroom: Darkroom, id: string, command: string): 
   return JSON.parse(await post(darkroom, `/toolbox/${id}/process/execute`, { command })).result;
 }
 
-async function post(darkroom: Darkroom, path: string, body: unknown): Promise<string> {
+/** The answer's text; raises for every other than 2xx. */
+export async function post(darkroom: Darkroom, path: string, body: unknown): Promise<string> {
   const headers = { authorization: `Bearer ${darkroom.apiKey}`, 'content-type': 'application/json' };
   const sent = request(`${darkroom.url}${path}`, { method: 'POST', agent, headers });
   sent.end(JSON.stringify(body));
   const [answer]: IncomingMessage[] = await once(sent, 'response');
   if (answer === undefined) throw new Error(`${path}: no answer`);
   const text = (await answer.setEncoding('utf8').toArray()).join('');
-  if (answer.statusCode !== 200) throw new Error(`${path}: ${answer.statusCode} ${text}`);
+  if (answer.statusCode === undefined || answer.statusCode >= 300)
+    throw new Error(`${path}: ${answer.statusCode} ${text}`);
   return text;
 }
 
