@@ -1,4 +1,4 @@
-import { closeSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, readFileSync } from 'node:fs';
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
@@ -13,6 +13,7 @@ import { OOM_SCORE_ADJ } from './container-config.ts';
 import { protectCrun } from './crun-binary.ts';
 import { crunFailure } from './crun-failure.ts';
 import { isContainerId } from './layout.ts';
+import { withOomScore } from './oom-score.ts';
 import { unmountQuietly } from './overlay.ts';
 
 /** A start is milliseconds; on a machine that swaps it may be seconds, and then nothing more comes. */
@@ -110,10 +111,9 @@ export async function createCrun({ command, root, mountPoint, watcher }: CrunOpt
     exec(id, processFile, log, stdio, options) {
       const console = options === undefined ? [] : ['--console-socket', options.consoleSocket];
       const more = stdio.length > 3 ? ['--preserve-fds', String(stdio.length - 3)] : [];
-      const child = start(log, ['exec', '--process', processFile, ...console, ...more, id], stdio);
-      // `crun exec` passes over the score of its description. Its child comes some milliseconds later, and inherits this one.
-      setOomScore(child.pid);
-      return child;
+      const args = ['exec', '--process', processFile, ...console, ...more, id];
+      // `crun exec` passes over the score of its description; its child inherits this one.
+      return withOomScore(OOM_SCORE_ADJ, () => start(log, args, stdio));
     },
     async delete(id) {
       if (stateFile(id, 'status') === undefined) {
@@ -140,15 +140,6 @@ export async function createCrun({ command, root, mountPoint, watcher }: CrunOpt
     list: async () => (await readdir(root)).filter(isContainerId),
     close: () => unmountQuietly(mountPoint),
   };
-}
-
-function setOomScore(pid: number): void {
-  try {
-    writeFileSync(`/proc/${pid}/oom_score_adj`, String(OOM_SCORE_ADJ));
-  } catch (error) {
-    // It has ended already, for a reason that it tells itself.
-    if (errnoOf(error) !== 'ENOENT' && errnoOf(error) !== 'ESRCH') throw error;
-  }
 }
 
 function kill(child: SpawnedProcess): void {
