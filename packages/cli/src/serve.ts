@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { RunningServer } from '@darkroom/server';
 import type { Config } from '@darkroom/server/machine';
 import { ensurePool, lockStateDir, messageOf, type Pool, poolFreeBytes } from '@darkroom/server/machine';
 import { EXIT_FAILURE } from './report-error.ts';
@@ -16,7 +17,7 @@ export async function serve(config: Config, options: { hostMountNamespace: strin
   const pool = await ensurePool({ stateDir: config.stateDir, maxBytes: config.pool.maxBytes });
   const { startServer } = await import('@darkroom/server');
   const server = await startServer(config, { pool, hostMountNamespace: options.hostMountNamespace });
-  process.stdout.write(await startLines(config, pool, server.url));
+  process.stdout.write(await startLines(config, pool, server));
 
   await stopSignal;
   try {
@@ -39,7 +40,7 @@ function announceStop(signal: NodeJS.Signals): void {
   }, STOP_TIMEOUT_MS);
 }
 
-async function startLines(config: Config, pool: Pool, url: string): Promise<string> {
+async function startLines(config: Config, pool: Pool, { url, ssh }: RunningServer): Promise<string> {
   const free = `${((await poolFreeBytes(pool)) / 2 ** 30).toFixed(1)} GiB free`;
   const kind = pool.kind === 'image' ? `${pool.fileSystem} image` : pool.fileSystem;
   const credentials = join(config.stateDir, 'credentials.json');
@@ -47,6 +48,7 @@ async function startLines(config: Config, pool: Pool, url: string): Promise<stri
     `State directory  ${config.stateDir} (pool: ${kind}, ${free})`,
     `Database         ${databaseName(config)}`,
     `Listening on     ${url}`,
+    `SSH              ${ssh === undefined ? 'off' : `${ssh.address.host}:${ssh.address.port} (${ssh.hostKey.fingerprint})`}`,
     `Credentials      ${credentials}`,
     `Next             set DAYTONA_API_URL=${url}/api and DAYTONA_API_KEY to the apiKey there; routes: ${url}/docs`,
     '',
