@@ -1,7 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { run } from '../platform/process.ts';
-import { type NameServer, PEER, startNameServer } from '../runtime/network/testing/lab.ts';
+import { PEER } from '../runtime/network/testing/lab.ts';
+import { type NameServer, startNameServer } from '../runtime/network/testing/lab-traffic.ts';
 
 /**
  * A network namespace that this machine reaches by a link of its own, with addresses that are public (RFC 5737) and lead nowhere

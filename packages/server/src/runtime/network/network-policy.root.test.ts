@@ -3,18 +3,14 @@ import {
   ask,
   inNet,
   type Lab,
-  type NameServer,
   openLab,
   PORT,
   type PoolSettings,
-  type Record,
-  startEcho,
-  startNameServer,
-  startTalk,
   type TakenNamespaces,
   type TestServer,
   WORLD,
 } from './testing/lab.ts';
+import { type NameServer, type Record, startEcho, startNameServer, startTalk } from './testing/lab-traffic.ts';
 
 const A = 'aaaaaaaa';
 const DNS = '192.0.2.53';

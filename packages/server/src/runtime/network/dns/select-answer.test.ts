@@ -4,7 +4,7 @@ import { selectAnswer } from './select-answer.ts';
 
 const a = (name: string, data: string, ttl = 60): Answer => ({ type: 'A', name, data, ttl });
 const cname = (name: string, data: string, ttl = 60): Answer => ({ type: 'CNAME', name, data, ttl });
-const everywhere = () => true;
+const everywhere = (_address: string) => true;
 const select = (answers: Answer[], mayReach = everywhere) =>
   selectAnswer({ name: 'Api.Example.com', type: 'A' }, answers, mayReach);
 

@@ -9,7 +9,6 @@ import { once } from 'node:events';
 import { mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { run } from '../../../platform/process.ts';
@@ -24,10 +23,7 @@ export const WORLD = {
 } as const;
 export const HOST_ADDRESS = '198.51.100.1';
 export const PORT = 8080;
-export const ECHO_PORT = 7007;
 
-const TALKER = fileURLToPath(new URL('./talker.ts', import.meta.url));
-const NAME_SERVER = fileURLToPath(new URL('./name-server.ts', import.meta.url));
 export const PEER = fileURLToPath(new URL('./peer.ts', import.meta.url));
 const POOL_CHILD = fileURLToPath(new URL('./pool-child.ts', import.meta.url));
 const COMMAND_TIMEOUT_MS = 20_000;
@@ -260,69 +256,6 @@ export function ask(
   return inNet(net, process.execPath, [PEER, how, ...args.map(String)]).then((text) =>
     answerSchema.parse(JSON.parse(text)),
   );
-}
-
-export type Record = [name: string, type: 'A' | 'CNAME' | 'TXT', data: string, ttl: number];
-
-export interface NameServer {
-  /** What it knows from now on. */
-  serve(records: readonly Record[]): Promise<void>;
-  /** What it was asked so far, as `udp A api.example.test`. */
-  asked: string[];
-}
-
-export async function startNameServer(lab: Pick<Lab, 'start'>, net: NetPath, address: string): Promise<NameServer> {
-  const { stdin, lines } = await startLines(lab, net, [NAME_SERVER, address]);
-  const asked: string[] = [];
-  let served: () => void = () => {};
-  lines((line) => (line === 'served' ? served() : asked.push(line)));
-  return {
-    asked,
-    serve(records) {
-      const done = new Promise<void>((resolve) => {
-        served = resolve;
-      });
-      stdin.write(`${JSON.stringify(records)}\n`);
-      return done;
-    },
-  };
-}
-
-export interface Talk {
-  /** What came back for this, or why nothing can. */
-  say(text: string): Promise<string>;
-}
-
-export async function startEcho(lab: Lab, net: NetPath): Promise<void> {
-  await startLines(lab, net, [TALKER, 'echo', String(ECHO_PORT)]);
-}
-
-/** A connection to the echo of a host that stays. */
-export async function startTalk(lab: Lab, net: NetPath, address: string): Promise<Talk> {
-  const { stdin, lines } = await startLines(lab, net, [TALKER, 'talk', address, String(ECHO_PORT)]);
-  let heard: (line: string) => void = () => {};
-  lines((line) => heard(line));
-  return {
-    say(text) {
-      const answer = new Promise<string>((resolve) => {
-        heard = resolve;
-      });
-      stdin.write(`${text}\n`);
-      return answer;
-    },
-  };
-}
-
-async function startLines(lab: Pick<Lab, 'start'>, net: NetPath, args: readonly string[]) {
-  const child = lab.start(net, [process.execPath, ...args]);
-  const { stdin, stdout } = child;
-  if (!stdin || !stdout) throw new Error('a helper has no pipes');
-  const reader = createInterface(stdout);
-  await new Promise<void>((resolve, reject) => {
-    reader.once('line', () => resolve());
-    child.once('exit', () => reject(new Error('a helper ended before it was ready')));
-  });
-  return { stdin, lines: (listener: (line: string) => void) => void reader.on('line', listener) };
 }
 
 export async function inNet(net: NetPath, command: string, args: readonly string[], lines: readonly string[] = []) {
