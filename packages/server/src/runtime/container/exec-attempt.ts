@@ -18,6 +18,7 @@ import { childrenOf, killTree } from './process-tree.ts';
 /** Between the fork of crun and the moment that its child can be seen below it. */
 const APPEAR_TIMEOUT_MS = 10_000;
 const KILLED_TIMEOUT_MS = 20_000;
+const LOOK_AGAIN_MS = 50;
 
 let lastExec = 0;
 
@@ -112,18 +113,25 @@ async function exitOf(
   return { exitCode, signal: signalName(exitCode) };
 }
 
+/**
+ * At first crun's child is a step of its own on the way into the sandbox, and what comes after it becomes crun's child in its
+ * place: who was found and killed may have been that step. So it looks again for as long as crun waits for somebody.
+ */
 async function killExec(host: ContainerHost, child: SpawnedProcess, exited: Promise<unknown>): Promise<void> {
   const ended = exited.then(
-    () => undefined,
-    () => undefined,
+    () => 'ended',
+    () => 'ended',
   );
-  const tini = await tiniOf(child);
-  if (tini !== undefined) await killTree(host.watcher, tini, child.pid);
-  const timer = new AbortController();
-  const late = sleep(KILLED_TIMEOUT_MS, 'late', { signal: timer.signal }).catch(() => undefined);
-  const first = await Promise.race([ended, late]);
-  timer.abort();
-  if (first === 'late') throw new DarkroomError('internal', 'a killed command does not end');
+  for (const deadline = Date.now() + KILLED_TIMEOUT_MS; Date.now() < deadline; ) {
+    const tini = await tiniOf(child);
+    if (tini !== undefined) await killTree(host.watcher, tini, child.pid);
+    const timer = new AbortController();
+    const again = sleep(LOOK_AGAIN_MS, 'again', { signal: timer.signal }).catch(() => undefined);
+    const first = await Promise.race([ended, again]);
+    timer.abort();
+    if (first === 'ended') return;
+  }
+  throw new DarkroomError('internal', 'a killed command does not end');
 }
 
 /** The only child of `crun exec`; before it has one there is nothing else to kill. */

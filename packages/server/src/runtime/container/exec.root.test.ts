@@ -169,6 +169,17 @@ describe('killTree', () => {
     expect(await lab.sh('box', 'ps | wc -l')).toMatchObject({ exitCode: 0 });
   });
 
+  test('at any moment of a start ends it, also while crun is on its way into the sandbox', async () => {
+    for (let moment = 0; moment < 48; moment += 1) {
+      const process = await lab.runtime.exec('box', shell('sleep 1003'));
+      const until = performance.now() + (moment % 12);
+      while (performance.now() < until);
+      await process.killTree();
+      expect((await process.exited).exitCode).toBe(137);
+    }
+    expect((await lab.sh('box', 'ps | grep "[s]leep 1003"')).stdout).toBe('');
+  });
+
   test('at once after the start, twice, and after the end does no harm', async () => {
     const process = await lab.runtime.exec('box', shell('sleep 1000'));
     await Promise.all([process.killTree(), process.killTree()]);
