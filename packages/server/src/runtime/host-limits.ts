@@ -20,6 +20,8 @@ const LIMITS: readonly HostLimit[] = [
   { name: 'kernel/pid_max', wanted: 4_194_304n },
   { name: 'fs/file-max', wanted: UNLIMITED },
   { name: 'fs/epoll/max_user_watches', wanted: UNLIMITED },
+  { name: 'fs/inotify/max_user_instances', wanted: 2_147_483_647n },
+  { name: 'fs/inotify/max_user_watches', wanted: 2_147_483_647n },
   { name: 'fs/pipe-user-pages-soft', wanted: 0n, zeroIsUnlimited: true },
 ];
 

@@ -19,9 +19,9 @@ import { containerFiles } from './container/files.ts';
 import { makeFurnishings } from './container/furnishings.ts';
 import { isContainerId, type Layout, layoutOf, seenByCrun } from './container/layout.ts';
 import { endLeftoverExecs } from './container/leftover-execs.ts';
+import { listeningPorts } from './container/listening-ports.ts';
 import { holdContainer, type LiveContainer } from './container/live-container.ts';
 import { writePolicyChange } from './container/network-policy-file.ts';
-import { listeningPorts } from './container/listening-ports.ts';
 import { createOverlayMounter, unmountQuietly } from './container/overlay.ts';
 import { removeSandboxDir, sweepSandboxLitter } from './container/sandbox-dir.ts';
 import { loadSeccompFilter } from './container/seccomp-filter.ts';
@@ -63,6 +63,8 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
   const { log } = options;
   const layout = layoutOf(options.poolRoot, options.runDir);
   const running = new Map<string, Running>();
+  /** Paused under an earlier server, with what that one was in the middle of. */
+  const pausedSinceBefore = new Set<string>();
   const listeners: ((exit: ContainerExit) => void)[] = [];
   const inOrder = createKeyedQueue();
   const startSlot = createSemaphore(options.settings.startConcurrency);
@@ -99,6 +101,7 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
     await cleanUpContainer(opened, id, container.network);
     const entry = running.get(id);
     running.delete(id);
+    pausedSinceBefore.delete(id);
     entry?.isGone();
     if (container.endsOnPurpose) return;
     const reason = (oomKills ?? 0) > 0 ? 'out of memory' : 'ended';
@@ -163,7 +166,13 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
       .map(({ network: { index }, policy }) => ({ index, policy }));
     await options.network.open(inUse, into.watcher);
     for (const id of leftovers) await cleanUpContainer(into, id, undefined);
-    await endLeftoverExecs(into, [...running.keys()]);
+    const ids = [...running.values()].map(({ container }) => container);
+    await endLeftoverExecs(
+      into,
+      ids.filter(({ isPaused }) => !isPaused).map(({ id }) => id),
+    );
+    // What is frozen cannot end; nothing is started in it before it goes on.
+    for (const { id, isPaused } of ids) if (isPaused) pausedSinceBefore.add(id);
     await into.cgroups.removeLeftovers(new Set(running.keys()));
     log.info({ adopted: running.size, leftovers: leftovers.length }, 'the runtime is open');
   }
@@ -174,6 +183,7 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
     opened = undefined;
     for (const { container } of running.values()) container.forget();
     running.clear();
+    pausedSinceBefore.clear();
     unmountQuietly(layout.poolView);
     closing.crun.close();
     // Before the watcher, which tells it of the ends of its tools.
@@ -246,7 +256,12 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
     },
 
     resume(id) {
-      return inOrder(id, () => thaw(find(id)));
+      return inOrder(id, async () => {
+        const container = find(id);
+        await host().cgroups.freeze(id, false);
+        if (pausedSinceBefore.delete(id)) await endLeftoverExecs(host(), [id]);
+        container.isPaused = false;
+      });
     },
 
     usage(id) {

@@ -55,6 +55,25 @@ test('sandboxes of a killed server go on, and the next one commands, watches and
   expect(await lab.sh('first', 'cat /root/started')).toMatchObject({ stdout: 'first\n' });
 });
 
+test('what was paused when the server was killed is paused for the next, which resumes, stops and removes it', async () => {
+  const stateDir = await makeLabState();
+  await serverThatDies(stateDir, ['--pause', 'goes-on', 'stops', 'goes']);
+  lab = await openLab(stateDir);
+  const paused = (await lab.runtime.list()).filter((status) => status.paused).map(({ id }) => id);
+  expect(paused.sort()).toEqual(['goes', 'goes-on', 'stops']);
+  await expect(lab.sh('stops', 'true')).rejects.toMatchObject({ code: 'conflict' });
+  await lab.runtime.resume('goes-on');
+  expect(await lab.sh('goes-on', 'cat /root/started')).toMatchObject({ stdout: 'goes-on\n' });
+  // The command that the killed server was in the middle of has nobody to answer to.
+  expect((await lab.sh('goes-on', 'ps -o args')).stdout).not.toContain('begun');
+  await lab.runtime.stop('stops', { graceMs: 5000 });
+  await lab.runtime.remove('goes');
+  expect((await lab.runtime.list()).map(({ id, running }) => [id, running]).sort()).toEqual([
+    ['goes-on', true],
+    ['stops', false],
+  ]);
+});
+
 test('a server that closes leaves its sandboxes running for the next', async () => {
   lab = await openLab();
   await lab.start('stays', { env: { GIVEN: 'kept' } });
