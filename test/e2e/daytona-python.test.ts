@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { run } from '../../packages/server/src/platform/process.ts';
+import { type OutsideWorld, openOutsideWorld } from '../../packages/server/src/test-support/outside-world.ts';
 import { type Darkroom, startDarkroom } from '../support/darkroom.ts';
 
 /** The official Python package, sync and async, oldest that installs and newest: `test/python` holds what they do. */
@@ -10,13 +11,21 @@ const cache = join(import.meta.dirname, '..', '..', '.cache');
 const suite = join(import.meta.dirname, '..', 'python');
 
 let darkroom: Darkroom;
+let world: OutsideWorld;
 
 beforeAll(async () => {
-  darkroom = await startDarkroom({ config: { registries: { mirrors: { 'docker.io': [inject('registryUrl')] } } } });
+  world = await openOutsideWorld();
+  await world.names.serve([
+    ['one.example.test', 'A', world.hosts[0], 60],
+    ['two.example.test', 'A', world.hosts[1], 60],
+  ]);
+  const registries = { mirrors: { 'docker.io': [inject('registryUrl')] } };
+  darkroom = await startDarkroom({ config: { registries, network: { dns: [world.nameServer] } } });
 });
 
 afterAll(async () => {
   await darkroom?.destroy();
+  await world?.close();
 });
 
 /** A virtual environment with exactly this version, kept in the checkout's cache. */
@@ -45,6 +54,8 @@ describe.each(versions)('daytona %s', (version) => {
         DAYTONA_API_URL: `${darkroom.url}/api`,
         DAYTONA_API_KEY: darkroom.apiKey,
         DARKROOM_TEST_IMAGE: inject('baseImage'),
+        DARKROOM_TEST_HOSTS: world.hosts.join(','),
+        DARKROOM_TEST_HOSTS_PORT: String(world.port),
       },
     });
     expect(result.exitCode, result.stdout + result.stderr).toBe(0);
