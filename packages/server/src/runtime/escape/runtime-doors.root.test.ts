@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
+import { text } from 'node:stream/consumers';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { errnoOf, messageOf } from '../../platform/errors.ts';
 import { findProgram } from '../../platform/find-program.ts';
@@ -120,6 +121,35 @@ test('pid 1, a command and what it leaves in the background have three streams o
   const { stdout: background } = await lab.sh(ATTACKER, `sh -c 'ls /proc/$$/fd; true' & wait`);
   expect(background.trim().split('\n')).toEqual(['0', '1', '2']);
 });
+
+test('a terminal gives nothing but itself: nothing else is open, and nobody types for others', async () => {
+  const terminal = await lab.runtime.openTerminal(ATTACKER, {
+    argv: ['/usr/bin/python3', '-c', TERMINAL],
+    env: {},
+    cwd: '/',
+    user: root,
+    cols: 200,
+    rows: 50,
+  });
+  const shown = await text(terminal.stream);
+  expect(shown.trim().split(/\r?\n/)).toEqual([
+    "['0', '1', '2']",
+    'TIOCSTI 1',
+    'TIOCSTI in disguise 1',
+    'TIOCLINUX 1',
+    '/dev/pts',
+  ]);
+});
+
+const TERMINAL = `
+import ctypes, os
+print([fd for fd in sorted(os.listdir('/proc/self/fd')) if os.path.exists('/proc/self/fd/' + fd)])
+libc = ctypes.CDLL(None, use_errno=True)
+for name, request in (('TIOCSTI', 0x5412), ('TIOCSTI in disguise', 0x5412 | 1 << 32), ('TIOCLINUX', 0x541c)):
+  libc.syscall(${process.arch === 'arm64' ? 29 : 16}, 0, ctypes.c_long(request), b'x')
+  print(name, ctypes.get_errno())
+print(os.path.dirname(os.ttyname(0)))
+`;
 
 test('the server’s environment is nowhere', async () => {
   expect((await command(['/bin/env'])).stdout.split('\n').filter(Boolean).sort()).toEqual([
