@@ -69,7 +69,14 @@ export const configSchema = z.strictObject({
         .max(2_000_000_000)
         .default(1_000_000_000)
         .describe('Host uid and gid that is root in every sandbox.'),
-      idCount: z.int().min(65536).max(1_000_000_000).default(1_000_000_000).describe('How many ids follow `idBase`.'),
+      idCount: z
+        .int()
+        .min(65536)
+        .max(1_000_000_000)
+        .default(1_000_000_000)
+        .describe(
+          'How many ids follow `idBase`; each sandbox’s namespace is made under one of the million behind them.',
+        ),
       pidsLimit: z.int().min(16).default(1024).describe('Most processes and threads in one sandbox.'),
       diskLimits: z
         .boolean()
@@ -101,11 +108,13 @@ export const configSchema = z.strictObject({
       allowPrivate: z.array(cidr).default([]).describe('Private ranges that sandboxes may reach all the same.'),
       dns: z.array(ip).optional().describe('Name servers that sandboxes use; without it the ones of the host.'),
       bandwidthMbps: z
-        .strictObject({ in: mbps.optional(), out: mbps.optional() })
-        .default({})
-        .describe(
-          'Megabits a second that a sandbox gets from the outside (`in`) and sends there (`out`), unless it says otherwise; without it there is no limit.',
-        ),
+        .strictObject({
+          in: mbps
+            .optional()
+            .describe('Megabits a second that a sandbox gets from the outside, where it has no limit of its own.'),
+          out: mbps.optional().describe('The same for what it sends there.'),
+        })
+        .default({}),
     })
     .prefault({}),
   preview: z
