@@ -153,3 +153,18 @@ export function fsFreeze(directory: string, frozen: boolean): void {
     closeSync(fd);
   }
 }
+
+const EXT4_IOC_SHUTDOWN = 0x8004587d;
+const GOING_FLAGS_NOLOGFLUSH = 2;
+
+/** Ends the mounted ext4 of a directory as a power cut would: nothing more is written to it, and unmounting it does not wait. */
+export function shutDownExt4(directory: string): void {
+  const fd = openSync(directory, 'r');
+  try {
+    const flags = Buffer.alloc(4);
+    flags.writeUInt32LE(GOING_FLAGS_NOLOGFLUSH);
+    checked('EXT4_IOC_SHUTDOWN', c.ioctl(fd, EXT4_IOC_SHUTDOWN, flags), directory);
+  } finally {
+    closeSync(fd);
+  }
+}

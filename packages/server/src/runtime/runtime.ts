@@ -115,6 +115,13 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
     );
   };
 
+  /** Gigabytes that were never written would otherwise be, before they are deleted. */
+  async function abandonDisk(id: string): Promise<void> {
+    await host()
+      .disks.abandon(id)
+      .catch((error: unknown) => log.warn({ sandbox: id, error: messageOf(error) }, 'a disk is written to its end'));
+  }
+
   /** Kills it and waits until nothing of it is left. */
   async function end({ container, gone }: Running): Promise<void> {
     container.endsOnPurpose = true;
@@ -217,7 +224,10 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
         checkId(id);
         host();
         const current = running.get(id);
-        if (current) await end(current);
+        if (current) {
+          await abandonDisk(id);
+          await end(current);
+        }
         await removeSandboxDir(layout, id);
       });
     },

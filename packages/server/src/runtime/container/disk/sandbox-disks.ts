@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, rmdirSync, rmSync } from 'node:fs';
 import { mkdir, readdir, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DarkroomError } from '../../../platform/errors.ts';
+import { shutDownExt4 } from '../../../platform/libc-block.ts';
 import { readMounts } from '../../mount-info.ts';
 import type { RuntimeLog } from '../container-host.ts';
 import { type Layout, sandboxPaths } from '../layout.ts';
@@ -27,6 +28,8 @@ export interface SandboxDisks {
   grow(id: string, bytes: number): Promise<void>;
   /** Mounts the disk of a running sandbox a second time, for as long as `use` takes: the same file system, to resize or freeze it. */
   withMounted<T>(id: string, use: (root: string) => Promise<T>): Promise<T>;
+  /** For a running sandbox that is about to be removed: what it has not written yet is never written. */
+  abandon(id: string): Promise<void>;
   /** Of one that does not run; undefined when it has no disk of its own. */
   sizeOfStopped(id: string): Ext4Size | undefined;
   /** Gives the stock up. */
@@ -127,6 +130,9 @@ export async function openSandboxDisks({ layout, idBase, ready, log }: SandboxDi
       } finally {
         unmount();
       }
+    },
+    async abandon(id) {
+      if (hasDisk(directoryOf(id))) await disks.withMounted(id, async (root) => shutDownExt4(root));
     },
     sizeOfStopped(id) {
       const directory = directoryOf(id);
