@@ -1,4 +1,6 @@
 import { readdir } from 'node:fs/promises';
+import { request } from 'node:http';
+import type { Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type HttpClient, httpClient } from '../../../test-support/http-client.ts';
 import { addBash, fillWithBusybox, shiftOwners } from '../../../test-support/root-file-system.ts';
@@ -335,6 +337,32 @@ test('a huge output is followed whole, in small frames', async () => {
   expect(Math.max(...followed.frames.map(({ length }) => length))).toBeLessThanOrEqual(16 * 1024 + 3);
   const text = textOf(followed, 1);
   expect([text.length, text.slice(-5)]).toEqual([20_000_004, 'xend\n']);
+});
+
+test('a follower that does not read holds up nobody, and gets everything when it does', async () => {
+  const sessionId = await session();
+  const command = await start(sessionId, 'head -c 20000000 /dev/zero | tr "\\0" x');
+  const headers = {
+    authorization: `Bearer ${key}`,
+    connection: 'Upgrade',
+    upgrade: 'websocket',
+    'sec-websocket-version': '13',
+    'sec-websocket-key': 'MDEyMzQ1Njc4OWFiY2RlZg==',
+  };
+  const asked = request(`${server.url}${commandAt(sessionId, command)}/logs?follow=true`, { headers });
+  asked.end();
+  const { socket, head }: { socket: Socket; head: Buffer } = await new Promise((resolve, reject) => {
+    asked.once('upgrade', (_, taken: Socket, first) => resolve({ socket: taken.pause(), head: first }));
+    asked.once('error', reject);
+  });
+  await exitCode(sessionId, command).toBe(0);
+  let bytes = head.length;
+  for await (const chunk of socket) {
+    bytes += chunk.length;
+    // Nobody answers the closing frame here.
+    if (bytes > 20_000_000) break;
+  }
+  expect(bytes).toBeGreaterThan(20_000_000);
 });
 
 test('what is too much is dropped from the oldest on, with a note, and nothing of it stays on the disk', async () => {
