@@ -1,5 +1,7 @@
 import { run } from '../platform/process.ts';
 import { hasAppArmor } from './app-armor.ts';
+import { firewallRules } from './network/firewall-rules.ts';
+import { rulesFor } from './network/sandbox-rules.ts';
 import { CHECK_TIMEOUT_MS, fail, ok, type ProbeResult, warn } from './probe-check.ts';
 
 const LIMIT = { timeoutMs: CHECK_TIMEOUT_MS };
@@ -15,16 +17,23 @@ export async function probeCrun(command: string): Promise<ProbeResult> {
 
 /** Asks the kernel for every kind of chain and rule that sandboxes' networks need, and takes nothing of it (`--check`). */
 export async function probeNftables(): Promise<ProbeResult> {
-  const name = `darkroom_probe_${process.pid}`;
-  const rules = `
-    table ip ${name} {
-      chain nat { type nat hook postrouting priority srcnat; ip saddr 192.0.2.0/30 masquerade; }
-      chain forward { type filter hook forward priority filter; ct state established,related accept; drop; }
-    }`;
+  const block = { index: 0, hostInterface: 'drprobe0', address: '192.0.2.2', gateway: '192.0.2.1' };
+  const policy = { blockAll: true, allowRanges: ['203.0.113.0/24'], bandwidth: { inMbps: 1, outMbps: 1 } };
+  const rules = firewallRules({
+    tag: `probe_${process.pid}`,
+    cidr: '192.0.2.0/24',
+    interfacePrefix: 'drprobe',
+    nameServers: ['192.0.2.53'],
+    allowPrivate: ['10.0.0.0/8'],
+    sandboxes: [rulesFor(block, policy, 1)],
+    open: [{ from: block.address, to: '203.0.113.1', seconds: 1 }],
+  });
   await run('nft', ['list', 'tables'], LIMIT);
   await run('nft', ['--check', '--file', '-'], { ...LIMIT, input: rules });
   const { stdout } = await run('nft', ['--version'], LIMIT);
-  return ok(`${/v[\d.]+/.exec(stdout)?.[0] ?? 'present'}; filter, NAT and connection tracking work`);
+  return ok(
+    `${/v[\d.]+/.exec(stdout)?.[0] ?? 'present'}; filter, NAT, connection tracking, lists and limits of bandwidth work`,
+  );
 }
 
 /** Makes a pair of interfaces in a network namespace that ends with the command. */
