@@ -1,8 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync, constants, fchmodSync, fchownSync, fstatSync, readlinkSync, write } from 'node:fs';
+import { closeSync, constants, fchmodSync, fchownSync, fstatSync, readlinkSync, writev } from 'node:fs';
 import { basename, dirname, join, normalize } from 'node:path';
 import type { Readable } from 'node:stream';
-import { promisify } from 'node:util';
 import { invalidRequest } from '../../platform/errors.ts';
 import { openat2, renameAt, unlinkAt } from '../../platform/libc-files.ts';
 import { reopen } from './container-root.ts';
@@ -20,9 +19,9 @@ export interface WriteInput {
   owner: { uid: number; gid: number };
 }
 
-const writeAsync = promisify(write);
-
 const MAX_LINKS = 40;
+/** Chunks of a connection are small, and each write waits for a thread. */
+const WRITE_SIZE = 512 * 1024;
 
 /** Where a write goes: a directory that is held open, and a name in it that is no link. */
 interface Target {
@@ -110,16 +109,40 @@ async function writeInPlace(place: number, content: Readable): Promise<{ size: n
 
 /**
  * By hand and not by a stream of Node's, which closes the descriptor on some of its failures: the number could be another file's
- * by the time that we close it. One chunk at a time is the backpressure.
+ * by the time that we close it. Reading on when some is written is the backpressure.
  */
 async function pour(content: Readable, fd: number): Promise<void> {
+  let waiting: Buffer[] = [];
+  let length = 0;
   for await (const chunk of content) {
     const bytes = Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk);
-    for (let done = 0; done < bytes.length; ) {
-      const { bytesWritten } = await writeAsync(fd, bytes, done, bytes.length - done);
-      done += bytesWritten;
-    }
+    waiting.push(bytes);
+    length += bytes.length;
+    if (length < WRITE_SIZE) continue;
+    await writeAll(fd, waiting);
+    waiting = [];
+    length = 0;
   }
+  await writeAll(fd, waiting);
+}
+
+async function writeAll(fd: number, buffers: readonly Buffer[]): Promise<void> {
+  let left = buffers.filter(({ length }) => length > 0);
+  while (left.length > 0) {
+    let written = await writevAsync(fd, left);
+    // A full disk may take the beginning only; the next call then says why.
+    left = left.flatMap((buffer) => {
+      const taken = Math.min(written, buffer.length);
+      written -= taken;
+      return taken === buffer.length ? [] : [buffer.subarray(taken)];
+    });
+  }
+}
+
+function writevAsync(fd: number, buffers: readonly Buffer[]): Promise<number> {
+  return new Promise((resolve, reject) => {
+    writev(fd, buffers, (error, written) => (error ? reject(error) : resolve(written)));
+  });
 }
 
 function unlinkQuietly(parent: number, name: string): void {

@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream';
 import { downloadFilesSchema, pathQuerySchema } from '@darkroom/contract';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { gathered } from '../../../platform/gathered.ts';
 import type { SandboxFiles } from '../../../sandboxes/toolbox/index.ts';
 import { callerOf } from '../sandbox/requests.ts';
 import { type ToolboxRouteDeps, toolboxParams } from './common.ts';
@@ -10,6 +11,8 @@ import { describeFileError, sendFileError } from './file-errors.ts';
 
 /** Clients look for this one by name. */
 const BOUNDARY = 'DAYTONA-FILE-BOUNDARY';
+/** Many small files are sent together. */
+const ANSWER_SIZE = 64 * 1024;
 
 export function downloadRoutes({ toolbox }: ToolboxRouteDeps): FastifyPluginAsyncZod {
   return async (app) => {
@@ -47,7 +50,7 @@ export function downloadRoutes({ toolbox }: ToolboxRouteDeps): FastifyPluginAsyn
       async (request, reply) => {
         const files = await toolbox.enter(callerOf(request.auth), request.params.sandboxId);
         const describe = (error: unknown) => JSON.stringify(describeFileError(error, request));
-        const body = parts(files, request.body.paths, describe);
+        const body = gathered(parts(files, request.body.paths, describe), ANSWER_SIZE);
         return reply
           .type(`multipart/form-data; boundary=${BOUNDARY}`)
           .send(Readable.from(body, { objectMode: false, highWaterMark: 64 * 1024 }));
