@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
+import WebSocket from 'ws';
 import { type Darkroom, jsonOf, startDarkroom } from '../support/darkroom.ts';
 import { eventually } from '../support/eventually.ts';
 import { litterOf } from '../support/litter.ts';
@@ -47,6 +49,18 @@ async function run(id: string, command: string): Promise<{ exitCode: number; res
   return jsonOf(answer);
 }
 
+/** Says one thing over a WebSocket of the toolbox; what it resolves to resolves when the connection is closed. */
+async function webSocket(id: string, path: string, message: string | Buffer): Promise<{ closed: Promise<unknown> }> {
+  const socket = new WebSocket(`${darkroom.url.replace('http', 'ws')}/toolbox/${id}/process/${path}`, {
+    headers: { authorization: `Bearer ${darkroom.apiKey}` },
+  });
+  const closed = new Promise((resolve) => socket.once('close', resolve));
+  await once(socket, 'open');
+  socket.on('error', () => {});
+  socket.send(message);
+  return { closed };
+}
+
 describe('kill -9 during a pull', () => {
   test('the snapshot becomes active after the restart, and its sandboxes run', async () => {
     proxy.setRate(20 * 2 ** 20);
@@ -90,16 +104,25 @@ describe('kill -9 in the middle of commands', () => {
     await post('session/busy/exec', { command: 'setsid sleep 6001 & sleep 6001', runAsync: true });
     await post('session/idle/exec', { command: 'setsid sleep 6001 &' });
     const cut = post('execute', { command: 'sleep 6001' }).catch(() => undefined);
+    expect((await post('pty', { id: 'open' })).status).toBe(201);
+    const typing = await webSocket(id, 'pty/open/connect', Buffer.from('sleep 6001\n'));
+    const running = await webSocket(
+      id,
+      'interpreter/execute',
+      '{"code": "import os; os.system(\\"sleep 6001; true\\")"}',
+    );
     await run(id, 'sleep 6002 > /dev/null 2>&1 &');
-    await eventually('all run', async () => ((await sleeping('6001')) === 4 ? true : undefined));
+    await eventually('all run', async () => ((await sleeping('6001')) === 6 ? true : undefined));
     await darkroom.kill();
-    await cut;
+    await Promise.all([cut, typing.closed, running.closed]);
     await darkroom.restart();
     expect([await sleeping('6001'), await sleeping('6002')]).toEqual([0, 1]);
-    const sessions = await fetch(`${darkroom.url}/toolbox/${id}/process/session`, {
-      headers: { authorization: `Bearer ${darkroom.apiKey}` },
-    });
-    expect(await jsonOf(sessions)).toEqual([]);
+    const getProcess = (path: string) =>
+      fetch(`${darkroom.url}/toolbox/${id}/process/${path}`, {
+        headers: { authorization: `Bearer ${darkroom.apiKey}` },
+      });
+    expect(await jsonOf(getProcess('session'))).toEqual([]);
+    expect(await jsonOf(getProcess('pty'))).toEqual({ sessions: [] });
   });
 });
 

@@ -34,8 +34,7 @@ def main():
             else:
                 state['interrupt'] = command['interrupt']
                 wanted.set()
-        # The server is gone.
-        os._exit(0)
+        # The server is gone. The next one ends this and all that it started; by itself it would leave its children behind.
 
     # Again and again: a call of system(3) ignores the signal while its child runs.
     def interrupt():
