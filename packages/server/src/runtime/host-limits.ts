@@ -18,6 +18,8 @@ interface HostLimit {
  */
 const LIMITS: readonly HostLimit[] = [
   { name: 'kernel/pid_max', wanted: 4_194_304n },
+  // Each sandbox has a limit of its own; this one is for all of them together.
+  { name: 'kernel/pty/max', wanted: 1_048_576n },
   { name: 'fs/file-max', wanted: UNLIMITED },
   { name: 'fs/epoll/max_user_watches', wanted: UNLIMITED },
   { name: 'fs/inotify/max_user_instances', wanted: 2_147_483_647n },

@@ -46,6 +46,9 @@ export const OOM_SCORE_ADJ = 300;
 /** When a sandbox's own memory is short, its commands go before pid 1, with which everything would go. */
 const INIT_OOM_SCORE_ADJ = 100;
 
+/** The whole machine has some thousands, of which one sandbox could take all. */
+const MAX_TERMINALS = 256;
+
 export const TOOLS_TARGET = '/.darkroom';
 export const INIT = `${TOOLS_TARGET}/init`;
 export const TINI = `${TOOLS_TARGET}/tini`;
@@ -197,7 +200,16 @@ function mounts({ spec, toolsDir, etcDir, cgroup }: ConfigInput): object[] {
   return [
     virtual('/proc', 'proc', 'noexec', 'nodev'),
     virtual('/dev', 'tmpfs', 'strictatime', 'mode=755', 'size=65536k'),
-    virtual('/dev/pts', 'devpts', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'),
+    virtual(
+      '/dev/pts',
+      'devpts',
+      'noexec',
+      'newinstance',
+      'ptmxmode=0666',
+      'mode=0620',
+      'gid=5',
+      `max=${MAX_TERMINALS}`,
+    ),
     virtual('/dev/shm', 'tmpfs', 'noexec', 'nodev', 'mode=1777', `size=${sharedMemoryBytes(spec)}`),
     virtual('/dev/mqueue', 'mqueue', 'noexec', 'nodev'),
     virtual('/sys', 'sysfs', 'noexec', 'nodev', 'ro'),

@@ -57,6 +57,27 @@ note('signals', take(pending_signal, 1000))`,
   }
 });
 
+test('terminals are bounded for each sandbox, by far less than the machine has', async () => {
+  const release = await lab.background(
+    ATTACKER,
+    `
+import resource
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+held = []
+try:
+  while len(held) < 10000: held.append(os.open('/dev/ptmx', os.O_RDWR | os.O_NOCTTY))
+except OSError: pass
+open('/tmp/terminals', 'w').write(str(len(held)))`,
+  );
+  try {
+    expect(Number((await lab.sh(ATTACKER, 'cat /tmp/terminals')).stdout)).toBeLessThanOrEqual(256);
+    expect(await lab.attempts(NEIGHBOUR, `attempt('open', lambda: os.openpty())`)).toEqual({ open: 'done' });
+  } finally {
+    await release();
+  }
+});
+
 test('a sandbox that ends gives back what it had', async () => {
   const { layers } = lab.spec('x');
   for (const id of ['first', 'second']) {
