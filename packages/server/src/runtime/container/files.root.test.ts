@@ -45,6 +45,13 @@ describe('writing', () => {
     );
   });
 
+  test('goes up from where a link leads, as reading does', async () => {
+    await lab.sh('box', 'mkdir -p /up/far/below; ln -s far/below /up/link');
+    await files().write('/up/link/../file', of('up'), app);
+    expect((await lab.sh('box', 'cat /up/far/file')).stdout).toBe('up');
+    expect(await read('/up/link/../file')).toBe('up');
+  });
+
   test('of a link that leads to nothing makes what it names, inside', async () => {
     await lab.sh('box', 'ln -s ../../../../../../../../root/made /root/dangling');
     await files().write('/root/dangling', of('inside'), app);

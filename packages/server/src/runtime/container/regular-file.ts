@@ -1,5 +1,4 @@
-import { closeSync, constants, fstatSync, type Stats } from 'node:fs';
-import { statfs } from 'node:fs/promises';
+import { closeSync, constants, fstatSync, type Stats, statfsSync } from 'node:fs';
 import { forbidden, invalidRequest } from '../../platform/errors.ts';
 import { locate, reopen } from './container-root.ts';
 
@@ -36,7 +35,7 @@ export function refuseSpecial(stats: Stats, path: string): void {
 
 export async function isKernelFile(fd: number): Promise<boolean> {
   // The link of our own descriptor: it leads to what is open, whatever happens to the path.
-  const { type } = await statfs(`/proc/self/fd/${fd}`);
+  const { type } = statfsSync(`/proc/self/fd/${fd}`);
   return KERNEL_FILE_SYSTEMS.has(type);
 }
 

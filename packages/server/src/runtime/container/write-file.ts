@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, constants, fchmodSync, fchownSync, fstatSync, readlinkSync, writev } from 'node:fs';
-import { basename, dirname, join, normalize } from 'node:path';
+import { basename, dirname } from 'node:path';
 import type { Readable } from 'node:stream';
 import { invalidRequest } from '../../platform/errors.ts';
 import { openat2, renameAt, unlinkAt } from '../../platform/libc-files.ts';
@@ -56,7 +56,7 @@ export async function writeFileInRoot(input: WriteInput): Promise<{ size: number
 
 /** Follows a link at the end of the path by hand, because it is the file that it names that must be replaced, not the link. */
 async function findTarget({ root, path, owner }: WriteInput): Promise<Target> {
-  let current = normalize(path);
+  let current = path;
   for (let links = 0; links <= MAX_LINKS; links += 1) {
     const name = basename(current);
     if (name === '' || name === '.' || name === '..' || current.endsWith('/')) {
@@ -68,7 +68,7 @@ async function findTarget({ root, path, owner }: WriteInput): Promise<Target> {
     try {
       // readlink of a name in a held directory follows nothing; a relative link is taken from the link's directory.
       const link = nameOfBytes(readlinkSync(pathInDirectory(parent, bytesOfName(name)), { encoding: 'buffer' }));
-      current = link.startsWith('/') ? normalize(link) : normalize(join(dirname(current), link));
+      current = link.startsWith('/') ? link : `${dirname(current)}/${link}`;
     } finally {
       closeSync(existing.fd);
       closeSync(parent);
