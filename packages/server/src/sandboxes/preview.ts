@@ -44,6 +44,8 @@ export interface Previews {
   cookieFor(sandboxId: string): string;
   /** Raises `invalid_request` when the sandbox does not run, else as the runtime's `connect`. */
   connect(target: PreviewTarget, signal: AbortSignal): Promise<Socket>;
+  /** The sandbox is in use until the returned function is called. */
+  begin(sandboxId: string): () => void;
   /** Traffic flows: the sandbox is in use. */
   touch(sandboxId: string): void;
   /** Calls back with the token of each link that was expired by hand. */
@@ -120,9 +122,9 @@ export function createPreviews(context: SandboxContext, secrets: PreviewSecrets)
     cookieFor: (sandboxId) => sandboxCookie(secrets, sandboxId),
     async connect({ sandboxId, port, state }, signal) {
       if (state !== 'started') throw notRunning(state);
-      context.activity.touch(sandboxId);
       return context.runtime.connect(sandboxId, port, { signal });
     },
+    begin: (sandboxId) => context.activity.begin(sandboxId),
     touch: (sandboxId) => context.activity.touch(sandboxId),
     onExpired: (listener) => void listeners.push(listener),
   };

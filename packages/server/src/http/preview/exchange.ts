@@ -12,6 +12,8 @@ export interface Exchange {
   socket: Socket;
   forwarding: Forwarding;
   relaying: Relaying;
+  /** The program has answered: from here on only what goes through says that somebody is there. */
+  onAnswered(): void;
   /** Bytes went through. */
   onTraffic(): void;
   /** The answer has no end of its own. */

@@ -1,7 +1,7 @@
 import { request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
 import { type Exchange, MAX_ANSWER_HEAD_BYTES } from './exchange.ts';
 import { PreviewProblem } from './problem.ts';
-import { pairs, requestHeaders } from './request-headers.ts';
+import { requestHeaders, trailersOf } from './request-headers.ts';
 import { responseHeaders } from './response-headers.ts';
 
 export interface ForwardOptions {
@@ -54,6 +54,10 @@ export function forwardRequest(exchange: Exchange, response: ServerResponse, opt
   socket.setTimeout(options.idleMs, () => {
     fail(new PreviewProblem(504, 'The program in the sandbox did not answer in time.'));
   });
+  // A connection that is gone already has no error left to tell of.
+  socket.once('close', () => {
+    if (!response.headersSent) fail(upstreamProblem({ name: 'Error', message: 'closed' }));
+  });
   upstream.on('error', (cause: NodeJS.ErrnoException) => {
     if (response.writableEnded) return;
     fail(upstreamProblem(cause));
@@ -66,9 +70,7 @@ export function forwardRequest(exchange: Exchange, response: ServerResponse, opt
   const patience = awaitsContinue ? setTimeout(goOn, CONTINUE_MS) : undefined;
   upstream.on('continue', goOn);
   upstream.on('information', (information) => {
-    const { link } = information.headers;
-    if (information.statusCode === 103 && link !== undefined && !response.headersSent)
-      response.writeEarlyHints({ link });
+    if (information.statusCode === 103) passHints(information.headers.link, response);
   });
   upstream.on('response', (answer) => {
     try {
@@ -90,6 +92,16 @@ export function forwardRequest(exchange: Exchange, response: ServerResponse, opt
   return promise;
 }
 
+/** Node raises for links that are none; a hint is not worth a failure. */
+function passHints(link: string | string[] | undefined, response: ServerResponse): void {
+  if (link === undefined || response.headersSent) return;
+  try {
+    response.writeEarlyHints({ link });
+  } catch {
+    // The answer itself comes all the same.
+  }
+}
+
 function headOf({ rawHeaders, headers, method }: IncomingMessage) {
   return { rawHeaders, headers, method };
 }
@@ -105,7 +117,8 @@ function sendBody(
   request.once('end', () => {
     request.setTimeout(0);
     if (upstream.destroyed) return;
-    if (request.rawTrailers.length > 0) upstream.addTrailers([...pairs(request.rawTrailers)]);
+    const trailers = trailersOf(request.rawTrailers);
+    if (trailers.length > 0) upstream.addTrailers(trailers);
     upstream.end();
   });
   request.on('error', () => upstream.destroy());
@@ -114,12 +127,13 @@ function sendBody(
 }
 
 function relay(
-  { relaying, onTraffic, onEndless }: Exchange,
+  { relaying, onAnswered, onTraffic, onEndless }: Exchange,
   answer: IncomingMessage,
   response: ServerResponse,
   closes: boolean,
   fail: (problem: PreviewProblem) => void,
 ): void {
+  onAnswered();
   onTraffic();
   if (answer.headers['content-type']?.startsWith('text/event-stream')) onEndless();
   response.writeHead(answer.statusCode ?? 502, answer.statusMessage ?? '', [
@@ -130,7 +144,8 @@ function relay(
   response.flushHeaders();
   answer.on('data', onTraffic);
   answer.once('end', () => {
-    if (answer.rawTrailers.length > 0) response.addTrailers([...pairs(answer.rawTrailers)]);
+    const trailers = trailersOf(answer.rawTrailers);
+    if (trailers.length > 0) response.addTrailers(trailers);
     response.end();
   });
   answer.once('close', () => {

@@ -58,13 +58,24 @@ export function forwardUpgrade(
     upstream.destroy();
   });
   upstream.on('error', (cause: NodeJS.ErrnoException) => reject(upstreamProblem(cause)));
+  // A connection that is gone already has no error left to tell of.
+  socket.once('close', () => reject(upstreamProblem({ name: 'Error', message: 'closed' })));
   upstream.on('upgrade', (answer, _socket, rest) => {
+    exchange.onAnswered();
     socket.setTimeout(options.idleMs, end);
     client.write(switchingHead(answer, exchange));
     join(exchange, client, head, rest, end);
   });
   upstream.on('response', (answer) => {
-    refuse(exchange, answer, client);
+    exchange.onAnswered();
+    try {
+      refuse(exchange, answer, client);
+    } catch (cause) {
+      reject(
+        new PreviewProblem(502, 'The program in the sandbox answered with a head that cannot be passed on.', { cause }),
+      );
+      upstream.destroy();
+    }
   });
   upstream.end();
   return promise;

@@ -94,6 +94,7 @@ export function createPreviewFront(deps: PreviewFrontDeps): PreviewFront {
     if (setCookie !== undefined && redirect(place.prefix + withoutKey(place.target), setCookie)) return;
     const leave = admission.enter(target.sandboxId);
     const letGo = keep(target, gone);
+    const endUse = previews.begin(target.sandboxId);
     try {
       const hide = target.link === undefined ? undefined : { token: target.link, sandboxId: target.sandboxId };
       const socket = await connect(target, gone.signal);
@@ -105,6 +106,7 @@ export function createPreviewFront(deps: PreviewFrontDeps): PreviewFront {
           socket,
           forwarding: { host: request.headers.host ?? '', protocol, prefix: place.prefix, hide, upgrade: false },
           relaying: { port, prefix: place.prefix, hide, setCookie },
+          onAnswered: endUse,
           onTraffic: () => previews.touch(target.sandboxId),
           onEndless: () => endless.add(gone),
           signal: gone.signal,
@@ -113,6 +115,7 @@ export function createPreviewFront(deps: PreviewFrontDeps): PreviewFront {
         socket.destroy();
       }
     } finally {
+      endUse();
       letGo();
       leave();
     }
@@ -198,6 +201,7 @@ export function createPreviewFront(deps: PreviewFrontDeps): PreviewFront {
         const problem = failed(error);
         status = problem.status;
         if (client.destroyed) return;
+        // Half an answer cannot be followed by another one.
         if (client.bytesWritten > bytesWritten) client.destroy();
         else answerProblem(request, responseOn(request, client), problem);
       });

@@ -314,6 +314,11 @@ describe('what goes wrong', () => {
     expect(page.headers['content-type']).toBe('text/html; charset=utf-8');
     expect(await text(page)).toContain('Nothing listens on port 4711');
     for (const path of ['/reset', '/nonsense']) expect((await ask(path)).statusCode, path).toBe(502);
+    expect((await ask('/bad-hints')).statusCode).toBe(200);
+    expect((await ask('/bad-status')).statusCode).toBe(502);
+    const trailed = await ask('/bad-trailer');
+    expect(await text(trailed)).toBe('body');
+    expect(Object.keys(trailed.trailers)).toEqual(['x-odd']);
     const half = await ask('/half');
     await expect(text(half)).rejects.toThrow();
   });

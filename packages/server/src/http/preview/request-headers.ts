@@ -42,6 +42,8 @@ const REPLACED = new Set([
   'x-daytona-disable-cors',
 ]);
 
+const HEAD_ONLY = new Set(['authorization', 'content-length', 'content-type', 'cookie', 'set-cookie', 'trailer']);
+
 /** What the program in the sandbox gets of a request's head. */
 export function requestHeaders(
   request: Pick<IncomingMessage, 'rawHeaders' | 'headers' | 'method'> & { remoteAddress: string | undefined },
@@ -74,6 +76,14 @@ export function requestHeaders(
 
 function connectionHeaders(wish: string | undefined, passOn: boolean): RawHeaders {
   return passOn && wish !== undefined ? ['Connection', 'Upgrade', 'Upgrade', wish] : ['Connection', 'close'];
+}
+
+/** What comes behind a body. Nothing that belongs into a head. */
+export function trailersOf(raw: readonly string[]): [string, string][] {
+  return [...pairs(raw)].filter(([name]) => {
+    const lower = name.toLowerCase();
+    return !HOP_BY_HOP.has(lower) && !REPLACED.has(lower) && !HEAD_ONLY.has(lower);
+  });
 }
 
 /** Undefined where nothing may be left of it. */

@@ -81,6 +81,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if path == '/redirect': return self.answer(b'', 302, Location='/login?next=1')
         if path == '/cookies': return self.answer(b'', Set_Cookie=['a=1; Path=/; Domain=localhost', 'b=2'])
         if path == '/early': self.wfile.write(b'HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n')
+        if path == '/bad-hints': self.wfile.write(b'HTTP/1.1 103 Early Hints\r\nLink: none at all; <\r\n\r\n')
+        if path == '/bad-status': self.wfile.write(b'HTTP/1.1 099 Odd\r\nContent-Length: 0\r\n\r\n'); self.close_connection = True; return
+        if path == '/bad-trailer': self.start_chunks('text/plain'); self.chunk(b'body'); self.wfile.write(b'0\r\nSet-Cookie: a\r\nX-Odd: \xff\r\n\r\n'); return
         if path == '/large-head': return self.answer(b'', X_Large='x' * 30000)
         self.answer(json.dumps({'method': self.command, 'path': self.path, 'headers': self.headers.items(), 'body': data.decode('latin1'), 'trailers': getattr(self, 'trailers', None)}).encode(), Content_Type='application/json')
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_PROPFIND = serve
