@@ -46,7 +46,7 @@ os._exit(0)`,
   expect(outcomes).toEqual({ few: 'True' });
 });
 
-test('memory is bounded in all its forms: of a process, shared, in pipes, in files of /dev', async () => {
+test('memory is bounded in all its forms: of a process, shared, without a name, in files of /dev', async () => {
   const forms = {
     process: `held = [bytearray(8 << 20) for _ in range(100)]`,
     'shared memory': `open('/dev/shm/fill', 'wb').write(b'x' * (400 << 20))`,
