@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs';
 import * as newest from '@daytona/sdk';
 import * as v0190 from 'daytona-sdk-0190';
 import * as legacy from 'daytona-sdk-legacy';
@@ -287,5 +288,21 @@ describe('a context', () => {
       status: 400,
       body: { message: expect.stringContaining('"ruby" is not supported') },
     });
+  });
+
+  test('and its runs leave no descriptor of the server behind', async () => {
+    async function round(): Promise<number> {
+      const contexts = await Promise.all(Array.from({ length: 4 }, () => context()));
+      await Promise.all(
+        contexts.map((contextId, i) => run({ code: i % 2 === 0 ? 'print(1)' : 'import os; os._exit(1)', contextId })),
+      );
+      const ended = contexts.map((one) => client.delete(`/toolbox/${id}/process/interpreter/context/${one}`));
+      await Promise.all(ended);
+      return readdirSync('/proc/self/fd').length;
+    }
+    // The first round opens what the client and the database keep open.
+    const before = await round();
+    await round();
+    await expect.poll(round, { timeout: 30_000 }).toBeLessThanOrEqual(before + 4);
   });
 });

@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs';
 import * as newest from '@daytona/sdk';
 import * as v0190 from 'daytona-sdk-0190';
 import * as legacy from 'daytona-sdk-legacy';
@@ -286,5 +287,22 @@ describe('a terminal over HTTP', () => {
     await Promise.all(names.map((name) => client.delete(`${base()}/${name}`)));
     expect((await client.post(base(), { id: 'over' })).status).toBe(201);
     await client.delete(`${base()}/over`);
+  });
+
+  test('and its clients leave no descriptor of the server behind', async () => {
+    const descriptors = () => readdirSync('/proc/self/fd').length;
+    await client.get(base());
+    const before = descriptors();
+    const names = Array.from({ length: 20 }, (_, i) => `leak-${i}`);
+    const opened = await Promise.all(names.map((name) => open(name)));
+    for (const [i, at] of opened.entries()) {
+      if (i % 3 === 0) at.type('exit\n');
+      else if (i % 3 === 1) await client.delete(`${base()}/${names[i]}`);
+      else at.socket.terminate();
+    }
+    await Promise.all(opened.map((at) => at.closed));
+    await Promise.all(names.map((name) => client.delete(`${base()}/${name}`)));
+    expect((await client.get(base())).body.sessions).not.toContainEqual(expect.objectContaining({ active: true }));
+    await expect.poll(descriptors, { timeout: 20_000 }).toBeLessThanOrEqual(before + 4);
   });
 });
