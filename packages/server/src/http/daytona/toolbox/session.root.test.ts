@@ -298,6 +298,39 @@ test('input reaches the command that runs, and nothing of it the next', async ()
   expect((await client.post(`${commandAt(sessionId, body.cmdId)}/input`, { data: 'x' })).status).toBe(400);
 });
 
+test('commands sent at once all run, each with its own answer', async () => {
+  const sessionId = await session();
+  const answers = await Promise.all(Array.from({ length: 40 }, (_, count) => exec(sessionId, `echo ${count}`)));
+  expect(answers.map(({ body }) => body.stdout)).toEqual(Array.from({ length: 40 }, (_, count) => `${count}\n`));
+});
+
+test('a sandbox has a bounded number of sessions', async () => {
+  const snapshot = await server.addSnapshot(organizationId, ash);
+  const { body: sandbox } = await client.post('/api/sandbox', { snapshot });
+  const answers = [];
+  for (let count = 0; count < 65; count += 1) {
+    answers.push(await client.post(`/toolbox/${sandbox.id}/process/session`, { sessionId: `many-${count}` }));
+  }
+  expect(answers.map(({ status }) => status)).toEqual([...Array.from({ length: 64 }, () => 201), 409]);
+  expect(answers.at(-1)?.body.message).toContain('The sandbox has 64 sessions');
+  await client.delete(`/api/sandbox/${sandbox.id}`);
+});
+
+test('a session whose processes were killed in the sandbox says so, and can be deleted', async () => {
+  const snapshot = await server.addSnapshot(organizationId, ash);
+  const { body: sandbox } = await client.post('/api/sandbox', { snapshot });
+  const sessionId = await session(sandbox.id);
+  const waiting = exec(sessionId, 'echo waits; sleep 4326', {}, sandbox.id);
+  await expect
+    .poll(async () => (await execute('ps -o args | grep -c "^sleep 4326"', sandbox.id)).body.result)
+    .toBe('1\n');
+  await execute('kill -9 -1', sandbox.id);
+  expect((await waiting).status).toBe(409);
+  expect((await exec(sessionId, 'true', {}, sandbox.id)).body.message).toContain('its processes were killed');
+  expect((await client.delete(at(sessionId, sandbox.id))).status).toBe(204);
+  await client.delete(`/api/sandbox/${sandbox.id}`);
+});
+
 test('logs are JSON for clients that know it, plain text for older ones', async () => {
   const sessionId = await session();
   const { body } = await exec(sessionId, 'echo out; echo err >&2');

@@ -130,7 +130,7 @@ export function createSessions(context: SandboxContext): Sessions {
       const own = bySandbox.get(sandboxId) ?? new Map<string, Session>();
       if (sessionId === ENTRYPOINT_ID || own.has(sessionId)) throw conflict(`Session ${sessionId} already exists`);
       if (own.size >= MAX_SESSIONS) {
-        throw conflict(`The sandbox has ${MAX_SESSIONS} sessions`, { hint: 'Delete those that are not used.' });
+        throw conflict(`The sandbox has ${MAX_SESSIONS} sessions.`, { hint: 'Delete those that are not used.' });
       }
       const session = open(entered, sessionId);
       // Before it runs, so that an end of the sandbox meanwhile finds it.
@@ -157,7 +157,7 @@ export function createSessions(context: SandboxContext): Sessions {
       if (text.trim() === '') throw invalidRequest('command is required');
       if (text.includes('\0')) throw invalidRequest('The command must not contain NUL');
       if (Buffer.byteLength(text) > MAX_COMMAND_BYTES) {
-        throw invalidRequest(`A command has at most ${MAX_COMMAND_BYTES} bytes`, { hint: 'Upload it as a script.' });
+        throw invalidRequest(`A command has at most ${MAX_COMMAND_BYTES} bytes.`, { hint: 'Upload it as a script.' });
       }
       const { session } = await find(caller, sandbox, sessionId);
       if (isAsync) return { id: session.submit(text, { isAsync }).id, result: undefined };

@@ -70,7 +70,7 @@ export class Session {
   submit(text: string, options: { isAsync: boolean; signal?: AbortSignal }): SessionCommand {
     if (this.#over !== undefined) throw this.#over;
     if (this.#waiting.length >= MAX_WAITING) {
-      throw conflict(`Session ${this.id} has ${MAX_WAITING} commands waiting`, {
+      throw conflict(`Session ${this.id} has ${MAX_WAITING} commands waiting.`, {
         retryable: true,
         hint: 'They run one after another; use several sessions to run commands side by side.',
       });
@@ -148,7 +148,7 @@ export class Session {
 
   #onShellEnd({ exitCode }: ShellEnd): void {
     const how = exitCode === undefined ? 'its processes were killed' : `its shell exited with code ${exitCode}`;
-    this.#over ??= conflict(`Session ${this.id} has ended: ${how}`, { hint: 'Delete it and create another.' });
+    this.#over ??= conflict(`Session ${this.id} has ended: ${how}.`, { hint: 'Delete it and create another.' });
     this.#work();
   }
 
