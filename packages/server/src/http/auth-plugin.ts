@@ -15,6 +15,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** No key is needed. */
     public?: boolean;
+    /** The route looks at the header that names an organization itself (`assertOrganization`). */
+    looksAtOrganization?: boolean;
     /** A limit that counts besides `authenticated`. */
     rateLimit?: RateLimitName;
   }
@@ -60,12 +62,18 @@ async function verified(deps: AuthPluginDeps, request: FastifyRequest, reply: Fa
     count(deps, reply, 'failed-auth', request.ip);
     throw invalidCredentials();
   }
-  // A key belongs to exactly one organization. Clients send the header with it only by mistake: say so.
-  const named = request.headers['x-daytona-organization-id'];
-  if (named !== undefined && named !== '' && named !== auth.organizationId) {
-    throw new DarkroomError('forbidden', 'The API key does not belong to the organization that the request names');
-  }
+  if (request.routeOptions.config.looksAtOrganization !== true) assertOrganization(auth, organizationHeader(request));
   return auth;
+}
+
+export function organizationHeader(request: FastifyRequest): string | undefined {
+  return request.headers['x-daytona-organization-id']?.toString() || undefined;
+}
+
+/** A key belongs to exactly one organization. Clients send the header with it only by mistake: say so. */
+export function assertOrganization(auth: AuthContext, named: string | undefined): void {
+  if (named === undefined || named === auth.organizationId) return;
+  throw new DarkroomError('forbidden', 'The API key does not belong to the organization that the request names');
 }
 
 function count(deps: AuthPluginDeps, reply: FastifyReply, name: RateLimitName, subject: string): void {

@@ -9,6 +9,8 @@ const DEFAULT_MINUTES = 60;
 const MAX_MINUTES = 365 * 24 * 60;
 const TOKEN_PATTERN = /^[0-9a-f]{48}$/;
 
+export const looksLikeSshToken = (value: string): boolean => TOKEN_PATTERN.test(value);
+
 /** Who may log in to which sandbox until when. */
 export interface SshLogin {
   accessId: string;
@@ -47,7 +49,7 @@ export function createSshAccess(context: SandboxContext): SshAccess {
   const listeners: ((accessIds: readonly string[]) => void)[] = [];
 
   async function find(token: string): Promise<SshLogin | undefined> {
-    if (!TOKEN_PATTERN.test(token)) return undefined;
+    if (!looksLikeSshToken(token)) return undefined;
     const row = await db
       .selectFrom('ssh_accesses')
       .innerJoin('sandboxes', 'sandboxes.id', 'ssh_accesses.sandbox_id')

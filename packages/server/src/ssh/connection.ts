@@ -8,7 +8,8 @@ import { serveSession } from './session.ts';
 
 const LOGIN_TIMEOUT_MS = 60_000;
 const MAX_ATTEMPTS = 6;
-const MAX_CHANNELS = 64;
+/** Each may hold some megabytes that were sent and not yet read. */
+const MAX_CHANNELS = 32;
 /** Longest wait of a timer. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
@@ -20,6 +21,8 @@ export interface SshLog {
 export interface ConnectionDeps {
   access: SshAccess;
   failed: FailedLogins;
+  /** Whether the sandbox may have one more connection. */
+  hasRoom(sandboxId: string): boolean;
   idleMs: number;
   log: SshLog;
 }
@@ -62,6 +65,7 @@ export function serveConnection(connection: Connection, socket: Socket, deps: Co
       failed.note(address);
       return context.reject();
     }
+    if (!deps.hasRoom(found.sandboxId)) return context.reject();
     login = found;
     context.accept();
   }

@@ -9,6 +9,7 @@ import { type HostKey, loadHostKey } from './host-key.ts';
 
 /** Accesses that another server revoked, and sandboxes that are gone, end their connections after this at the latest. */
 const LOOK_EVERY_MS = 15_000;
+const MAX_PER_SANDBOX = 32;
 const GREETING_TIMEOUT_MS = 20_000;
 const CLOSE_GRACE_MS = 2_000;
 /** By TCP: keepalives of the protocol would count as use, and no connection would ever be idle. */
@@ -47,6 +48,9 @@ export async function openSshGateway(options: SshGatewayOptions): Promise<SshGat
   const connections = new Set<SshConnection>();
   const sockets = new Set<Socket>();
 
+  const hasRoom = (sandboxId: string) =>
+    [...connections].filter(({ login }) => login?.sandboxId === sandboxId).length < MAX_PER_SANDBOX;
+
   const protocol = new ssh2.Server({
     hostKeys: [hostKey.privateKey],
     ident: 'Darkroom',
@@ -63,7 +67,7 @@ export async function openSshGateway(options: SshGatewayOptions): Promise<SshGat
     const socket = waiting.get(`${ip} ${port}`);
     if (socket === undefined) return void client.end();
     waiting.delete(`${ip} ${port}`);
-    const connection = serveConnection(client, socket, { access, failed, idleMs: options.idleMs, log });
+    const connection = serveConnection(client, socket, { access, failed, hasRoom, idleMs: options.idleMs, log });
     connections.add(connection);
     connection.finished.finally(() => connections.delete(connection));
   });

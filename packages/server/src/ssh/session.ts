@@ -1,5 +1,5 @@
 import type { AcceptConnection, ServerChannel, Session } from 'ssh2';
-import { messageOf } from '../platform/errors.ts';
+import { DarkroomError } from '../platform/errors.ts';
 import type { TerminalProcess } from '../runtime/types.ts';
 import type { SshSandbox } from '../sandboxes/ssh-sandbox.ts';
 import { refuseOnChannel, runOnChannel, runOnTerminal } from './run-on-channel.ts';
@@ -70,7 +70,12 @@ export function serveSession(session: Session, { sandbox, background, disconnect
     // Undefined for a second program of one session, which the protocol does not allow.
     if (!channel) return;
     channel.on('error', () => {});
-    background(work(channel).catch((error: unknown) => refuseOnChannel(channel, messageOf(error), gone)));
+    const begun = work(channel).catch(async (error: unknown) => {
+      const known = error instanceof DarkroomError && error.isUserError;
+      await refuseOnChannel(channel, known ? error.message : 'internal error', gone);
+      if (!known) throw error;
+    });
+    background(begun);
   };
   session.on('shell', (accept) => begin(accept, (channel) => start(channel, undefined)));
   session.on('exec', (accept, _reject, { command }) => begin(accept, (channel) => start(channel, command)));

@@ -291,11 +291,12 @@ test('wrong, expired and revoked tokens open nothing', async () => {
 test('a revoked token ends its connections at once, and others stay', async () => {
   const { token: revoked } = await newAccess();
   const child = startSsh(['echo ready; exec sleep 1000'], [], revoked);
+  const closed = once(child, 'close');
   const other = startSsh(['echo ready; exec cat']);
   await Promise.all([child, other].map(({ stdout }) => stdout && once(stdout, 'data')));
   const answer = await client.delete(`/api/sandbox/${id}/ssh-access?token=${revoked}`);
   expect(answer).toMatchObject({ status: 200, body: { id } });
-  const [code] = await once(child, 'close');
+  const [code] = await closed;
   expect(code).toBe(255);
   expect((await client.get(`/api/sandbox/ssh-access/validate?token=${revoked}`)).body.valid).toBe(false);
   expect((await finished(other, 'still here')).code).toBe(0);
@@ -318,6 +319,16 @@ test('a sandbox that does not run says so', async () => {
   expect((await finished(startSsh(['id -un'], [], own))).stdout).toBe('app\n');
   await client.delete(`/api/sandbox/${other}`);
   expect((await finished(startSsh(['id'], [], own))).stderr).toContain('Permission denied');
+});
+
+test('the Python clients revoke one token by the header of the organization, and no other header passes', async () => {
+  const [first, second] = [await newAccess(), await newAccess()];
+  const path = `/api/sandbox/${id}/ssh-access`;
+  const revoke = (header: string) => client.send('DELETE', path, { headers: { 'x-daytona-organization-id': header } });
+  expect((await revoke(crypto.randomUUID())).status).toBe(403);
+  expect((await revoke(first.token)).status).toBe(200);
+  const validate = async (token: string) => (await client.get(`/api/sandbox/ssh-access/validate?token=${token}`)).body;
+  expect([(await validate(first.token)).valid, (await validate(second.token)).valid]).toEqual([false, true]);
 });
 
 test('tokens belong to one organization, and bad requests are refused', async () => {
@@ -350,6 +361,71 @@ test('noise in place of a greeting, and a client that says nothing, harm nobody'
   await once(silent, 'connect');
   expect((await ssh('echo well')).stdout).toBe('well\n');
   silent.destroy();
+});
+
+test('a client that does not read holds up its own program alone, and gets everything in the end', async () => {
+  const child = startSsh(['head -c 50000000 /dev/zero; echo done >&2']);
+  let done = false;
+  child.stderr?.on('data', () => {
+    done = true;
+  });
+  expect((await ssh('echo well')).stdout).toBe('well\n');
+  expect(done).toBe(false);
+  expect((await finished(child)).bytes.length).toBe(50_000_000);
+});
+
+test('a stop of the sandbox ends its sessions', async () => {
+  const other = (await client.post('/api/sandbox', { snapshot })).body.id;
+  const { token: own } = await newAccess('', other);
+  const child = startSsh(['echo ready; exec sleep 1000'], [], own);
+  const closed = once(child, 'close');
+  if (child.stdout) await once(child.stdout, 'data');
+  await client.post(`/api/sandbox/${other}/stop?force=true`);
+  const [code] = await closed;
+  expect(code).not.toBe(0);
+  await client.delete(`/api/sandbox/${other}`);
+});
+
+test('a connection counts as use of the sandbox', async () => {
+  const other = (await client.post('/api/sandbox', { snapshot })).body.id;
+  const child = startSsh(['echo ready; exec sleep 1000'], [], (await newAccess('', other)).token);
+  if (child.stdout) await once(child.stdout, 'data');
+  const ago = new Date(Date.now() - 3_600_000);
+  await server.db
+    .updateTable('sandboxes')
+    .set({ last_activity_at: ago, auto_stop_interval: 1 })
+    .where('id', '=', other)
+    .execute();
+  await client.post(`/api/sandbox/${other}/autostop/1`);
+  expect((await client.get(`/api/sandbox/${other}`)).body.state).toBe('started');
+  child.kill();
+  await client.delete(`/api/sandbox/${other}`);
+});
+
+test('tokens and the host key outlive the server, whose stop ends every connection', async () => {
+  const before = server.ssh.hostKey.fingerprint;
+  const forwarding = connect(server.ssh.address.port, '127.0.0.1');
+  await once(forwarding, 'connect');
+  forwarding.on('error', () => {});
+  const gone = once(forwarding.resume(), 'close');
+  await server.restart();
+  await gone;
+  expect(server.ssh.hostKey.fingerprint).toBe(before);
+  const known = `[127.0.0.1]:${server.ssh.address.port} ${server.ssh.hostKey.publicKey}\n`;
+  await writeFile(join(scratch, 'known_hosts'), known);
+  const child = startSsh(['echo ready; exec sleep 1000']);
+  const closed = once(child, 'close');
+  if (child.stdout) await once(child.stdout, 'data');
+  await server.restart();
+  const [code] = await closed;
+  expect(code).toBe(255);
+});
+
+test('many wrong tokens close the door for a while, for their address', async () => {
+  for (let left = 12; left > 0; left--) await finished(startSsh(['id'], [], 'b'.repeat(48)));
+  const refused = await finished(startSsh(['id']));
+  expect(refused.code).toBe(255);
+  expect(refused.stderr).not.toContain('Permission denied');
 });
 
 async function freePort(): Promise<number> {

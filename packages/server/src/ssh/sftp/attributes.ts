@@ -43,14 +43,14 @@ export function readAttributes(reader: PacketReader): FileChanges {
   return changes;
 }
 
-const TYPES: Readonly<Record<number, string>> = {
-  9604: 'd',
-  21609: 'l',
-  4802: 'c',
-  14406: 'b',
-  2401: 'p',
-  26411: 's',
-};
+const TYPES = new Map([
+  [0o040000, 'd'],
+  [0o120000, 'l'],
+  [0o020000, 'c'],
+  [0o060000, 'b'],
+  [0o010000, 'p'],
+  [0o140000, 's'],
+]);
 const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
 
 /** As `ls -l` writes it: clients show this line as it is. */
@@ -59,7 +59,7 @@ export function longName(name: string, stat: FileStat, owner: string, group: str
   const execute = (mask: number, special: number, letter: string) =>
     stat.mode & special ? (stat.mode & mask ? letter : letter.toUpperCase()) : bit(mask, 'x');
   const mode = [
-    TYPES[stat.mode & 0o170000] ?? '-',
+    TYPES.get(stat.mode & 0o170000) ?? '-',
     bit(0o400, 'r') + bit(0o200, 'w') + execute(0o100, 0o4000, 's'),
     bit(0o040, 'r') + bit(0o020, 'w') + execute(0o010, 0o2000, 's'),
     bit(0o004, 'r') + bit(0o002, 'w') + execute(0o001, 0o1000, 't'),

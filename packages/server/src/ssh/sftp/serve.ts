@@ -9,7 +9,7 @@ import { BadMessage, PacketReader, packet, REQUEST, RESPONSE, STATUS, string, ui
 
 const VERSION = 3;
 /** Reads and writes that are under way; their data is in memory. */
-const MAX_AT_ONCE = 32;
+const MAX_AT_ONCE = 16;
 
 /**
  * The files of a sandbox for sftp and scp, without any program in it. Reads and writes go side by side, everything else one

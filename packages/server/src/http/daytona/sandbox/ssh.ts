@@ -7,7 +7,8 @@ import {
   sshAccessValidationSchema,
 } from '@darkroom/contract';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
-import { requirePermission } from '../../auth-plugin.ts';
+import { looksLikeSshToken } from '../../../sandboxes/ssh-access.ts';
+import { assertOrganization, organizationHeader, requirePermission } from '../../auth-plugin.ts';
 import { baseUrl, type SandboxRouteDeps, sandboxParams } from './common.ts';
 import { toSandboxDto } from './dto.ts';
 import { callerOf } from './requests.ts';
@@ -52,6 +53,7 @@ export function sshRoutes(deps: SandboxRouteDeps): FastifyPluginAsyncZod {
       '/sandbox/:sandboxIdOrName/ssh-access',
       {
         ...change,
+        config: { looksAtOrganization: true },
         schema: {
           ...common,
           summary: 'Revoke one token, or all of them',
@@ -62,7 +64,12 @@ export function sshRoutes(deps: SandboxRouteDeps): FastifyPluginAsyncZod {
       },
       async (request) => {
         const { sandboxIdOrName } = request.params;
-        const row = await sandboxes.ssh.revoke(callerOf(request.auth), sandboxIdOrName, request.query.token);
+        // The Python clients send the token in the place of the organization.
+        const named = organizationHeader(request);
+        const misplaced = named !== undefined && looksLikeSshToken(named) ? named : undefined;
+        if (misplaced === undefined) assertOrganization(request.auth, named);
+        const token = request.query.token ?? misplaced;
+        const row = await sandboxes.ssh.revoke(callerOf(request.auth), sandboxIdOrName, token);
         return toSandboxDto(row, baseUrl(deps, request));
       },
     );
