@@ -17,6 +17,8 @@ export interface FirewallOptions {
 
 // The host's table of connections is shared (65,536 entries on a small machine): no sandbox may fill it alone.
 const MAX_CONNECTIONS = 8192;
+// A second, of one sandbox: what its name server counts itself has by then cost the server a turn.
+const MAX_QUERY_PACKETS = 200;
 // Addresses that names have led to, of all sandboxes together.
 const MAX_OPEN_ADDRESSES = 65_535;
 /** For so long an address that a name has led to stays open to a connection that is in use. */
@@ -81,6 +83,12 @@ ${limits}
   set resolver_sockets {
     type ipv4_addr . ipv4_addr . inet_service
     ${policy('resolver_sockets')}
+  }
+  set queries {
+    type ipv4_addr
+    size ${MAX_OPEN_ADDRESSES}
+    flags dynamic, timeout
+    timeout 60s
   }
   map inbound {
     type ipv4_addr : limit
@@ -159,6 +167,10 @@ ${limits}
     jump destination
     fib daddr type { local, broadcast, multicast, anycast } ${refuse}
   }
+  chain queries {
+    add @queries { ip saddr limit rate over ${MAX_QUERY_PACKETS}/second burst ${2 * MAX_QUERY_PACKETS} packets } drop
+    accept
+  }
   chain own_name_server {
     type nat hook prerouting priority dstnat - 10; policy accept;
     iifname ${sandbox} meta l4proto { tcp, udp } th dport 53 dnat ip to ip saddr map @resolvers
@@ -170,7 +182,7 @@ ${limits}
     ct state established ct direction reply accept
     ct state related ct direction reply icmp type { destination-unreachable, time-exceeded } accept
     iifname @blocked ${refuse}
-    ip saddr . ip daddr . th dport @resolver_sockets accept
+    ip saddr . ip daddr . th dport @resolver_sockets jump queries
     ip saddr @named ${refuse}
     jump dns
     ${refuse}

@@ -3,7 +3,7 @@ import { DarkroomError } from '../../platform/errors.ts';
 import { changeLines, closeLines, type OpenAddress, openLines } from './firewall-elements.ts';
 import { type FirewallOptions, firewallRules, tableName } from './firewall-rules.ts';
 import { type Nft, nftTransaction } from './nft.ts';
-import { createOpenAddresses } from './open-addresses.ts';
+import { createOpenAddresses, type OpeningRequest } from './open-addresses.ts';
 import type { SandboxRules } from './sandbox-rules.ts';
 
 export interface Firewall {
@@ -16,7 +16,7 @@ export interface Firewall {
   ensure(): Promise<boolean>;
   /**
    * The rules of one sandbox in place of those it had; undefined takes them all away. `keeps` says which of the names that have
-   * led somewhere still may. Costs nothing for a sandbox that has none and gets none.
+   * led somewhere still may (`UNKNOWN_NAME` stands for those of an earlier server). Costs nothing for a sandbox that has none and gets none.
    */
   setRules(hostInterface: string, rules: SandboxRules | undefined, keeps: (name: string) => boolean): Promise<void>;
   /** Opens addresses to a sandbox; resolves when they are reachable. Those asked for at once are opened at once. */
@@ -24,13 +24,7 @@ export interface Firewall {
   remove(): Promise<void>;
 }
 
-export interface OpenRequest {
-  /** The sandbox's address. */
-  from: string;
-  /** The name that has led there. */
-  name: string;
-  addresses: readonly string[];
-  seconds: number;
+export interface OpenRequest extends OpeningRequest {
   /** Asked when it is done: the sandbox's policy may have changed while this waited its turn. */
   isWanted(): boolean;
 }

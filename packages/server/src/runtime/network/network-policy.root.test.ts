@@ -154,6 +154,13 @@ describe('a sandbox with a list of names', () => {
     expect(await lookUp('silent.example.test')).toMatchObject({ rcode: 'SERVFAIL' });
   });
 
+  test('cannot keep the server busy with its questions', async () => {
+    const before = names.asked.length;
+    await Promise.all([1, 2, 3].map(() => ask(net(), 'ask', DNS, 'api.example.test', 1_000)));
+    expect(names.asked.length - before).toBeLessThan(1_000);
+    expect(names.asked.length).toBeGreaterThan(before);
+  });
+
   test('has its name server for itself', async () => {
     const listing = await inNet(lab.host, 'ss', ['-Hlun', 'src', sandbox.gateway]);
     const port = /:(\d+)\s/.exec(listing)?.[1] ?? '';
@@ -180,8 +187,10 @@ describe('a sandbox with a list of names', () => {
   test('leaves nothing of it to whoever gets its address next', async () => {
     await lookUp('api.example.test');
     await server.release(A, [sandbox]);
-    const table = await inNet(lab.host, 'nft', ['list', 'table', 'inet', `darkroom_${A}`]);
-    expect(table).not.toContain(`${sandbox.address} `);
+    for (const set of ['limited', 'named', 'allowed_names', 'resolver_sockets']) {
+      const elements = await inNet(lab.host, 'nft', ['list', 'set', 'inet', `darkroom_${A}`, set]);
+      expect(elements, set).not.toContain(sandbox.address);
+    }
     expect(await inNet(lab.host, 'ss', ['-Hlun', 'src', sandbox.gateway])).toBe('');
   });
 
@@ -205,6 +214,9 @@ describe('a sandbox with a list of names', () => {
     expect(await ask(inside, 'tcp', FIRST, PORT)).toMatchObject({ ok: true });
     expect((await ask(inside, 'lookup', DNS, 'www.example.test', 'A', 'udp')).addresses).toEqual([SECOND]);
     expect(await ask(inside, 'tcp', SECOND, PORT)).toMatchObject({ ok: true });
+
+    await server.setPolicy(A, sandbox, { ...policy, bandwidth: { inMbps: 50 } });
+    expect(await talk.say('and again')).toBe('and again');
 
     await inNet(lab.host, 'nft', ['flush', 'ruleset']);
     await server.setPolicy(A, sandbox, { ...policy, bandwidth: { inMbps: 100 } });

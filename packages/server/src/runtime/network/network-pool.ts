@@ -89,7 +89,7 @@ export function createNetworkPool(options: NetworkPoolOptions): NetworkPool {
   });
   const inOrder = createKeyedQueue();
   const inUse = new Set<number>();
-  const inForce = new Map<number, string>();
+  const inForce = new Map<number, NetworkPolicy>();
   let stopWatch = async () => {};
   let closed = false;
 
@@ -129,7 +129,7 @@ export function createNetworkPool(options: NetworkPoolOptions): NetworkPool {
           if (policy === undefined) continue;
           const own = await prepareRules(index, policy).catch((error: unknown) => closedFor(index, error));
           if (own) rules.push(own);
-          inForce.set(index, keyOf(policy));
+          inForce.set(index, policy);
         } else
           options.log.warn(
             { index },
@@ -169,12 +169,15 @@ export function createNetworkPool(options: NetworkPoolOptions): NetworkPool {
       inOrder(String(index), async () => {
         if (!inUse.has(index)) throw new DarkroomError('internal', `the address block ${index} is not in use`);
         // What names have led to stays open when nothing changes, also what an earlier server had opened.
-        if (inForce.get(index) === keyOf(policy)) return;
+        const before = inForce.get(index);
+        if (before && keyOf(before) === keyOf(policy)) return;
+        const isSameNames = String(before?.allowDomains) === String(policy.allowDomains);
         inForce.delete(index);
         const block = plan.block(index);
         const rules = await prepareRules(index, policy);
-        await firewall.setRules(block.hostInterface, rules, (name) => forwarder.allows(block, name));
-        inForce.set(index, keyOf(policy));
+        const keeps = isSameNames ? () => true : (name: string) => forwarder.allows(block, name);
+        await firewall.setRules(block.hostInterface, rules, keeps);
+        inForce.set(index, policy);
       }),
     resolvConf: () => resolver.resolvConf,
     async close() {

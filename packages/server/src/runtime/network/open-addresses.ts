@@ -4,7 +4,7 @@ import type { OpenAddress } from './firewall-elements.ts';
 /** The addresses that names have led to, by sandbox: what of the firewall's timed set has to be known to change or rebuild it. */
 export interface OpenAddresses {
   /** What has to be told to the firewall: nothing about an address that is open long enough already. */
-  add(request: { from: string; name: string; addresses: readonly string[]; seconds: number }): OpenAddress[];
+  add(request: OpeningRequest): OpenAddress[];
   /** The firewall could not be told. */
   forget(addresses: readonly OpenAddress[]): void;
   /** Forgets and gives those of one sandbox that none of the kept names has led to. */
@@ -15,6 +15,16 @@ export interface OpenAddresses {
   clear(): void;
 }
 
+export interface OpeningRequest {
+  from: string;
+  name: string;
+  addresses: readonly string[];
+  /** For how long they are to be open, when they have to be opened. */
+  seconds: number;
+  /** For how long they must be open: shorter, so that a name that is asked for all the time is not opened all the time. */
+  neededSeconds: number;
+}
+
 interface Opened {
   names: Set<string>;
   expiresAt: number;
@@ -22,6 +32,8 @@ interface Opened {
 
 /** A name under somebody's control may answer anything; one sandbox must not fill the table that all share. */
 const MAX_PER_SANDBOX = 256;
+/** What an earlier server has opened was opened for some name. */
+export const UNKNOWN_NAME = '';
 // Of one address: any number of names may lead to it.
 const MAX_NAMES = 32;
 
@@ -37,18 +49,19 @@ export function createOpenAddresses(now: () => number = Date.now): OpenAddresses
   }
 
   return {
-    add({ from, name, addresses, seconds }) {
+    add({ from, name, addresses, seconds, neededSeconds }) {
       const known = sandboxes.get(from) ?? new Map<string, Opened>();
       sandboxes.set(from, known);
       const expiresAt = now() + seconds * 1000;
       return addresses.flatMap((to) => {
         const before = known.get(to);
         if (before === undefined) roomFor(known, from);
+        const isOpen = before !== undefined && before.expiresAt >= now() + neededSeconds * 1000;
         known.set(to, {
           names: new Set([...(before?.names ?? []), name].slice(-MAX_NAMES)),
-          expiresAt: Math.max(expiresAt, before?.expiresAt ?? 0),
+          expiresAt: isOpen ? before.expiresAt : expiresAt,
         });
-        return before !== undefined && before.expiresAt >= expiresAt ? [] : [{ from, to, seconds }];
+        return isOpen ? [] : [{ from, to, seconds }];
       });
     },
     forget(addresses) {
@@ -70,7 +83,7 @@ export function createOpenAddresses(now: () => number = Date.now): OpenAddresses
       sandboxes.clear();
       for (const { from, to, seconds } of addresses) {
         const known = sandboxes.get(from) ?? new Map<string, Opened>();
-        sandboxes.set(from, known.set(to, { names: new Set(), expiresAt: now() + seconds * 1000 }));
+        sandboxes.set(from, known.set(to, { names: new Set([UNKNOWN_NAME]), expiresAt: now() + seconds * 1000 }));
       }
     },
     list() {

@@ -19,9 +19,9 @@ function contextWith({ answers = [], rcode = 0, open = async () => {} }: Given =
       asked.push(`${type} ${name}`);
       return { rcode, packet: decode(encode({ type: 'response', id: 1, answers })) };
     },
-    async open(name, addresses, seconds) {
-      opened.push(`${name} ${addresses.join(' ')} ${seconds}`);
-      await open(name, addresses, seconds);
+    async open(name, addresses, time) {
+      opened.push(`${name} ${addresses.join(' ')} ${time.seconds}`);
+      await open(name, addresses, time);
     },
     onFailure() {},
   };

@@ -1,6 +1,6 @@
 import { type Answer, type DecodedPacket, decode, encode, type Question, RECURSION_AVAILABLE } from 'dns-packet';
 import { isHostName, normalName } from './domain-list.ts';
-import { openSeconds } from './open-time.ts';
+import { type OpenTime, openTime } from './open-time.ts';
 import { isForwardedType, selectAnswer } from './select-answer.ts';
 import type { AskUpstream } from './upstream.ts';
 
@@ -9,7 +9,7 @@ export interface QueryContext {
   mayReach(address: string): boolean;
   ask: AskUpstream;
   /** Resolves when the addresses are open to the sandbox. */
-  open(name: string, addresses: readonly string[], seconds: number): Promise<void>;
+  open(name: string, addresses: readonly string[], time: OpenTime): Promise<void>;
   onFailure(name: string, error: unknown): void;
 }
 
@@ -57,7 +57,7 @@ export async function answerQuery(
     const { rcode, packet } = await context.ask({ type: question.type, name, class: 'IN' });
     if (rcode !== RCODE.ok) return reply(rcode === RCODE.noSuchName ? rcode : RCODE.serverFailure, question);
     const { records, addresses, ttl } = selectAnswer({ name, type: question.type }, packet.answers, context.mayReach);
-    if (addresses.length > 0) await context.open(name, addresses, openSeconds(ttl));
+    if (addresses.length > 0) await context.open(name, addresses, openTime(ttl));
     return reply(RCODE.ok, question, records);
   } catch (error) {
     context.onFailure(name, error);

@@ -5,6 +5,7 @@ import type { NetworkLog } from '../network-log.ts';
 import { answerQuery } from './answer-query.ts';
 import { type DomainMatcher, domainMatcher } from './domain-list.ts';
 import { type DnsListener, listenForQueries } from './listener.ts';
+import type { OpenTime } from './open-time.ts';
 import type { AskUpstream } from './upstream.ts';
 
 /** Name servers of the sandboxes that may only look up what is on their lists. */
@@ -48,8 +49,8 @@ export function createDnsForwarder({ ask, mayReach, firewall, log }: DnsForwarde
       isAllowed: (name: string) => allows(block, name),
       mayReach,
       ask,
-      open: (name: string, addresses: readonly string[], seconds: number) =>
-        firewall.open({ from: block.address, name, addresses, seconds, isWanted: () => allows(block, name) }),
+      open: (name: string, addresses: readonly string[], time: OpenTime) =>
+        firewall.open({ from: block.address, name, addresses, ...time, isWanted: () => allows(block, name) }),
       onFailure: (name: string, error: unknown) => onFailure(block, name, error),
     };
     return listenForQueries({

@@ -4,10 +4,18 @@ const MAX_SECONDS = 600;
 // Between the moment when a program got the answer and when it connects.
 const GRACE_SECONDS = 30;
 
-/** For how long an address with this time to live is open to the sandbox. */
-export function openSeconds(ttl: number): number {
-  const seconds = Number.isFinite(ttl) ? ttl : 0;
-  return Math.min(MAX_SECONDS, Math.max(MIN_SECONDS, Math.floor(seconds))) + GRACE_SECONDS;
+// Of which this much is left at least whenever an answer is given.
+const NEEDED_GRACE_SECONDS = 10;
+
+export interface OpenTime {
+  seconds: number;
+  neededSeconds: number;
+}
+
+/** For how long an address with this time to live is opened to the sandbox, and for how long it must still be when it is already. */
+export function openTime(ttl: number): OpenTime {
+  const seconds = Math.max(MIN_SECONDS, answerTtl(ttl)) + GRACE_SECONDS;
+  return { seconds, neededSeconds: answerTtl(ttl) + NEEDED_GRACE_SECONDS };
 }
 
 /** What the sandbox is told: it must not keep an answer for longer than the way is open. */

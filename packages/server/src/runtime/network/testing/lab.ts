@@ -250,7 +250,7 @@ function testServer(child: ChildProcess, directory: string): TestServer {
 
 export function ask(
   net: NetPath,
-  how: 'tcp' | 'udp' | 'send' | 'flood' | 'lookup' | 'pour',
+  how: 'tcp' | 'udp' | 'send' | 'flood' | 'lookup' | 'pour' | 'ask',
   ...args: (string | number)[]
 ): Promise<Answer> {
   return inNet(net, process.execPath, [PEER, how, ...args.map(String)]).then((text) =>

@@ -2,7 +2,7 @@
  * A small host of the test network. `serve ADDRESS,… PORT,…` answers on TCP and UDP with the address it saw and the datagrams it has got;
  * `tcp HOST PORT` and `udp HOST PORT TEXT [FROM]` ask it and print what came of it; `send` is `udp` without waiting;
  * `flood HOST COUNT` opens as many connections to it as the way there allows; `pour HOST COUNT` sends it as many large datagrams;
- * `lookup SERVER NAME TYPE udp|tcp` asks a name server.
+ * `lookup SERVER NAME TYPE udp|tcp` asks a name server, `ask SERVER NAME COUNT` asks it without listening.
  */
 import { createSocket } from 'node:dgram';
 import { connect, createServer } from 'node:net';
@@ -90,6 +90,14 @@ function pour(host: string, count: number): void {
   socket.bind(0, next);
 }
 
+function askMany(server: string, name: string, count: number): void {
+  const query = encode({ id: 7, flags: RECURSION_DESIRED, questions: [{ name, type: 'A', class: 'IN' }] });
+  const socket = createSocket('udp4').on('error', () => {});
+  let sent = 0;
+  const next = () => (sent++ === count ? print({ ok: true }) : socket.send(query, 53, server, next));
+  socket.bind(0, next);
+}
+
 function lookup(server: string, name: string, type: 'A' | 'AAAA' | 'TXT', over: string): void {
   const query = encode({ id: 7, flags: RECURSION_DESIRED, questions: [{ name, type, class: 'IN' }] });
   const onAnswer = (message: Buffer) => {
@@ -116,6 +124,7 @@ const [host = '', port = '', text = '', from] = args;
 if (command === 'serve') await serve(host.split(','), port.split(',').map(Number));
 else if (command === 'tcp') askTcp(host, Number(port));
 else if (command === 'lookup') lookup(host, port, text === 'AAAA' || text === 'TXT' ? text : 'A', from ?? 'udp');
+else if (command === 'ask') askMany(host, port, Number(text));
 else if (command === 'pour') pour(host, Number(port));
 else if (command === 'flood') flood(host, Number(port));
 else askUdp(host, Number(port), text, from, command === 'udp');
