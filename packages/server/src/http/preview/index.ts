@@ -42,6 +42,7 @@ export function createPreviewFront(deps: PreviewFrontDeps): PreviewFront {
     ownHost: base?.hostname,
   };
   const protocol = base?.protocol === 'https:' ? 'https' : 'http';
+  const idleMs = settings.idleSeconds * 1000;
   const admission = createAdmission(settings);
   /** What is open without an end of its own (WebSockets, streams of events), and what came by a signed link. */
   const endless = new Set<AbortController>();
@@ -171,8 +172,7 @@ export function createPreviewFront(deps: PreviewFrontDeps): PreviewFront {
       exchanged(
         request,
         gone,
-        (exchange) =>
-          forwardRequest(exchange, response, { idleMs: settings.idleSeconds * 1000, bodyStallMs: BODY_STALL_MS }),
+        (exchange) => forwardRequest(exchange, response, { idleMs, bodyStallMs: Math.min(BODY_STALL_MS, idleMs / 2) }),
         (location, cookie) => redirected(request, response, location, cookie),
       ).catch((error: unknown) => answerProblem(request, response, failed(error)));
     },
@@ -193,7 +193,7 @@ export function createPreviewFront(deps: PreviewFrontDeps): PreviewFront {
         gone,
         (exchange) =>
           forwardUpgrade(exchange, client, head, {
-            answerMs: settings.idleSeconds * 1000,
+            answerMs: idleMs,
             idleMs: TUNNEL_IDLE_MS,
           }),
         () => false,
