@@ -1,3 +1,4 @@
+import { DarkroomError } from '../platform/errors.ts';
 import { findLiving, sandboxNotFound } from './find.ts';
 import { isSameNetwork, type NetworkRequest, networkColumns, policyOf } from './network-policy.ts';
 import type { Caller, SandboxContext, SandboxRow } from './types.ts';
@@ -41,7 +42,7 @@ export async function setNetwork(
  */
 export async function applyNetwork(context: SandboxContext, row: SandboxRow): Promise<void> {
   let wanted = row;
-  for (let round = 0; round < MAX_ROUNDS && wanted.state === 'started'; round += 1) {
+  for (let round = 0; round < MAX_ROUNDS && mayRun(wanted.state); round += 1) {
     const applied = wanted;
     const failure = await context.runtime
       .setNetwork(row.id, policyOf(applied, context.settings.bandwidthMbps))
@@ -49,9 +50,19 @@ export async function applyNetwork(context: SandboxContext, row: SandboxRow): Pr
       .catch((error: unknown) => ({ error }));
     const current = await context.db.selectFrom('sandboxes').selectAll().where('id', '=', row.id).executeTakeFirst();
     // It may have ended meanwhile, and then there is no network to change.
-    if (current === undefined || current.state !== 'started') return;
+    if (current === undefined || !mayRun(current.state)) return;
+    if (failure && current.state !== 'started' && isNotRunning(failure.error)) return;
     if (failure) throw failure.error;
     if (isSameNetwork(current, applied)) return;
     wanted = current;
   }
+}
+
+/** With a container, also one that does not move; a resize may be of a sandbox that is stopped. */
+function mayRun(state: SandboxRow['state']): boolean {
+  return ['started', 'resizing', 'pausing', 'paused', 'resuming'].includes(state);
+}
+
+function isNotRunning(error: unknown): boolean {
+  return error instanceof DarkroomError && error.code === 'conflict';
 }

@@ -84,6 +84,30 @@ test('a server that closes leaves its sandboxes running for the next', async () 
   });
 });
 
+test('a changed network is what the next server puts in force, also when this one closed in between', async () => {
+  lab = await openLab();
+  const { runDir } = lab;
+  await lab.start('narrowed', { network: { blockAll: false, allowRanges: ['203.0.113.0/24'] } });
+  await lab.runtime.setNetwork('narrowed', {
+    blockAll: false,
+    allowDomains: ['example.com'],
+    bandwidth: { inMbps: 8 },
+  });
+  const table = ['inet', `darkroom_${runDir.slice('/run/darkroom-'.length)}`];
+  const rules = async () => (await run('nft', ['list', 'table', ...table], { timeoutMs: 10_000 })).stdout;
+  const address = /set named \{[^}]*elements = \{ (\S+) \}/.exec(await rules())?.[1] ?? 'none';
+  await lab.runtime.close();
+  await run('nft', ['delete', 'table', ...table], { timeoutMs: 10_000 });
+  await lab.reopen();
+  const after = await rules();
+  expect(after).toMatch(new RegExp(`set limited \\{[^}]*elements = \\{ ${address} \\}`));
+  expect(after).toMatch(new RegExp(`map inbound \\{[^}]*${address} : "in_`));
+  expect(after).not.toContain('203.0.113.0/24');
+  await lab.runtime.stop('narrowed', { graceMs: 0 });
+  await expect(lab.runtime.setNetwork('narrowed', { blockAll: true })).rejects.toMatchObject({ code: 'conflict' });
+  expect(await rules()).not.toMatch(/set limited \{[^}]*elements/);
+});
+
 test('a sandbox without network stays so, also when the firewall was taken away while no server was there', async () => {
   lab = await openLab();
   const { runtime, runDir } = lab;

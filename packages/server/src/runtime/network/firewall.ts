@@ -86,8 +86,10 @@ export function createFirewall(options: Omit<FirewallOptions, 'sandboxes' | 'ope
   async function readOpen(): Promise<OpenAddress[]> {
     const { ok, stdout } = await nft(['-j', 'list', 'set', ...table.split(' '), 'allowed_names']);
     if (!ok) return [];
-    const { nftables } = listing.parse(JSON.parse(stdout));
-    return nftables.flatMap(({ set }) =>
+    const listed = listing.safeParse(JSON.parse(stdout));
+    // Not as we write it: what is forgotten is opened again by the next lookup.
+    if (!listed.success) return [];
+    return listed.data.nftables.flatMap(({ set }) =>
       (set?.elem ?? []).map(({ elem: { val, expires } }) => {
         const [from, to] = val.concat;
         return { from, to, seconds: Math.max(1, expires) };

@@ -117,6 +117,17 @@ test('the network stays what it was made over a stop and over a restart of the s
   await client.delete(`/api/sandbox/${id}`);
 });
 
+test('a paused sandbox has a new network when it goes on', async () => {
+  const [one, two] = world.hosts;
+  const { id } = (await client.post('/api/sandbox', {})).body;
+  expect(await reached(id)).toEqual([one, two]);
+  expect((await client.post(`/api/sandbox/${id}/pause`)).status).toBe(200);
+  expect((await settings(id, { networkAllowList: `${two}/32` })).status).toBe(200);
+  expect((await client.post(`/api/sandbox/${id}/start`)).status).toBe(200);
+  expect(await reached(id)).toEqual([two]);
+  await client.delete(`/api/sandbox/${id}`);
+});
+
 test('of many changes at the same time, the one that is written is the one that holds', async () => {
   const { id } = (await client.post('/api/sandbox', {})).body;
   const lists = Array.from({ length: 12 }, (_, turn) => `${world.hosts[turn % 2]}/32`);
