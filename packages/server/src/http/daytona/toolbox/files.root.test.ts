@@ -254,7 +254,7 @@ describe('find', () => {
     expect(await find('grep', '')).toBe(400);
   });
 
-  test('looks through files that grow meanwhile and through holes', async () => {
+  test('looks through holes, and lines of many megabytes', async () => {
     await sh('mkdir big; truncate -s 300M big/hole; (head -c 50000000 /dev/zero | tr "\\0" x; echo needle) > big/long');
     const { body } = await client.get(at('/find', { path: 'big', pattern: 'needle' }));
     expect(body).toMatchObject([{ file: '/home/app/big/long', line: 1 }]);

@@ -101,16 +101,21 @@ export function filesOf(context: SandboxContext, { row, profile }: Entered): San
     async *list(path, { depth, signal }) {
       const absolute = at(path).replace(/(?<=.)\/+$/, '');
       const names = await files.ownerNames();
-      if (depth > 1) {
-        for await (const entry of files.walk(absolute, { maxDepth: depth, signal })) {
-          yield named(names, entry.path, entry.stat);
-        }
-        return;
-      }
       const above = absolute === '/' ? '' : absolute;
-      for await (const { name, stat } of files.list(absolute)) {
-        signal.throwIfAborted();
-        yield named(names, `${above}/${name}`, stat);
+      try {
+        if (depth > 1) {
+          for await (const entry of files.walk(absolute, { maxDepth: depth, signal })) {
+            yield named(names, entry.path, entry.stat);
+          }
+          return;
+        }
+        for await (const { name, stat } of files.list(absolute)) {
+          if (signal.aborted) return;
+          yield named(names, `${above}/${name}`, stat);
+        }
+      } catch (error) {
+        // Nobody listens any more.
+        if (!signal.aborted) throw error;
       }
     },
     makeDirectory: async (path, mode) => files.makeDirectory(at(path), { mode, owner, parents: true }),

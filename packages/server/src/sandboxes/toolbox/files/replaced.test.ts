@@ -29,3 +29,16 @@ test('is what replaceAll gives, however the file is cut', async () => {
     }
   }
 });
+
+test('what grows a millionfold is never in memory as a whole', async () => {
+  const replacement = Buffer.alloc(1024 * 1024, 'y');
+  async function* chunks() {
+    yield Buffer.alloc(256, 'x');
+  }
+  let total = 0;
+  for await (const piece of replaced(chunks(), Buffer.from('x'), replacement)) {
+    expect(piece.length).toBeLessThanOrEqual(2 * replacement.length);
+    total += piece.length;
+  }
+  expect(total).toBe(256 * replacement.length);
+});

@@ -1,3 +1,5 @@
+const MAX_PIECE = 1024 * 1024;
+
 /** Chunks of a file with each occurrence of a text replaced, from left to right; what was put in is not looked at again. */
 export async function* replaced(
   chunks: AsyncIterable<Buffer>,
@@ -9,9 +11,15 @@ export async function* replaced(
     const bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
     const pieces: Buffer[] = [];
     let from = 0;
+    let length = 0;
     for (let hit = bytes.indexOf(pattern); hit !== -1; hit = bytes.indexOf(pattern, from)) {
       pieces.push(bytes.subarray(from, hit), replacement);
+      length += hit - from + replacement.length;
       from = hit + pattern.length;
+      // A letter may become a megabyte, and a chunk has many letters.
+      if (length < MAX_PIECE) continue;
+      yield Buffer.concat(pieces.splice(0));
+      length = 0;
     }
     // The last bytes may be the beginning of an occurrence.
     const cut = Math.max(from, bytes.length - pattern.length + 1);

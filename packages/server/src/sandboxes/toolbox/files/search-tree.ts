@@ -1,4 +1,4 @@
-import { DarkroomError } from '../../../platform/errors.ts';
+import { DarkroomError, invalidRequest } from '../../../platform/errors.ts';
 import type { ContainerFiles, OpenFile, WalkEntry } from '../../../runtime/types.ts';
 import { boundedBy, SEARCH_MS } from './bounds.ts';
 import { parseGlob } from './glob.ts';
@@ -20,6 +20,8 @@ const MAX_FOUND = 10_000;
 /** Of all that is found together. */
 const MAX_FOUND_LENGTH = 8 * 1024 * 1024;
 const CHUNK = 256 * 1024;
+/** It is compared with millions of names. */
+const MAX_GLOB = 256;
 /** A zero byte among the first of a file means that it is no text. */
 const BINARY_PROBE = 8192;
 
@@ -33,6 +35,7 @@ export function searchNames(
   { path, pattern }: { path: string; pattern: string },
   signal: AbortSignal,
 ): Promise<Found<string>> {
+  if (pattern.length > MAX_GLOB) throw invalidRequest(`a pattern may have up to ${MAX_GLOB} letters`);
   const matches = parseGlob(pattern);
   const wholePath = pattern.includes('/');
   const start = path.replace(/\/+$/, '').length + 1;
