@@ -34,14 +34,21 @@ export function socketInNamespace(namespace: number, address: string): number {
   home ??= openSync('/proc/thread-self/ns/net', 'r');
   const domain = isIPv6(address) ? AF_INET6 : AF_INET;
   checked('setns', c.setns(namespace, CLONE_NEWNET));
-  const fd = c.socket(domain, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  const errno = fd < 0 ? koffi.errno() : 0;
-  if (c.setns(home, CLONE_NEWNET) !== 0) {
-    writeSync(2, `darkroom: the way back from a sandbox's network failed (errno ${koffi.errno()})\n`);
-    abort();
+  let [fd, errno] = [-1, 0];
+  try {
+    fd = c.socket(domain, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) errno = koffi.errno();
+  } finally {
+    comeHome(home);
   }
   if (fd < 0) throw new SystemCallError('socket', errno, address);
   return fd;
+}
+
+function comeHome(namespace: number): void {
+  if (c.setns(namespace, CLONE_NEWNET) === 0) return;
+  writeSync(2, `darkroom: the way back from a sandbox's network failed (errno ${koffi.errno()})\n`);
+  abort();
 }
 
 /** Begins to connect. True when that is done, false when it is under way; a failure raises with its errno. */
