@@ -10,6 +10,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { type HttpClient, httpClient } from '../test-support/http-client.ts';
 import { fillWithBusybox, shiftOwners } from '../test-support/root-file-system.ts';
 import { startTestServer, TEST_ID_BASE, type TestServer } from '../test-support/test-server.ts';
+import { packet, REQUEST, RESPONSE, STATUS, string, uint32 } from './sftp/wire.ts';
 
 let server: TestServer;
 let client: HttpClient;
@@ -207,6 +208,46 @@ test.each([
   expect(failed.stderr).toContain(word);
 });
 
+test('files of an image without any program can be worked with, and the lack of a shell is told', async () => {
+  const empty = await server.addSnapshot(organizationId, {
+    name: 'empty',
+    fill: (directory) => shiftOwners(directory, TEST_ID_BASE).catch(() => {}),
+  });
+  const bare = (await client.post('/api/sandbox', { snapshot: empty })).body.id;
+  const { token: own } = await newAccess('', bare);
+  await writeFile(join(scratch, 'small'), 'content');
+  const copied = join(scratch, 'small-back');
+  expect(await scp(join(scratch, 'small'), `${own}@127.0.0.1:/small`)).toMatchObject({ code: 0, stderr: '' });
+  expect(await scp(`${own}@127.0.0.1:small`, copied)).toMatchObject({ code: 0, stderr: '' });
+  expect(await readFile(copied, 'utf8')).toBe('content');
+  const refused = await finished(startSsh(['id'], [], own));
+  expect(refused).toMatchObject({ code: 255, stderr: expect.stringContaining('no shell') });
+  await client.delete(`/api/sandbox/${bare}`);
+});
+
+test('requests of sftp that are none are answered or end it, and nothing else', async () => {
+  const init = packet(REQUEST.INIT, uint32(3));
+  const talk = async (...packets: Buffer[]) =>
+    (await finished(startSsh(['sftp'], ['-s']), Buffer.concat([init, ...packets]))).bytes;
+  const codeOf = (bytes: Buffer) => {
+    const version = bytes.readUInt32BE(0) + 4;
+    expect(bytes[4]).toBe(RESPONSE.VERSION);
+    if (bytes.length === version) return 'ended';
+    expect(bytes[version + 4]).toBe(RESPONSE.STATUS);
+    return bytes.readUInt32BE(version + 9);
+  };
+  const handle = string(Buffer.from('made up'));
+  expect(codeOf(await talk(packet(99, uint32(1))))).toBe(STATUS.OP_UNSUPPORTED);
+  expect(codeOf(await talk(packet(REQUEST.READ, uint32(1), handle, uint32(0))))).toBe(STATUS.BAD_MESSAGE);
+  expect(codeOf(await talk(packet(REQUEST.WRITE, uint32(1), handle, Buffer.alloc(12))))).toBe(STATUS.BAD_MESSAGE);
+  expect(codeOf(await talk(packet(REQUEST.CLOSE, uint32(1), handle)))).toBe(STATUS.BAD_MESSAGE);
+  expect(codeOf(await talk(packet(REQUEST.STAT, uint32(1), string(Buffer.from('a\0b')))))).toBe(STATUS.FAILURE);
+  expect(codeOf(await talk(packet(REQUEST.OPEN, uint32(1), uint32(0xffffffff))))).toBe(STATUS.BAD_MESSAGE);
+  expect(codeOf(await talk(packet(REQUEST.READ)))).toBe('ended');
+  expect(codeOf(await talk(Buffer.alloc(4, 0xff)))).toBe('ended');
+  expect((await ssh('echo well')).stdout).toBe('well\n');
+});
+
 test('-L reaches servers of the sandbox on its loopback, also half closed, and no other host', async () => {
   await ssh('(while :; do nc -l -p 4700 -e /bin/sh -c "cat; echo the end" 127.0.0.1 || break; done) >/dev/null 2>&1 &');
   const port = await freePort();
@@ -387,19 +428,24 @@ test('a stop of the sandbox ends its sessions', async () => {
 });
 
 test('a connection counts as use of the sandbox', async () => {
-  const other = (await client.post('/api/sandbox', { snapshot })).body.id;
-  const child = startSsh(['echo ready; exec sleep 1000'], [], (await newAccess('', other)).token);
+  const create = async (): Promise<string> => (await client.post('/api/sandbox', { snapshot })).body.id;
+  const [used, unused] = await Promise.all([create(), create()]);
+  const child = startSsh(['echo ready; exec sleep 1000'], [], (await newAccess('', used)).token);
   if (child.stdout) await once(child.stdout, 'data');
-  const ago = new Date(Date.now() - 3_600_000);
   await server.db
     .updateTable('sandboxes')
-    .set({ last_activity_at: ago, auto_stop_interval: 1 })
-    .where('id', '=', other)
+    .set({ last_activity_at: new Date(Date.now() - 3_600_000), auto_stop_interval: 1 })
+    .where('id', 'in', [used, unused])
     .execute();
-  await client.post(`/api/sandbox/${other}/autostop/1`);
-  expect((await client.get(`/api/sandbox/${other}`)).body.state).toBe('started');
+  // One that is due at once makes the server look at all of them.
+  const third = await create();
+  await client.post(`/api/sandbox/${third}/stop`);
+  await client.post(`/api/sandbox/${third}/autodelete/0`);
+  const stateOf = async (sandbox: string) => (await client.get(`/api/sandbox/${sandbox}`)).body.state;
+  await expect.poll(() => stateOf(unused), { timeout: 30_000 }).toBe('stopped');
+  expect(await stateOf(used)).toBe('started');
   child.kill();
-  await client.delete(`/api/sandbox/${other}`);
+  for (const sandbox of [used, unused]) await client.delete(`/api/sandbox/${sandbox}`);
 });
 
 test('tokens and the host key outlive the server, whose stop ends every connection', async () => {
