@@ -43,6 +43,23 @@ describe('who may see a port', () => {
     expect(headersOf(followed).get('cookie')).toBe('mine=1; yours=2');
   });
 
+  test('a page of another origin may ask to send the token, and needs it all the same', async () => {
+    const asking = (headers: string) => ({
+      method: 'OPTIONS',
+      ...lab.stranger({
+        origin: 'https://app.example',
+        'access-control-request-method': 'PUT',
+        'access-control-request-headers': headers,
+      }),
+    });
+    const allowed = await lab.ask('/', asking('content-type,x-daytona-preview-token'));
+    expect(allowed.statusCode).toBe(204);
+    expect(allowed.headers['access-control-allow-origin']).toBe('https://app.example');
+    expect(allowed.headers).not.toHaveProperty('access-control-allow-credentials');
+    expect((await lab.ask('/', asking('content-type'))).statusCode).toBe(401);
+    expect((await lab.ask('/', lab.stranger({ origin: 'https://app.example' }))).statusCode).toBe(401);
+  });
+
   test('tokens and keys reach neither the program nor its logs', async () => {
     const seen = await lab.echo(`/x?DAYTONA_SANDBOX_AUTH_KEY=${lab.token}&a=b`, {
       headers: {

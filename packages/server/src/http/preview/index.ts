@@ -11,6 +11,7 @@ import type { Exchange } from './exchange.ts';
 import { forwardRequest } from './forward-request.ts';
 import { forwardUpgrade, responseOn } from './forward-upgrade.ts';
 import { hostNameOf, type PreviewPlace, placeOf } from './place.ts';
+import { answerPreflight, isPreflight } from './preflight.ts';
 import { answerProblem, PreviewProblem, toProblem, wantsPage } from './problem.ts';
 
 export interface PreviewFrontDeps extends AdmitDeps {
@@ -174,7 +175,11 @@ export function createPreviewFront(deps: PreviewFrontDeps): PreviewFront {
         gone,
         (exchange) => forwardRequest(exchange, response, { idleMs, bodyStallMs: Math.min(BODY_STALL_MS, idleMs / 2) }),
         (location, cookie) => redirected(request, response, location, cookie),
-      ).catch((error: unknown) => answerProblem(request, response, failed(error)));
+      ).catch((error: unknown) => {
+        const problem = failed(error);
+        if (problem.status === 401 && isPreflight(request)) answerPreflight(request, response);
+        else answerProblem(request, response, problem);
+      });
     },
     serveUpgrade(request, client, head) {
       const began = performance.now();
