@@ -15,7 +15,7 @@ export async function probeCrun(command: string): Promise<ProbeResult> {
   return ok(`${version}, with seccomp`);
 }
 
-/** Asks the kernel for every kind of chain and rule that sandboxes' networks need, and takes nothing of it (`--check`). */
+/** Asks the kernel for the very table that guards sandboxes, with a policy of every kind, and takes nothing of it (`--check`). */
 export async function probeNftables(): Promise<ProbeResult> {
   const block = { index: 0, hostInterface: 'drprobe0', address: '192.0.2.2', gateway: '192.0.2.1' };
   const policy = { blockAll: true, allowRanges: ['203.0.113.0/24'], bandwidth: { inMbps: 1, outMbps: 1 } };
