@@ -8,7 +8,7 @@ import daytona as sdk
 import pytest
 
 IMAGE = os.environ["DARKROOM_TEST_IMAGE"]
-FILL = "fallocate -l 2G /root/big 2>&1"
+FILL = "fallocate -l 2G /root/big 2>&1; rm -f /root/big"
 
 
 def state_of(sandbox):
