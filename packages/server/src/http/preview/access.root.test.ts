@@ -39,6 +39,8 @@ describe('who may see a port', () => {
     const [cookie = ''] = answer.headers['set-cookie'] ?? [];
     expect(cookie).toMatch(/; Path=\/; HttpOnly; SameSite=Lax$/);
     expect(cookie).not.toContain(lab.token);
+    const away = await lab.ask(`/\\/evil.test/?DAYTONA_SANDBOX_AUTH_KEY=${lab.token}`, lab.stranger(page));
+    expect(away.headers.location).toBe('/evil.test/');
     const followed = await lab.echo('/a/b', lab.stranger({ cookie: `mine=1; ${cookie.split(';')[0]}; yours=2` }));
     expect(headersOf(followed).get('cookie')).toBe('mine=1; yours=2');
   });
@@ -124,6 +126,18 @@ describe('signed links', () => {
     // Another port's link is not ended by this one's number.
     expect((await expire(kept.token, 3001)).status).toBe(200);
     expect((await lab.ask('/', lab.stranger({}, lab.hostOf(kept.token)))).statusCode).toBe(200);
+  });
+
+  test('are worth no more than they say: no cookie of the sandbox comes of one', async () => {
+    const { token: link } = await sign(60);
+    const page = { accept: 'text/html' };
+    for (const guess of ['x', link]) {
+      const answer = await lab.ask(`/?DAYTONA_SANDBOX_AUTH_KEY=${guess}`, lab.stranger(page, lab.hostOf(link)));
+      expect([answer.statusCode, answer.headers['set-cookie']]).toEqual([200, undefined]);
+      const own = `127.0.0.1:${lab.serverPort()}`;
+      const byPath = await lab.ask(`/preview/${link}/3000/?DAYTONA_SANDBOX_AUTH_KEY=${guess}`, lab.stranger(page, own));
+      expect([byPath.statusCode, byPath.headers['set-cookie']]).toEqual([200, undefined]);
+    }
   });
 
   test('bad numbers are refused in words, other organizations find nothing', async () => {

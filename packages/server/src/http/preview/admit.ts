@@ -27,7 +27,8 @@ export async function admit(deps: AdmitDeps, request: IncomingMessage, place: Pr
   const byQuery =
     shown.query.length > 0 &&
     previews.mayOpen(
-      { ...target, isPublic: false },
+      // The cookie opens more than a link does: no link may be turned into one.
+      { ...target, isPublic: false, link: undefined },
       { tokens: shown.query, cookies: none, organizationId: noOrganization },
     );
   if (byQuery) return { target, byQuery };

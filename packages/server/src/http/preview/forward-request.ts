@@ -1,5 +1,6 @@
 import { request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
 import { type Exchange, MAX_ANSWER_HEAD_BYTES } from './exchange.ts';
+import { onInterim, passHints } from './interim-answers.ts';
 import { PreviewProblem } from './problem.ts';
 import { requestHeaders, trailersOf } from './request-headers.ts';
 import { responseHeaders } from './response-headers.ts';
@@ -69,10 +70,10 @@ export function forwardRequest(exchange: Exchange, response: ServerResponse, opt
   };
   const patience = awaitsContinue ? setTimeout(goOn, CONTINUE_MS) : undefined;
   upstream.on('continue', goOn);
-  upstream.on('information', (information) => {
-    if (information.statusCode === 103) passHints(information.headers.link, response);
-  });
+  onInterim(upstream, fail, (interim) => passHints(interim, response));
   upstream.on('response', (answer) => {
+    // Given up in the middle of what came with it.
+    if (upstream.destroyed) return;
     try {
       // Whether a body that nobody asked for still comes, only the client knows.
       relay(exchange, answer, response, awaitsContinue, fail);
@@ -90,16 +91,6 @@ export function forwardRequest(exchange: Exchange, response: ServerResponse, opt
     options,
   );
   return promise;
-}
-
-/** Node raises for links that are none; a hint is not worth a failure. */
-function passHints(link: string | string[] | undefined, response: ServerResponse): void {
-  if (link === undefined || response.headersSent) return;
-  try {
-    response.writeEarlyHints({ link });
-  } catch {
-    // The answer itself comes all the same.
-  }
 }
 
 function headOf({ rawHeaders, headers, method }: IncomingMessage) {

@@ -2,6 +2,7 @@ import { request as httpRequest, type IncomingMessage, ServerResponse } from 'no
 import type { Socket } from 'node:net';
 import { type Exchange, MAX_ANSWER_HEAD_BYTES } from './exchange.ts';
 import { upstreamProblem } from './forward-request.ts';
+import { onInterim } from './interim-answers.ts';
 import { PreviewProblem } from './problem.ts';
 import { pairs, requestHeaders } from './request-headers.ts';
 import { responseHeaders } from './response-headers.ts';
@@ -60,13 +61,21 @@ export function forwardUpgrade(
   upstream.on('error', (cause: NodeJS.ErrnoException) => reject(upstreamProblem(cause)));
   // A connection that is gone already has no error left to tell of.
   socket.once('close', () => reject(upstreamProblem({ name: 'Error', message: 'closed' })));
+  onInterim(upstream, (problem) => {
+    reject(problem);
+    upstream.destroy();
+  });
   upstream.on('upgrade', (answer, _socket, rest) => {
+    if (upstream.destroyed) return;
     exchange.onAnswered();
     socket.setTimeout(options.idleMs, end);
-    client.write(switchingHead(answer, exchange));
+    // As they came: Node reads heads as Latin-1.
+    client.write(switchingHead(answer, exchange), 'latin1');
     join(exchange, client, head, rest, end);
   });
   upstream.on('response', (answer) => {
+    // Given up in the middle of what came with it.
+    if (upstream.destroyed) return;
     exchange.onAnswered();
     try {
       refuse(exchange, answer, client);

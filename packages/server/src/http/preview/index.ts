@@ -222,8 +222,8 @@ export function createPreviewFront(deps: PreviewFrontDeps): PreviewFront {
 function redirected(request: IncomingMessage, response: ServerResponse, location: string, cookie: string): boolean {
   if (request.method !== 'GET' || !wantsPage(request)) return false;
   response.writeHead(307, {
-    // One slash alone, or the browser would take what follows for a host.
-    Location: location.replace(/^\/{2,}/, '/'),
+    // One slash alone, or the browser would take what follows for a host; to it a backslash is a slash.
+    Location: location.replace(/^[/\\]{2,}/, '/'),
     'Set-Cookie': cookie,
     'Cache-Control': 'no-store',
     'Referrer-Policy': 'no-referrer',

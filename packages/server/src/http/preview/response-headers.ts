@@ -18,6 +18,8 @@ const HOP_BY_HOP = new Set([
   'upgrade',
   // Would lead the browser past us.
   'alt-svc',
+  // Says that an answer is ours.
+  'x-darkroom-preview',
 ]);
 
 /** On the server's own origin, a program may not speak for the whole of it. */
