@@ -47,10 +47,11 @@ async function between(bytes: string): Promise<number> {
     });
   });
   server.on('upgrade', (message, socket, head) => {
-    const client = socket.on('error', () => {});
-    forwardUpgrade(exchangeFor(message), client as never, head, { answerMs: 5_000, idleMs: 5_000 }).catch(
-      (error: unknown) =>
-        client.end(`HTTP/1.1 ${error instanceof PreviewProblem ? error.status : 500} Problem\r\n\r\n`),
+    socket.on('error', () => {});
+    if (!(socket instanceof Socket)) return void socket.destroy();
+    const status = (error: unknown) => (error instanceof PreviewProblem ? error.status : 500);
+    forwardUpgrade(exchangeFor(message), socket, head, { answerMs: 5_000, idleMs: 5_000 }).catch((error: unknown) =>
+      socket.end(`HTTP/1.1 ${status(error)} Problem\r\n\r\n`),
     );
   });
   return listening(server);
