@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import type { AuthContext, Connection } from 'ssh2';
 import { messageOf } from '../platform/errors.ts';
 import type { SshAccess, SshLogin } from '../sandboxes/ssh-access.ts';
+import type { Take } from './counted.ts';
 import type { FailedLogins } from './failed-logins.ts';
 import { forward, isSandboxAddress } from './forward.ts';
 import { serveSession } from './session.ts';
@@ -21,8 +22,13 @@ export interface SshLog {
 export interface ConnectionDeps {
   access: SshAccess;
   failed: FailedLogins;
-  /** Whether the sandbox may have one more connection. */
-  hasRoom(sandboxId: string): boolean;
+  /** Whether the sandbox, and its organization, may have one more connection. */
+  hasRoom(login: SshLogin): boolean;
+  /** Of all connections to one sandbox: a channel holds memory of the server, an open file a descriptor. */
+  takeChannel: Take;
+  takeFile: Take;
+  /** It is logged in, and no guest any more. */
+  onLogin(): void;
   idleMs: number;
   log: SshLog;
 }
@@ -65,8 +71,9 @@ export function serveConnection(connection: Connection, socket: Socket, deps: Co
       failed.note(address);
       return context.reject();
     }
-    if (!deps.hasRoom(found.sandboxId)) return context.reject();
+    if (!deps.hasRoom(found)) return context.reject();
     login = found;
+    deps.onLogin();
     context.accept();
   }
 
@@ -99,25 +106,36 @@ export function serveConnection(connection: Connection, socket: Socket, deps: Co
     return inside;
   }
 
-  connection.on('session', (accept, reject) => {
-    if (channels >= MAX_CHANNELS) return reject();
-    const session = accept();
+  function takeChannel(): (() => void) | undefined {
+    const giveBack = login && channels < MAX_CHANNELS ? deps.takeChannel(login.sandboxId) : undefined;
+    if (giveBack === undefined) return undefined;
     channels += 1;
-    session.once('close', () => {
+    return () => {
       channels -= 1;
+      giveBack();
+    };
+  }
+
+  connection.on('session', (accept, reject) => {
+    const leave = takeChannel();
+    if (leave === undefined) return reject();
+    const session = accept();
+    Promise.race([new Promise((closed) => session.once('close', closed)), disconnected]).then(leave);
+    serveSession(session, {
+      sandbox,
+      background,
+      disconnected,
+      takeFile: () => login && deps.takeFile(login.sandboxId),
     });
-    serveSession(session, { sandbox, background, disconnected });
   });
   connection.on('tcpip', (accept, reject, { destIP, destPort }) => {
-    if (channels >= MAX_CHANNELS || !isSandboxAddress(destIP)) return reject();
-    channels += 1;
+    const leave = isSandboxAddress(destIP) ? takeChannel() : undefined;
+    if (leave === undefined) return reject();
     const forwarded = sandbox()
       .then((inside) => forward(inside, destPort, accept, disconnected))
       // Nothing listens there, or the sandbox does not run: the client hears that it could not connect.
       .catch(() => reject())
-      .finally(() => {
-        channels -= 1;
-      });
+      .finally(leave);
     background(forwarded);
   });
   connection.on('request', (_accept, reject) => reject?.());

@@ -2,14 +2,22 @@ import { createServer, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import ssh2 from 'ssh2';
 import { DarkroomError, errnoOf, messageOf } from '../platform/errors.ts';
-import type { SshAccess } from '../sandboxes/ssh-access.ts';
+import { hasShare } from '../platform/fair-share.ts';
+import type { SshAccess, SshLogin } from '../sandboxes/ssh-access.ts';
 import { type SshConnection, type SshLog, serveConnection } from './connection.ts';
+import { counted } from './counted.ts';
 import { createFailedLogins } from './failed-logins.ts';
 import { type HostKey, loadHostKey } from './host-key.ts';
+import { holdBackWhileUnread } from './unread-answers.ts';
 
 /** Accesses that another server revoked, and sandboxes that are gone, end their connections after this at the latest. */
 const LOOK_EVERY_MS = 15_000;
 const MAX_PER_SANDBOX = 32;
+const MAX_CHANNELS_PER_SANDBOX = 128;
+const MAX_FILES_PER_SANDBOX = 1024;
+/** Of one address, that have not logged in: nobody alone takes all places by saying nothing. */
+const MAX_GUESTS = 32;
+const MAX_UNSENT_BYTES = 4 * 1024 * 1024;
 const GREETING_TIMEOUT_MS = 20_000;
 const CLOSE_GRACE_MS = 2_000;
 /** By TCP: keepalives of the protocol would count as use, and no connection would ever be idle. */
@@ -48,43 +56,61 @@ export async function openSshGateway(options: SshGatewayOptions): Promise<SshGat
   const connections = new Set<SshConnection>();
   const sockets = new Set<Socket>();
 
-  const hasRoom = (sandboxId: string) =>
-    [...connections].filter(({ login }) => login?.sandboxId === sandboxId).length < MAX_PER_SANDBOX;
+  const takeGuest = counted(MAX_GUESTS);
+  const takeChannel = counted(MAX_CHANNELS_PER_SANDBOX);
+  const takeFile = counted(MAX_FILES_PER_SANDBOX);
+  const hasRoom = ({ sandboxId, organizationId }: SshLogin) => {
+    const logins = [...connections].flatMap(({ login }) => login ?? []);
+    const own = logins.filter((login) => login.organizationId === organizationId).length;
+    return (
+      logins.filter((login) => login.sandboxId === sandboxId).length < MAX_PER_SANDBOX &&
+      hasShare({ own, taken: logins.length, all: maxConnections })
+    );
+  };
 
   const protocol = new ssh2.Server({
     hostKeys: [hostKey.privateKey],
     ident: 'Darkroom',
     keepaliveInterval: NEVER_MS,
     algorithms: {
+      // No groups of integers: one handshake by those of 8192 bits costs the server fifty times what it costs by a curve.
+      kex: ['curve25519-sha256', 'curve25519-sha256@libssh.org', 'ecdh-sha2-nistp256', 'ecdh-sha2-nistp384'],
+      hmac: ['hmac-sha2-256-etm@openssh.com', 'hmac-sha2-512-etm@openssh.com', 'hmac-sha2-256', 'hmac-sha2-512'],
       // Those that the processor helps with first; the library does chacha20 in software.
       cipher: ['aes128-gcm@openssh.com', 'aes256-gcm@openssh.com', 'aes128-ctr', 'aes256-ctr'],
       compress: ['none'],
     },
   });
   /** Those that have not sent their greeting, by address and port: the library tells of a client by these. */
-  const waiting = new Map<string, Socket>();
+  const waiting = new Map<string, { socket: Socket; leave: () => void }>();
   protocol.on('connection', (client, { ip, port }) => {
-    const socket = waiting.get(`${ip} ${port}`);
-    if (socket === undefined) return void client.end();
+    const guest = waiting.get(`${ip} ${port}`);
+    if (guest === undefined) return void client.end();
     waiting.delete(`${ip} ${port}`);
-    const connection = serveConnection(client, socket, { access, failed, hasRoom, idleMs: options.idleMs, log });
+    const deps = { access, failed, hasRoom, takeChannel, takeFile, onLogin: guest.leave, idleMs: options.idleMs, log };
+    const connection = serveConnection(client, guest.socket, deps);
     connections.add(connection);
     connection.finished.finally(() => connections.delete(connection));
   });
 
   const server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEPALIVE_MS }, (socket) => {
-    if (sockets.size >= maxConnections || failed.isExceeded(socket.remoteAddress ?? '')) return void socket.destroy();
+    const { remoteAddress = '', remotePort } = socket;
+    const leave = sockets.size < maxConnections && !failed.isExceeded(remoteAddress) && takeGuest(remoteAddress);
+    if (!leave) return void socket.destroy();
     sockets.add(socket);
-    const name = `${socket.remoteAddress} ${socket.remotePort}`;
-    waiting.set(name, socket);
+    const name = `${remoteAddress} ${remotePort}`;
+    waiting.set(name, { socket, leave });
     socket.on('error', () => {});
-    const greeting = setTimeout(() => waiting.get(name) === socket && socket.destroy(), GREETING_TIMEOUT_MS);
+    const isWaiting = () => waiting.get(name)?.socket === socket;
+    const greeting = setTimeout(() => isWaiting() && socket.destroy(), GREETING_TIMEOUT_MS);
     socket.once('close', () => {
       clearTimeout(greeting);
+      leave();
       sockets.delete(socket);
-      if (waiting.get(name) === socket) waiting.delete(name);
+      if (isWaiting()) waiting.delete(name);
     });
     protocol.injectSocket(socket);
+    holdBackWhileUnread(socket, MAX_UNSENT_BYTES);
   });
   const address = await listen(server, options.listen);
 

@@ -3,6 +3,7 @@ import { DarkroomError } from '../platform/errors.ts';
 import type { TerminalProcess } from '../runtime/types.ts';
 import type { SshSandbox } from '../sandboxes/ssh-sandbox.ts';
 import { refuseOnChannel, runOnChannel, runOnTerminal } from './run-on-channel.ts';
+import type { TakeFile } from './sftp/handles.ts';
 import { serveSftp } from './sftp/serve.ts';
 
 const MAX_VARIABLES = 128;
@@ -15,12 +16,14 @@ export interface SessionContext {
   disconnected: Promise<void>;
   /** Looks whether it runs now. */
   sandbox(): Promise<SshSandbox>;
+  /** For one more open file of the server. */
+  takeFile: TakeFile;
   /** Never rejects; waited for when the connection ends. */
   background(work: Promise<void>): void;
 }
 
 /** One session channel: settings first, then one shell, command or subsystem. */
-export function serveSession(session: Session, { sandbox, background, disconnected }: SessionContext): void {
+export function serveSession(session: Session, { sandbox, takeFile, background, disconnected }: SessionContext): void {
   const closed = new Promise<void>((resolve) => session.once('close', () => resolve()));
   const gone = Promise.race([closed, disconnected]);
   const env: Record<string, string> = {};
@@ -81,7 +84,7 @@ export function serveSession(session: Session, { sandbox, background, disconnect
   session.on('exec', (accept, _reject, { command }) => begin(accept, (channel) => start(channel, command)));
   session.on('subsystem', (accept, reject, { name }) => {
     if (name !== 'sftp') return reject?.();
-    begin(accept, async (channel) => serveSftp(channel, await sandbox(), gone));
+    begin(accept, async (channel) => serveSftp(channel, { sandbox: await sandbox(), takeFile, gone }));
   });
 }
 

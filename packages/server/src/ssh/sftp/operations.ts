@@ -26,6 +26,7 @@ export interface Context {
 export const status = (id: Buffer, code: number, message = ''): Buffer =>
   packet(RESPONSE.STATUS, id, uint32(code), string(Buffer.from(message)), string(Buffer.from('en')));
 const ok = (id: Buffer) => status(id, STATUS.OK);
+const tooManyFiles = (id: Buffer) => status(id, STATUS.FAILURE, 'too many open files');
 const unsupported = (id: Buffer) => status(id, STATUS.OP_UNSUPPORTED, 'not supported');
 
 /** The bytes of a request are a part of what was read together, and must not change under a write that is under way. */
@@ -34,22 +35,20 @@ export const OPERATIONS: Readonly<Record<number, Operation>> = {
     const path = sandbox.resolve(reader.name());
     const flags = reader.uint32();
     const { mode = DEFAULT_FILE_MODE } = readAttributes(reader);
-    if (handles.isFull) return status(id, STATUS.FAILURE, 'too many open files');
     const owner = ownerOf(sandbox);
     const exclusive = (flags & OPEN.EXCLUSIVE) !== 0;
-    const file = await sandbox.files.open(path, {
-      read: (flags & OPEN.READ) !== 0,
-      write: (flags & (OPEN.WRITE | OPEN.APPEND)) !== 0,
-      append: (flags & OPEN.APPEND) !== 0,
-      truncate: (flags & OPEN.TRUNCATE) !== 0,
-      ...(flags & OPEN.CREATE ? { create: { mode, owner, exclusive } } : {}),
-    });
     const appends = (flags & OPEN.APPEND) !== 0;
-    return packet(
-      RESPONSE.HANDLE,
-      id,
-      string(handles.add({ kind: 'file', file, appends, written: Promise.resolve() })),
-    );
+    const handle = await handles.add(async () => {
+      const file = await sandbox.files.open(path, {
+        read: (flags & OPEN.READ) !== 0,
+        write: (flags & (OPEN.WRITE | OPEN.APPEND)) !== 0,
+        append: appends,
+        truncate: (flags & OPEN.TRUNCATE) !== 0,
+        ...(flags & OPEN.CREATE ? { create: { mode, owner, exclusive } } : {}),
+      });
+      return { kind: 'file', file, appends, written: Promise.resolve() };
+    });
+    return handle === undefined ? tooManyFiles(id) : packet(RESPONSE.HANDLE, id, string(handle));
   },
   async [REQUEST.CLOSE](id, reader, { handles }) {
     await handles.close(reader.text());
@@ -93,10 +92,11 @@ export const OPERATIONS: Readonly<Record<number, Operation>> = {
   },
   async [REQUEST.OPENDIR](id, reader, { sandbox, handles }) {
     const path = sandbox.resolve(reader.name());
-    if (handles.isFull) return status(id, STATUS.FAILURE, 'too many open files');
-    const [own, parent] = await Promise.all([sandbox.files.stat(path), sandbox.files.stat(`${path}/..`)]);
-    const entries = withDots(own, parent, sandbox.files.list(path));
-    return packet(RESPONSE.HANDLE, id, string(handles.add({ kind: 'directory', entries, ended: false })));
+    const handle = await handles.add(async () => {
+      const [own, parent] = await Promise.all([sandbox.files.stat(path), sandbox.files.stat(`${path}/..`)]);
+      return { kind: 'directory', entries: withDots(own, parent, sandbox.files.list(path)), ended: false };
+    });
+    return handle === undefined ? tooManyFiles(id) : packet(RESPONSE.HANDLE, id, string(handle));
   },
   async [REQUEST.READDIR](id, reader, { sandbox, handles }) {
     const directory = handles.directory(reader.text());

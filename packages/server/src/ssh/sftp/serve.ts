@@ -2,7 +2,7 @@ import type { ServerChannel } from 'ssh2';
 import { DarkroomError, messageOf } from '../../platform/errors.ts';
 import type { SshSandbox } from '../../sandboxes/ssh-sandbox.ts';
 import { createChannelOutput } from '../channel-output.ts';
-import { Handles } from './handles.ts';
+import { Handles, type TakeFile } from './handles.ts';
 import { type Context, EXTENSIONS, OPERATIONS, status } from './operations.ts';
 import { packetsOf } from './packets.ts';
 import { BadMessage, PacketReader, packet, REQUEST, RESPONSE, STATUS, string, uint32 } from './wire.ts';
@@ -15,9 +15,12 @@ const MAX_AT_ONCE = 16;
  * The files of a sandbox for sftp and scp, without any program in it. Reads and writes go side by side, everything else one
  * after the other. Ends with the channel; a packet that is none ends it.
  */
-export async function serveSftp(channel: ServerChannel, sandbox: SshSandbox, gone: Promise<void>): Promise<void> {
+export async function serveSftp(
+  channel: ServerChannel,
+  { sandbox, takeFile, gone }: { sandbox: SshSandbox; takeFile: TakeFile; gone: Promise<void> },
+): Promise<void> {
   const output = createChannelOutput(channel, gone);
-  const handles = new Handles();
+  const handles = new Handles(takeFile);
   const ended = new AbortController();
   output.closed.then(() => ended.abort());
   const context: Context = { sandbox, handles, signal: ended.signal };
