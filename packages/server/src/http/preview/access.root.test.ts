@@ -43,6 +43,12 @@ describe('who may see a port', () => {
     expect(away.headers.location).toBe('/evil.test/');
     const followed = await lab.echo('/a/b', lab.stranger({ cookie: `mine=1; ${cookie.split(';')[0]}; yours=2` }));
     expect(headersOf(followed).get('cookie')).toBe('mine=1; yours=2');
+    const from = async (origin: string) =>
+      (await lab.ask('/', lab.stranger({ cookie: cookie.split(';')[0] ?? '', origin: `http://${origin}` }))).statusCode;
+    expect(await from(lab.hostOf(lab.sandboxId))).toBe(200);
+    expect(await from(lab.hostOf(lab.sandboxId, 8000))).toBe(200);
+    // Of another program, below the same domain.
+    expect(await from(lab.hostOf(crypto.randomUUID()))).toBe(401);
   });
 
   test('a page of another origin may ask to send the token, and needs it all the same', async () => {

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Previews, PreviewTarget } from '../../sandboxes/index.ts';
 import type { KeyVerifier } from '../../tenancy/key-verifier.ts';
 import type { RateLimiter } from '../rate-limit.ts';
+import { mayUseCookie } from './cookie-use.ts';
 import { shownCredentials } from './credentials.ts';
 import type { PreviewPlace } from './place.ts';
 import { PreviewProblem } from './problem.ts';
@@ -10,6 +11,8 @@ export interface AdmitDeps {
   previews: Previews;
   keys: Pick<KeyVerifier, 'verify'>;
   rateLimiter: RateLimiter;
+  /** The sandbox that a host name shows. */
+  sandboxAt(host: string): string | undefined;
 }
 
 export interface Admitted {
@@ -33,7 +36,9 @@ export async function admit(deps: AdmitDeps, request: IncomingMessage, place: Pr
     );
   if (byQuery) return { target, byQuery };
   const tokens = [...shown.header, ...shown.query];
-  const credentials = { tokens, cookies: shown.cookies, organizationId: noOrganization };
+  const isOwnPage = (host: string) => host === request.headers.host || deps.sandboxAt(host) === target.sandboxId;
+  const cookies = mayUseCookie(request, isOwnPage) ? shown.cookies : none;
+  const credentials = { tokens, cookies, organizationId: noOrganization };
   if (previews.mayOpen(target, credentials)) return { target, byQuery };
   const organizationId = await organizationOf(deps, shown.key);
   if (previews.mayOpen(target, { ...credentials, organizationId })) return { target, byQuery };

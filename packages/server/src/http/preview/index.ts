@@ -14,7 +14,7 @@ import { hostNameOf, type PreviewPlace, placeOf } from './place.ts';
 import { answerPreflight, isPreflight } from './preflight.ts';
 import { answerProblem, PreviewProblem, toProblem, wantsPage } from './problem.ts';
 
-export interface PreviewFrontDeps extends AdmitDeps {
+export interface PreviewFrontDeps extends Omit<AdmitDeps, 'sandboxAt'> {
   settings: Config['preview'];
   publicUrl: string | undefined;
   metrics: Pick<HttpMetrics, 'observeRequest'>;
@@ -56,6 +56,12 @@ export function createPreviewFront(deps: PreviewFrontDeps): PreviewFront {
 
   const findPlace = ({ url = '/', headers }: IncomingMessage) => placeOf({ url, host: headers.host }, rules);
 
+  /** Of a name of ours: a page that was opened there belongs to it. */
+  function sandboxAt(host: string): string | undefined {
+    const place = placeOf({ url: '/', host }, rules);
+    return typeof place === 'object' && place.subject.kind === 'sandbox' ? place.subject.sandboxId : undefined;
+  }
+
   function placeFor(request: IncomingMessage): PreviewPlace {
     const place = findPlace(request);
     if (place === 'nowhere' || place === 'elsewhere') {
@@ -91,10 +97,10 @@ export function createPreviewFront(deps: PreviewFrontDeps): PreviewFront {
     redirect: (location: string, cookie: string) => boolean,
   ): Promise<void> {
     const place = placeFor(request);
-    const { target, byQuery } = await admit(deps, request, place);
+    const { target, byQuery } = await admit({ ...deps, sandboxAt }, request, place);
     const setCookie = byQuery ? cookieOf(place, target) : undefined;
     if (setCookie !== undefined && redirect(place.prefix + withoutKey(place.target), setCookie)) return;
-    const leave = admission.enter(target.sandboxId);
+    const leave = admission.enter(target);
     const letGo = keep(target, gone);
     const endUse = previews.begin(target.sandboxId);
     try {
