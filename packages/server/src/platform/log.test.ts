@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { createLog } from './log.ts';
+import { createLog, scrub } from './log.ts';
 
 function capture(format: 'auto' | 'pretty' | 'json', isTerminal = false) {
   const lines: string[] = [];
@@ -43,4 +43,25 @@ test('what is below the level is not written', () => {
   const { log, lines } = capture('json');
   log.trace('too fine');
   expect(lines).toEqual([]);
+});
+
+test('nothing in a record steers the terminal that shows it, or passes for another record', () => {
+  const { log, lines } = capture('pretty');
+  const hostile = 'a\u001b]0;title\u0007\u009b2J\r\n12:00:00.000 ERROR forged';
+  log.info({ path: '/\u001b[2J' }, hostile);
+  log.error({ err: new Error(hostile) }, 'it failed');
+  expect(lines.join('')).not.toMatch(/[^\P{Cc}\n]/u);
+  expect(lines[0]?.split('\n')).toHaveLength(2);
+  expect(lines[0]).toContain('a\\x1b]0;title\\x07\\x9b2J\\x0d\\x0a12:00:00.000 ERROR forged');
+});
+
+test('a text of any shape is looked through in one pass', () => {
+  for (const text of [
+    'a.'.repeat(500_000),
+    `x://${':'.repeat(500_000)}`,
+    `://${'a:'.repeat(500_000)}`,
+    'a'.repeat(1_000_000),
+  ]) {
+    expect(scrub(text)).toBe(text);
+  }
 });

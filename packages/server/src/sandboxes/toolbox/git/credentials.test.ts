@@ -36,3 +36,12 @@ test('secrets are taken out of what git says, in every form', () => {
   const said = redact(`a s3cr/t b s3cr%2Ft c ${basic} d https://x:other@host/ e`, values);
   expect(said).toBe('a *** b *** c *** d https://***@host/ e');
 });
+
+test('what a remote says is looked through in one pass, whatever its shape', () => {
+  for (const text of ['a'.repeat(1_000_000), `x://${':'.repeat(1_000_000)}`, `a://${'a:'.repeat(500_000)}`]) {
+    expect(redact(text, undefined)).toBe(text);
+  }
+  expect(redact('to ..https://u:p:q@host/x and 1ssh://u:@host', undefined)).toBe(
+    'to ..https://***@host/x and 1ssh://***@host',
+  );
+});

@@ -73,7 +73,8 @@ function decoded(text: string): string {
 
 /** Takes secrets out of what git said: the ones that we gave it, and those in addresses that stand in the repository. */
 export function redact(text: string, credentials: GitCredentials | undefined): string {
-  const addresses = text.replace(/([a-z][a-z0-9+.-]*:\/\/)[^/\s@]*:[^/\s]*@/gi, '$1***@');
+  // In one pass, however long the remote makes it: no part of the expression can begin where another one has to.
+  const addresses = text.replace(/(:\/\/)[^/\s@:]*:[^/\s]*@/g, '$1***@');
   if (credentials === undefined || credentials.password === '') return addresses;
   const { username, password } = credentials;
   const forms = [

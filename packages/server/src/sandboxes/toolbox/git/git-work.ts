@@ -147,11 +147,12 @@ function failure(verb: string, result: GitOutput, credentials: GitCredentials | 
   return invalidRequest(`git ${verb} failed${said === '' ? ` with exit code ${result.exitCode}` : `: ${said}`}`);
 }
 
-/** Without the progress that git writes over itself. */
-function lastLines(words: string): string {
+/** Without the progress that git writes over itself, and without what a remote would have a terminal do. */
+export function lastLines(words: string): string {
   const lines = words.split('\n').map((line) => line.slice(line.lastIndexOf('\r', line.length - 2) + 1).trimEnd());
   return lines
     .filter((line) => line !== '')
     .slice(-20)
+    .map((line) => line.replace(/\p{Cc}/gu, ' ').trimEnd())
     .join('\n');
 }
