@@ -1,6 +1,6 @@
 import { createServer, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import ssh2 from 'ssh2';
+import type { Server as ProtocolServer } from 'ssh2';
 import { DarkroomError, errnoOf, messageOf } from '../platform/errors.ts';
 import { hasShare } from '../platform/fair-share.ts';
 import type { SshAccess, SshLogin } from '../sandboxes/ssh-access.ts';
@@ -68,29 +68,29 @@ export async function openSshGateway(options: SshGatewayOptions): Promise<SshGat
     );
   };
 
-  const protocol = new ssh2.Server({
-    hostKeys: [hostKey.privateKey],
-    ident: 'Darkroom',
-    keepaliveInterval: NEVER_MS,
-    algorithms: {
-      // No groups of integers: one handshake by those of 8192 bits costs the server fifty times what it costs by a curve.
-      kex: ['curve25519-sha256', 'curve25519-sha256@libssh.org', 'ecdh-sha2-nistp256', 'ecdh-sha2-nistp384'],
-      hmac: ['hmac-sha2-256-etm@openssh.com', 'hmac-sha2-512-etm@openssh.com', 'hmac-sha2-256', 'hmac-sha2-512'],
-      // Those that the processor helps with first; the library does chacha20 in software.
-      cipher: ['aes128-gcm@openssh.com', 'aes256-gcm@openssh.com', 'aes128-ctr', 'aes256-ctr'],
-      compress: ['none'],
-    },
-  });
   /** Those that have not sent their greeting, by address and port: the library tells of a client by these. */
   const waiting = new Map<string, { socket: Socket; leave: () => void }>();
-  protocol.on('connection', (client, { ip, port }) => {
-    const guest = waiting.get(`${ip} ${port}`);
-    if (guest === undefined) return void client.end();
-    waiting.delete(`${ip} ${port}`);
-    const deps = { access, failed, hasRoom, takeChannel, takeFile, onLogin: guest.leave, idleMs: options.idleMs, log };
-    const connection = serveConnection(client, guest.socket, deps);
-    connections.add(connection);
-    connection.finished.finally(() => connections.delete(connection));
+  const protocol = onFirstUse(async () => {
+    const server = await protocolServer(hostKey);
+    server.on('connection', (client, { ip, port }) => {
+      const guest = waiting.get(`${ip} ${port}`);
+      if (guest === undefined) return void client.end();
+      waiting.delete(`${ip} ${port}`);
+      const deps = {
+        access,
+        failed,
+        hasRoom,
+        takeChannel,
+        takeFile,
+        onLogin: guest.leave,
+        idleMs: options.idleMs,
+        log,
+      };
+      const connection = serveConnection(client, guest.socket, deps);
+      connections.add(connection);
+      connection.finished.finally(() => connections.delete(connection));
+    });
+    return server;
   });
 
   const server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEPALIVE_MS }, (socket) => {
@@ -109,8 +109,16 @@ export async function openSshGateway(options: SshGatewayOptions): Promise<SshGat
       sockets.delete(socket);
       if (isWaiting()) waiting.delete(name);
     });
-    protocol.injectSocket(socket);
-    holdBackWhileUnread(socket, MAX_UNSENT_BYTES);
+    protocol()
+      .then((it) => {
+        if (socket.destroyed) return;
+        it.injectSocket(socket);
+        holdBackWhileUnread(socket, MAX_UNSENT_BYTES);
+      })
+      .catch((error: unknown) => {
+        log.warn({ err: error }, `ssh: a connection could not be served: ${messageOf(error)}`);
+        socket.destroy();
+      });
   });
   const address = await listen(server, options.listen);
 
@@ -139,6 +147,32 @@ export async function openSshGateway(options: SshGatewayOptions): Promise<SshGat
       for (const socket of sockets) socket.destroy();
       await Promise.race([finished, delay(CLOSE_GRACE_MS, undefined, { ref: false })]);
     },
+  };
+}
+
+/** Loaded with the first client: most servers are asked for no SSH, and the library takes its share of memory. */
+async function protocolServer(hostKey: HostKey): Promise<ProtocolServer> {
+  const { default: ssh2 } = await import('ssh2');
+  return new ssh2.Server({
+    hostKeys: [hostKey.privateKey],
+    ident: 'Darkroom',
+    keepaliveInterval: NEVER_MS,
+    algorithms: {
+      // No groups of integers: one handshake by those of 8192 bits costs the server fifty times what it costs by a curve.
+      kex: ['curve25519-sha256', 'curve25519-sha256@libssh.org', 'ecdh-sha2-nistp256', 'ecdh-sha2-nistp384'],
+      hmac: ['hmac-sha2-256-etm@openssh.com', 'hmac-sha2-512-etm@openssh.com', 'hmac-sha2-256', 'hmac-sha2-512'],
+      // Those that the processor helps with first; the library does chacha20 in software.
+      cipher: ['aes128-gcm@openssh.com', 'aes256-gcm@openssh.com', 'aes128-ctr', 'aes256-ctr'],
+      compress: ['none'],
+    },
+  });
+}
+
+function onFirstUse<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | undefined;
+  return () => {
+    made ??= make();
+    return made;
   };
 }
 

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
 import { open, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import ssh2 from 'ssh2';
 import { DarkroomError, errnoOf } from '../platform/errors.ts';
 
 export interface HostKey {
@@ -14,22 +13,33 @@ export interface HostKey {
 
 const FILE = 'ssh-host-key';
 
-/** The key by which clients know this server again: made at the first start, kept in the state directory. */
+/**
+ * The key by which clients know this server again: made at the first start, kept in the state directory. Its public half is
+ * kept beside it, so that a start need not load the library: that costs as much memory as a tenth of the whole server.
+ */
 export async function loadHostKey(stateDir: string): Promise<HostKey> {
   const path = join(stateDir, FILE);
   const privateKey = (await readKey(path)) ?? (await makeKey(path));
+  const publicKey = (await readKey(`${path}.pub`)) ?? (await makePublicKey(path, privateKey));
+  const blob = Buffer.from(publicKey.split(' ')[1] ?? '', 'base64');
+  return {
+    privateKey,
+    publicKey,
+    fingerprint: `SHA256:${createHash('sha256').update(blob).digest('base64').replace(/=+$/, '')}`,
+  };
+}
+
+async function makePublicKey(path: string, privateKey: string): Promise<string> {
+  const { default: ssh2 } = await import('ssh2');
   const parsed = ssh2.utils.parseKey(privateKey);
   if (parsed instanceof Error) {
     throw new DarkroomError('internal', `${path} is no key: ${parsed.message}`, {
-      hint: 'Restore it from a backup, or remove it: a new one is made, and clients are warned of it.',
+      hint: 'Restore it from a backup, or remove it and its .pub: a new one is made, and clients are warned of it.',
     });
   }
-  const blob = parsed.getPublicSSH();
-  return {
-    privateKey,
-    publicKey: `${parsed.type} ${blob.toString('base64')}`,
-    fingerprint: `SHA256:${createHash('sha256').update(blob).digest('base64').replace(/=+$/, '')}`,
-  };
+  const line = `${parsed.type} ${parsed.getPublicSSH().toString('base64')}`;
+  await writeWhole(`${path}.pub`, line);
+  return line;
 }
 
 async function readKey(path: string): Promise<string | undefined> {
@@ -41,18 +51,25 @@ async function readKey(path: string): Promise<string | undefined> {
   }
 }
 
-/** Whole or not at all: half a key would lock everybody out at the next start. */
 async function makeKey(path: string): Promise<string> {
+  const { default: ssh2 } = await import('ssh2');
   const key = ssh2.utils.generateKeyPairSync('ed25519').private;
+  // A public half without its private one is of another key.
+  await rm(`${path}.pub`, { force: true });
+  await writeWhole(path, key);
+  return key;
+}
+
+/** Whole or not at all: half a key would lock everybody out at the next start. */
+async function writeWhole(path: string, content: string): Promise<void> {
   const temporary = `${path}.new`;
   await rm(temporary, { force: true });
   const file = await open(temporary, 'wx', 0o600);
   try {
-    await file.writeFile(key);
+    await file.writeFile(content);
     await file.sync();
   } finally {
     await file.close();
   }
   await rename(temporary, path);
-  return key;
 }
