@@ -20,6 +20,12 @@ export function uploadRoutes({ toolbox, spoolDirectory }: ToolboxRouteDeps): Fas
     await app.register(multipart, { limits: LIMITS, throwFileSizeLimit: false });
     app.setErrorHandler((error, request, reply) => sendFileError(brokenOff(request, error), request, reply));
     app.addHook('onRequest', requirePermission('write:sandboxes'));
+    // A form that was given up in the middle: what is left of it must not stand before the next request of the connection.
+    app.addHook('onResponse', async ({ raw }) => {
+      if (raw.readableEnded) return;
+      raw.unpipe();
+      raw.resume();
+    });
     const schema = { tags: ['toolbox'], params: toolboxParams };
 
     app.post(

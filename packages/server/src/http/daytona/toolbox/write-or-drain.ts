@@ -7,10 +7,17 @@ import type { SandboxFiles } from '../../../sandboxes/toolbox/index.ts';
  */
 export async function writeOrDrain(files: Pick<SandboxFiles, 'write'>, path: string, content: Readable): Promise<void> {
   try {
-    await files.write(path, Readable.from(content.iterator({ destroyOnReturn: false }), { objectMode: false }));
+    await files.write(path, Readable.from(chunksOf(content), { objectMode: false }));
   } catch (error) {
     content.on('error', () => {});
+    // A listener, too: the iterator lets go of the part later, which stops one that is only told to flow.
+    content.on('data', () => {});
     content.resume();
     throw error;
   }
+}
+
+/** A loop between them: an error that is thrown into the iterator itself (`yield*` too) makes it destroy its stream, whatever its options say. */
+async function* chunksOf(content: Readable): AsyncGenerator<Buffer> {
+  for await (const chunk of content.iterator({ destroyOnReturn: false })) yield chunk;
 }
