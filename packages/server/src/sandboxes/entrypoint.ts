@@ -61,6 +61,8 @@ export interface Entrypoints {
 export function createEntrypoints(runtime: SandboxRuntime, directory: string, log: SandboxLog): Entrypoints {
   const known = new Map<string, { status: EntrypointStatus; source: Readable | undefined }>();
   const starting = new Map<string, Promise<void>>();
+  /** Also of those that have ended, as long as something is left to read. */
+  const readers = new Map<string, { source: Readable; done: Promise<void> }>();
   const fifoOf = (id: string) => join(directory, `${id}.fifo`);
   const logOf = (id: string) => new RotatingLog(join(directory, `${id}.log`));
 
@@ -86,7 +88,11 @@ export function createEntrypoints(runtime: SandboxRuntime, directory: string, lo
       const read = keepOutput(source, told, (error) => {
         log.warn({ sandboxId: row.id, err: error }, `log of the entry point: ${messageOf(error)}`);
       });
-      read.then(() => output.end());
+      const done = read.then(() => {
+        output.end();
+        if (readers.get(row.id)?.source === source) readers.delete(row.id);
+      });
+      readers.set(row.id, { source, done });
     }
     return status;
   }
@@ -100,7 +106,15 @@ export function createEntrypoints(runtime: SandboxRuntime, directory: string, lo
     }
   }
 
+  /** A piece that is still on its way would make a log anew that was removed. */
+  async function endReading(id: string): Promise<void> {
+    const reader = readers.get(id);
+    reader?.source.destroy();
+    await reader?.done;
+  }
+
   async function launch(row: SandboxRow, command: readonly string[], onKnown: () => void): Promise<void> {
+    await endReading(row.id);
     await logOf(row.id).remove();
     // Open until the process has it: a pipe that nobody writes to would look ended to the reader.
     await using fifo = await makeFifo(fifoOf(row.id));
@@ -158,6 +172,7 @@ export function createEntrypoints(runtime: SandboxRuntime, directory: string, lo
     },
     async remove(sandboxId) {
       forget(sandboxId);
+      await endReading(sandboxId);
       await rm(fifoOf(sandboxId), { force: true });
       await logOf(sandboxId).remove();
     },
