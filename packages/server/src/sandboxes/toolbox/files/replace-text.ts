@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream';
 import { DarkroomError } from '../../../platform/errors.ts';
 import type { ContainerFiles, FileOwner, OpenFile } from '../../../runtime/types.ts';
+import { findBytes } from './find-bytes.ts';
 import { replaced } from './replaced.ts';
 
 export interface Replacement {
@@ -34,10 +35,11 @@ export async function replaceText(
 }
 
 async function has(file: OpenFile, text: Buffer, signal: AbortSignal): Promise<boolean> {
+  const find = findBytes(text);
   let rest: Buffer = Buffer.alloc(0);
   for await (const chunk of chunksOf(file, signal)) {
     const bytes = Buffer.concat([rest, chunk]);
-    if (bytes.includes(text)) return true;
+    if (find(bytes) !== -1) return true;
     rest = bytes.subarray(Math.max(0, bytes.length - text.length + 1));
   }
   return false;

@@ -1,3 +1,5 @@
+import { findBytes } from './find-bytes.ts';
+
 const MAX_PIECE = 1024 * 1024;
 
 /** Chunks of a file with each occurrence of a text replaced, from left to right; what was put in is not looked at again. */
@@ -6,13 +8,14 @@ export async function* replaced(
   pattern: Buffer,
   replacement: Buffer,
 ): AsyncGenerator<Buffer> {
+  const find = findBytes(pattern);
   let rest: Buffer = Buffer.alloc(0);
   for await (const chunk of chunks) {
     const bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
     const pieces: Buffer[] = [];
     let from = 0;
     let length = 0;
-    for (let hit = bytes.indexOf(pattern); hit !== -1; hit = bytes.indexOf(pattern, from)) {
+    for (let hit = find(bytes); hit !== -1; hit = find(bytes, from)) {
       pieces.push(bytes.subarray(from, hit), replacement);
       length += hit - from + replacement.length;
       from = hit + pattern.length;

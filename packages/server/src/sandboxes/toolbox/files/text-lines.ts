@@ -1,3 +1,5 @@
+import { type FindBytes, findBytes } from './find-bytes.ts';
+
 /** Where a text is in a file. */
 export interface LineMatch {
   /** From 1. */
@@ -13,6 +15,7 @@ const MAX_CONTENT = 2000;
 /** The lines of a file that have a text, the file given in chunks; memory is bounded by a chunk and `MAX_LINE`. */
 export class TextLines {
   readonly #pattern: Buffer;
+  readonly #find: FindBytes;
   /** What follows the last newline. */
   #rest: Buffer = Buffer.alloc(0);
   #line = 1;
@@ -21,6 +24,7 @@ export class TextLines {
 
   constructor(pattern: Buffer) {
     this.#pattern = pattern;
+    this.#find = findBytes(pattern);
   }
 
   *push(chunk: Buffer): Generator<LineMatch> {
@@ -50,7 +54,7 @@ export class TextLines {
       }
     };
     for (let from = 0; from < bytes.length; ) {
-      const hit = bytes.indexOf(this.#pattern, from);
+      const hit = this.#find(bytes, from);
       if (hit === -1) break;
       countTo(hit);
       const start = hit === 0 ? 0 : bytes.lastIndexOf(NEWLINE, hit - 1) + 1;
