@@ -63,6 +63,13 @@ export const configSchema = z.strictObject({
   runtime: z
     .strictObject({
       crun: z.string().min(1).default('crun').describe('The crun program: a name on the PATH or a path.'),
+      gvisor: z
+        .string()
+        .min(1)
+        .default('auto')
+        .describe(
+          'Whether snapshots may ask for gVisor (`sandboxClass`): `auto` where `runsc` is installed and works here, `off`, or a path of runsc.',
+        ),
       idBase: z
         .int()
         .min(65536)

@@ -1,4 +1,4 @@
-import { constants } from 'node:fs';
+import { closeSync, constants, openSync } from 'node:fs';
 import { checked, libc } from './libc.ts';
 import { O_CLOEXEC } from './libc-files.ts';
 
@@ -10,6 +10,7 @@ const c = {
 
 /** The numbers of asm-generic, which every architecture that matters here has. */
 const TIOCSWINSZ = 0x5414;
+const TIOCSPTLCK = 0x40045431;
 const TIOCGPTN = 0x80045430;
 const TIOCGPTPEER = 0x5441;
 const F_GETFL = 3;
@@ -38,6 +39,27 @@ export function checkTerminalMaster(fd: number): void {
 export function openTerminalPeer(master: number): number {
   const flags = constants.O_RDWR | constants.O_NOCTTY | O_CLOEXEC;
   return checked('ioctl', c.ioctlNumber(master, TIOCGPTPEER, flags), 'TIOCGPTPEER');
+}
+
+export interface TerminalPair {
+  master: number;
+  peer: number;
+  /** Of the peer. */
+  path: string;
+}
+
+/** A new pseudo-terminal of the machine's own. The caller closes both sides. */
+export function openTerminalPair(): TerminalPair {
+  const master = openSync('/dev/ptmx', constants.O_RDWR | constants.O_NOCTTY);
+  try {
+    checked('ioctl', c.ioctl(master, TIOCSPTLCK, Buffer.alloc(4)), 'TIOCSPTLCK');
+    const number = Buffer.alloc(4);
+    checked('ioctl', c.ioctl(master, TIOCGPTN, number), 'TIOCGPTN');
+    return { master, peer: openTerminalPeer(master), path: `/dev/pts/${number.readUInt32LE()}` };
+  } catch (error) {
+    closeSync(master);
+    throw error;
+  }
 }
 
 /** Another descriptor of the same open file, close-on-exec. */

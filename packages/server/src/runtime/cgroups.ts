@@ -9,6 +9,7 @@ import {
   removeCgroupTree,
 } from './cgroup-files.ts';
 import type { CgroupLayout } from './cgroup-layout.ts';
+import { makeCgroup, type StartLimits } from './cgroup-make.ts';
 
 export interface CgroupUsage {
   memoryBytes: number;
@@ -27,6 +28,8 @@ export interface Cgroups {
   readonly parent: string;
   /** `linux.cgroupsPath` of a container's config.json. */
   pathFor(id: string): string;
+  /** For what crun does not start: makes it with these limits. Returns the files that a process joins it by. */
+  make(id: string, limits: StartLimits): Promise<string[]>;
   /** Processes that the kernel killed for want of memory inside the container's limit. */
   oomKills(id: string): Promise<number | undefined>;
   /** Changes cpu and memory of a running container. Raises `invalid_request` when it holds more memory than that. */
@@ -63,6 +66,8 @@ export function cgroupsIn(layout: CgroupLayout, tag: string): Cgroups {
     version,
     parent,
     pathFor: (id) => `${parent}/${id}`,
+    make: (id, limits) =>
+      makeCgroup({ version, layout, directoryFor: (controller) => directoryFor(controller, id) }, limits),
     oomKills: async (id) =>
       flatKey(
         await readCgroupFile(file('memory', id, version === 2 ? 'memory.events' : 'memory.oom_control')),

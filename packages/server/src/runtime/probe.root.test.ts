@@ -18,7 +18,7 @@ beforeEach(async () => {
   stateDir = await mkdtemp(join(tmpdir(), 'darkroom-test-'));
   config = {
     stateDir,
-    runtime: { crun: 'crun', idBase: 1_000_000_000, idCount: 1_000_000_000, diskLimits: true },
+    runtime: { crun: 'crun', gvisor: 'auto', idBase: 1_000_000_000, idCount: 1_000_000_000, diskLimits: true },
     network: {},
   };
 });

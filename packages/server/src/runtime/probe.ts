@@ -11,7 +11,7 @@ import { probeAppArmor, probeCrun, probeDiskTools, probeInit, probeInterfaces, p
 
 /** The part of the configuration that the machine is tried for. */
 export type ProbeConfig = Pick<Config, 'stateDir'> & {
-  runtime: Pick<Config['runtime'], 'crun' | 'idBase' | 'idCount' | 'diskLimits'>;
+  runtime: Pick<Config['runtime'], 'crun' | 'gvisor' | 'idBase' | 'idCount' | 'diskLimits'>;
   network: Pick<Config['network'], 'dns'>;
 };
 

@@ -7,19 +7,19 @@ import { MS_BIND, mount } from '../platform/libc.ts';
 import { appArmorProfile } from './app-armor.ts';
 import type { Cgroups } from './cgroups.ts';
 import { findContainers } from './container/adopt.ts';
-import { connectInContainer } from './container/connect.ts';
 import type { OpenFilesLimit } from './container/container-config.ts';
 import type { ContainerHost, RuntimeLog } from './container/container-host.ts';
 import { notRunning } from './container/container-root.ts';
 import { createCrun } from './container/crun.ts';
+import { crunEngine } from './container/crun-engine.ts';
 import { openSandboxDisks } from './container/disk/sandbox-disks.ts';
-import { cleanUpContainer, terminateProcesses } from './container/end-container.ts';
+import { cleanUpContainer } from './container/end-container.ts';
 import { execInContainer } from './container/exec.ts';
 import { containerFiles } from './container/files.ts';
 import { makeFurnishings } from './container/furnishings.ts';
+import { gvisorEngine } from './container/gvisor/gvisor-engine.ts';
 import { isContainerId, type Layout, layoutOf, seenByCrun } from './container/layout.ts';
 import { endLeftoverExecs } from './container/leftover-execs.ts';
-import { listeningPorts } from './container/listening-ports.ts';
 import { holdContainer, type LiveContainer } from './container/live-container.ts';
 import { writePolicyChange } from './container/network-policy-file.ts';
 import { createOverlayMounter, unmountQuietly } from './container/overlay.ts';
@@ -41,7 +41,14 @@ export interface RuntimeOptions {
   runDir: string;
   /** Keeps what is costly to make again. */
   cacheDir: string;
-  settings: { crun: string; idBase: number; idCount: number; startConcurrency: number; readyDisks: number };
+  settings: {
+    crun: string;
+    gvisor?: string;
+    idBase: number;
+    idCount: number;
+    startConcurrency: number;
+    readyDisks: number;
+  };
   cgroups: Cgroups;
   /** Opened and closed by the runtime, which knows what is in use. */
   network: NetworkPool;
@@ -161,7 +168,7 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
   }
 
   async function adopt(into: ContainerHost): Promise<void> {
-    const { found, leftovers } = await findContainers(into.crun, layout);
+    const { found, leftovers } = await findContainers(into.engines, layout);
     for (const container of found) {
       const held = holdContainer(container, into.watcher, ended);
       if (held) await readState(into, held);
@@ -192,7 +199,7 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
     running.clear();
     pausedSinceBefore.clear();
     unmountQuietly(layout.poolView);
-    closing.crun.close();
+    for (const engine of Object.values(closing.engines)) engine.close();
     // Before the watcher, which tells it of the ends of its tools.
     await closing.disks.close();
     await options.network.close();
@@ -200,6 +207,8 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
   }
 
   return {
+    checkClass: (sandboxClass) => host().engines[sandboxClass].check(),
+
     async start(spec) {
       checkId(spec.id);
       host();
@@ -214,7 +223,7 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
         if (!current) return;
         current.container.endsOnPurpose = true;
         if (graceMs > 0 && current.container.isPaused) await thaw(current.container);
-        if (graceMs > 0) await terminateProcesses(into, current.container, graceMs);
+        if (graceMs > 0) await current.container.engine.terminate(into, current.container, graceMs);
         await end(current);
       });
     },
@@ -319,12 +328,12 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
       host();
       const container = find(id);
       const address = options.network.addressOf(container.network);
-      return connectInContainer(container, port, { address, signal: connectOptions?.signal });
+      return container.engine.connect(host(), container, port, { address, signal: connectOptions?.signal });
     },
 
     async listeningPorts(id) {
-      host();
-      return listeningPorts(find(id));
+      const container = find(id);
+      return container.engine.listeningPorts(host(), container);
     },
 
     onExit: (listener) => void listeners.push(listener),
@@ -366,7 +375,7 @@ async function openHost(options: RuntimeOptions, layout: Layout): Promise<Contai
       layout,
       idBase,
       idCount,
-      crun,
+      engines: { container: crunEngine(crun), gvisor: gvisorEngine(layout, options.settings, watcher, options.log) },
       watcher,
       cgroups: options.cgroups,
       network: options.network,

@@ -28,6 +28,9 @@ export interface NetworkPolicy {
   bandwidth?: { inMbps?: number | undefined; outMbps?: number | undefined } | undefined;
 }
 
+/** What runs the processes of a sandbox: the kernel by crun, or gVisor, which has a kernel of its own between. */
+export type SandboxClass = 'container' | 'gvisor';
+
 export interface ContainerSpec {
   id: string;
   hostname: string;
@@ -36,6 +39,8 @@ export interface ContainerSpec {
   env: Readonly<Record<string, string>>;
   limits: ContainerLimits;
   network: NetworkPolicy;
+  /** `container` without it. */
+  sandboxClass?: SandboxClass;
 }
 
 export interface ContainerStatus {
@@ -129,6 +134,8 @@ export interface SandboxUsage {
 }
 
 export interface SandboxRuntime {
+  /** Raises `invalid_request`, with the reason, when sandboxes of this class cannot run here. Tries it the first time. */
+  checkClass(sandboxClass: SandboxClass): Promise<void>;
   /**
    * Mounts the layers under the container's own writable directory (kept from an earlier run, made at the first), starts pid 1
    * in a ready network namespace, and resolves when an exec can run. A second call while it runs raises `conflict`.

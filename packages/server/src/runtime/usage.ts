@@ -21,7 +21,7 @@ export async function readUsage(
   const [cgroup, oomKills, disk, network] = await Promise.all([
     host.cgroups.usage(id),
     host.cgroups.oomKills(id),
-    diskOf(host, id, container.pid),
+    diskOf(host, id, container.rootPid),
     networkOf(container.pid),
   ]);
   // Its pid may have passed to another process during the look.

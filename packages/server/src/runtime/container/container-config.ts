@@ -44,7 +44,7 @@ export const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/
 /** The server and its database outlive any sandbox when the machine itself runs out of memory. */
 export const OOM_SCORE_ADJ = 300;
 /** When a sandbox's own memory is short, its commands go before pid 1, with which everything would go. */
-const INIT_OOM_SCORE_ADJ = 100;
+export const INIT_OOM_SCORE_ADJ = 100;
 
 /** The whole machine has some thousands, of which one sandbox could take all. */
 const MAX_TERMINALS = 256;
@@ -83,7 +83,7 @@ export interface ConfigInput {
 export type SeccompSetting = { bpf: string } | { profile: object };
 
 /** The container as crun starts it (config.json of the OCI runtime specification). */
-export function containerConfig(input: ConfigInput): object {
+export function containerConfig(input: ConfigInput) {
   const { spec } = input;
   const root: ProcessUser = { uid: 0, gid: 0, additionalGids: [], home: '/root', name: 'root' };
   const pidOne = { argv: [INIT, '-P'], env: {}, cwd: '/', user: root };
@@ -184,7 +184,14 @@ function sharedMemoryBytes({ limits }: ContainerSpec): number {
   return Math.floor(limits.memoryBytes / 2);
 }
 
-function mounts({ spec, toolsDir, etcDir, cgroup }: ConfigInput): object[] {
+interface Mount {
+  destination: string;
+  type: string;
+  source: string;
+  options: string[];
+}
+
+function mounts({ spec, toolsDir, etcDir, cgroup }: ConfigInput): Mount[] {
   const virtual = (destination: string, type: string, ...options: string[]) => ({
     destination,
     type,

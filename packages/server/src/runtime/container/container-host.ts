@@ -2,8 +2,8 @@ import type { ExitWatcher } from '../../platform/exit-watcher.ts';
 import type { Cgroups } from '../cgroups.ts';
 import type { NetworkPool } from '../network/network-pool.ts';
 import type { OpenFilesLimit, SeccompSetting } from './container-config.ts';
-import type { Crun } from './crun.ts';
 import type { SandboxDisks } from './disk/sandbox-disks.ts';
+import type { Engines } from './engine.ts';
 import type { Layout } from './layout.ts';
 import type { MountOverlay } from './overlay.ts';
 
@@ -19,7 +19,7 @@ export interface ContainerHost {
   layout: Layout;
   idBase: number;
   idCount: number;
-  crun: Crun;
+  engines: Engines;
   watcher: ExitWatcher;
   cgroups: Cgroups;
   network: NetworkPool;

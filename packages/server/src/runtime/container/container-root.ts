@@ -31,7 +31,7 @@ export async function withRoot<T>(container: LiveContainer, use: (root: number) 
 export function openContainerRoot(container: LiveContainer): number {
   let root: number;
   try {
-    root = openSync(`/proc/${container.pid}/root`, O_PATH | constants.O_DIRECTORY);
+    root = openSync(`/proc/${container.rootPid}/root`, O_PATH | constants.O_DIRECTORY);
   } catch (error) {
     if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ESRCH') throw notRunning(container.id);
     throw error;

@@ -23,7 +23,7 @@ const VERSION_TIMEOUT_MS = 10_000;
 const SIGKILL = 9;
 
 /** Standard streams, and what else a process gets from 3 on. */
-type Stdio = readonly [number, number, number, ...number[]];
+export type Stdio = readonly [number, number, number, ...number[]];
 
 /** What crun notes about a container; the start time tells a process from a later one with its pid. */
 const statusSchema = z.object({ pid: z.int().positive(), 'process-start-time': z.int() });

@@ -18,7 +18,7 @@ export async function cleanUpContainer(
 ): Promise<void> {
   const runtime = runPaths(host.layout, id);
   const steps: (() => unknown)[] = [
-    () => host.crun.delete(id),
+    ...Object.values(host.engines).map((engine) => () => engine.delete(host, id)),
     () => host.cgroups.remove(id),
     () => unmountQuietly(runtime.rootfs),
     () => unmountQuietly(runtime.etc),

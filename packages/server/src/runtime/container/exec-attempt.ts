@@ -146,6 +146,6 @@ async function tiniOf(child: SpawnedProcess): Promise<number | undefined> {
 }
 
 /** 128 + n is how a shell, tini and crun all tell of signal n. */
-function signalName(exitCode: number): string | undefined {
+export function signalName(exitCode: number): string | undefined {
   return Object.entries(constants.signals).find(([, number]) => number + 128 === exitCode)?.[0];
 }

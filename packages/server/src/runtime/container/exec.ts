@@ -1,11 +1,11 @@
 import { fchownSync } from 'node:fs';
 import { openProcessPipes } from '../../platform/process-pipes.ts';
-import type { SpawnedProcess } from '../../platform/spawned-process.ts';
 import type { ExecProcess, ExecSpec } from '../types.ts';
 import type { ContainerHost } from './container-host.ts';
 import { openDetachedStreams } from './detached-streams.ts';
 import { endedProcess } from './ended-process.ts';
-import { followExec, prepareExec } from './exec-attempt.ts';
+import type { StartedCommand } from './engine.ts';
+import { prepareExec } from './exec-attempt.ts';
 import type { LiveContainer } from './live-container.ts';
 
 /** Starts a command in a running container, under the same protections as everything in it. */
@@ -18,11 +18,11 @@ export async function execInContainer(
   if ('words' in attempt) return endedProcess(attempt.exitCode, attempt.words);
   const owner = { uid: host.idBase + spec.user.uid, gid: host.idBase + spec.user.gid };
   const streams = spec.outputFd === undefined ? openProcessPipes(owner) : openDetachedStreams(owner, spec.outputFd);
-  let child: SpawnedProcess;
+  let command: StartedCommand;
   try {
     if (spec.inputFd !== undefined) fchownSync(spec.inputFd, owner.uid, owner.gid);
     const stdio = spec.inputFd === undefined ? streams.theirs : ([...streams.theirs, spec.inputFd] as const);
-    child = host.crun.exec(container.id, attempt.processFile, attempt.log, stdio);
+    command = container.engine.exec(host, container, attempt, stdio);
   } catch (error) {
     streams.destroy();
     await attempt.forget();
@@ -31,5 +31,5 @@ export async function execInContainer(
     streams.closeTheirs();
   }
   const { stdin, stdout, stderr } = streams;
-  return { stdin, stdout, stderr, ...followExec(host, container, attempt, child) };
+  return { stdin, stdout, stderr, ...command };
 }

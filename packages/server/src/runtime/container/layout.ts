@@ -16,6 +16,8 @@ export interface Layout {
   poolView: string;
   runDir: string;
   crunRoot: string;
+  /** What runsc keeps about its containers, and our notes of them. */
+  gvisorRoot: string;
 }
 
 export function layoutOf(poolRoot: string, runDir: string): Layout {
@@ -28,6 +30,7 @@ export function layoutOf(poolRoot: string, runDir: string): Layout {
     poolView: join(runDir, 'pool'),
     runDir,
     crunRoot: join(runDir, 'crun'),
+    gvisorRoot: join(runDir, 'gvisor'),
   };
 }
 

@@ -3,22 +3,23 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoOf, messageOf } from '../../platform/errors.ts';
 import type { ContainerHost } from './container-host.ts';
+import { engineOf } from './engine.ts';
 import { type Layout, runPaths } from './layout.ts';
 import { childrenOf, killTree } from './process-tree.ts';
 
 /** A `crun exec` in the middle of its work gets this long to have its child. */
 const APPEAR_TIMEOUT_MS = 10_000;
-const FILE = /^exec-\d+-\d+\.(json|log)$/;
+const FILE = /^exec-\d+-\d+\.(json|log|pid)$/;
 
 /**
  * Ends the commands that an earlier server was killed over: nobody reads what they write, or would ever end them. Those whose
  * output goes into a file or a named pipe were meant to outlive it. Call it before anything else is started in the containers.
  */
 export async function endLeftoverExecs(host: ContainerHost, containerIds: readonly string[]): Promise<void> {
-  const ends = [...findExecs(host.layout, containerIds)].map(async ([pid, { id }]) => {
+  const ends = [...findExecs(host.layout, containerIds)].map(async ([pid, { id, file }]) => {
     try {
       if (!wroteToServer(pid)) return;
-      await end(host, pid, id);
+      await engineOf(host.engines, id).endLeftover(host, id, { pid, file });
       host.log.warn({ sandbox: id }, 'a command of an earlier server was ended');
     } catch (error) {
       host.log.error({ sandbox: id, error: messageOf(error) }, 'a command of an earlier server could not be ended');
@@ -35,7 +36,7 @@ interface FoundExec {
   file: string;
 }
 
-/** Every `crun exec` in these containers, by its pid. A process of a sandbox may call itself anything, but is never root here. */
+/** Every exec in these containers, by its pid. A process of a sandbox may call itself anything, but is never root here. */
 function findExecs(layout: Layout, containerIds: readonly string[]): Map<number, FoundExec> {
   const prefixes = containerIds.map((id) => ({ id, prefix: join(runPaths(layout, id).dir, 'exec-') }));
   const found = new Map<number, FoundExec>();
@@ -53,7 +54,8 @@ function findExecs(layout: Layout, containerIds: readonly string[]): Map<number,
   return found;
 }
 
-async function end(host: ContainerHost, pid: number, id: string): Promise<void> {
+/** Of crun. */
+export async function endLeftoverExec(host: ContainerHost, id: string, { pid }: { pid: number }): Promise<void> {
   const deadline = Date.now() + APPEAR_TIMEOUT_MS;
   while (Date.now() < deadline && findExecs(host.layout, [id]).has(pid)) {
     const [tini] = childrenOf(pid);
@@ -84,7 +86,7 @@ function forgetFiles(layout: Layout, id: string, inUse: ReadonlySet<string>): vo
   const { dir } = runPaths(layout, id);
   try {
     for (const name of readdirSync(dir)) {
-      const description = join(dir, name.replace(/\.log$/, '.json'));
+      const description = join(dir, name.replace(/\.(log|pid)$/, '.json'));
       if (FILE.test(name) && !inUse.has(description)) rmSync(join(dir, name), { force: true });
     }
   } catch (error) {

@@ -2,14 +2,17 @@ import { closeSync, readFileSync } from 'node:fs';
 import { errnoOf } from '../../platform/errors.ts';
 import type { ExitWatcher } from '../../platform/exit-watcher.ts';
 import { pidfdOpen, pidfdSignal } from '../../platform/libc-process.ts';
-import type { CrunStatus } from './crun.ts';
+import type { ContainerEngine, ContainerProcess } from './engine.ts';
 
 const SIGKILL = 9;
 
 /** A container that runs: its pid 1, held by a descriptor that no other process can take over. */
 export interface LiveContainer {
   readonly id: string;
+  readonly engine: ContainerEngine;
   readonly pid: number;
+  /** Whose root directory is the container's. */
+  readonly rootPid: number;
   readonly env: Readonly<Record<string, string>>;
   readonly network: { index: number };
   /** Its end was asked for, and is nobody's news. */
@@ -27,7 +30,8 @@ export interface LiveContainer {
 
 export interface LiveContainerInput {
   id: string;
-  status: CrunStatus;
+  engine: ContainerEngine;
+  status: ContainerProcess;
   env: Readonly<Record<string, string>>;
   network: { index: number };
 }
@@ -50,7 +54,9 @@ export function holdContainer(
   let held = true;
   const container: LiveContainer = {
     id: input.id,
+    engine: input.engine,
     pid,
+    rootPid: input.status.rootPid,
     env: input.env,
     network: input.network,
     endsOnPurpose: false,

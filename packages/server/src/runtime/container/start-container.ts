@@ -1,9 +1,8 @@
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { DarkroomError, errnoOf, invalidRequest, messageOf } from '../../platform/errors.ts';
 import { MS_NODEV, MS_NOSUID, mount } from '../../platform/libc.ts';
 import type { ContainerSpec } from '../types.ts';
-import { containerConfig } from './container-config.ts';
 import type { ContainerHost } from './container-host.ts';
 import { runPaths, seenByCrun } from './layout.ts';
 import { holdContainer, type LiveContainer } from './live-container.ts';
@@ -39,6 +38,7 @@ async function startSteps(
   onEnd: (container: LiveContainer) => void,
   undo: Undo[],
 ): Promise<LiveContainer> {
+  const engine = host.engines[spec.sandboxClass ?? 'container'];
   const topLayer = spec.layers.at(-1);
   if (topLayer === undefined) throw invalidRequest('a sandbox needs at least one layer');
   const runtime = runPaths(host.layout, spec.id);
@@ -76,7 +76,7 @@ async function startSteps(
   undo.push(async () => unmountQuietly(runtime.etc));
   const namespaces = await ready;
 
-  const config = containerConfig({
+  const input = {
     spec,
     rootfs: runtime.rootfs,
     toolsDir: seenByCrun(host.layout, host.layout.toolsDir),
@@ -86,10 +86,9 @@ async function startSteps(
     seccomp: host.seccomp,
     openFiles: host.openFiles,
     appArmorProfile: host.appArmorProfile,
-  });
+  };
   // Of an earlier run that could not be cleaned up.
   rmSync(runtime.policy, { force: true });
-  writeFileSync(runtime.config, JSON.stringify(config), { mode: 0o600 });
   writeNameFiles(runtime.etc, {
     hostname: spec.hostname,
     address: namespaces.address,
@@ -99,17 +98,17 @@ async function startSteps(
   await host.network.setPolicy(namespaces, spec.network);
 
   undo.push(async () => {
-    await host.crun.delete(spec.id);
+    await engine.delete(host, spec.id);
     await host.cgroups.remove(spec.id);
   });
-  await host.crun.run(spec.id, runtime.dir, runtime.log);
+  await engine.run(host, spec.id, input);
   // The container has its own copy of the mount; ours would only be copied into the next one's namespace.
   unmountQuietly(runtime.rootfs);
   unmountQuietly(runtime.etc);
 
-  const status = host.crun.status(spec.id);
-  const input = status && { id: spec.id, status, env: spec.env, network: { index: namespaces.index } };
-  const container = input && holdContainer(input, host.watcher, onEnd);
+  const status = engine.status(spec.id);
+  const live = status && { id: spec.id, engine, status, env: spec.env, network: { index: namespaces.index } };
+  const container = live && holdContainer(live, host.watcher, onEnd);
   if (container) return container;
   throw new DarkroomError('unavailable', 'the sandbox ended while it started', {
     retryable: true,

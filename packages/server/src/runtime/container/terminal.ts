@@ -8,13 +8,14 @@ import type { SpawnedProcess } from '../../platform/spawned-process.ts';
 import type { TerminalProcess, TerminalSpec } from '../types.ts';
 import { type ConsoleSocket, openConsoleSocket } from './console-socket.ts';
 import type { ContainerHost } from './container-host.ts';
-import { type ExecFault, followExec, prepareExec } from './exec-attempt.ts';
+import type { Crun } from './crun.ts';
+import { type ExecAttempt, type ExecFault, followExec, prepareExec } from './exec-attempt.ts';
 import type { LiveContainer } from './live-container.ts';
 import { openTerminalStream } from './terminal-stream.ts';
 
 let lastSocket = 0;
 
-/** Starts a command on a terminal that crun opens in the container's own devpts. */
+/** Starts a command on a terminal of its own. */
 export async function openContainerTerminal(
   host: ContainerHost,
   container: LiveContainer,
@@ -26,13 +27,32 @@ export async function openContainerTerminal(
     consoleSize: { width: cols, height: rows },
   });
   if ('words' in attempt) return endedTerminal(attempt);
+  return container.engine.openTerminal(host, container, attempt, spec);
+}
+
+interface CrunTerminal {
+  host: ContainerHost;
+  container: LiveContainer;
+  attempt: ExecAttempt;
+  spec: TerminalSpec;
+  crun: Crun;
+}
+
+/** On a terminal that crun opens in the container's own devpts. */
+export async function openCrunTerminal({
+  host,
+  container,
+  attempt,
+  spec,
+  crun,
+}: CrunTerminal): Promise<TerminalProcess> {
   // Beside the containers' directories, whose names may be longer than a socket's may.
   lastSocket += 1;
   let socket: ConsoleSocket | undefined;
   let child: SpawnedProcess;
   try {
     socket = openConsoleSocket(host.watcher, join(host.layout.runDir, `terminal-${process.pid}-${lastSocket}`));
-    child = startCrun(host, container, attempt, socket.path);
+    child = startCrun(crun, container, attempt, socket.path);
   } catch (error) {
     socket?.close();
     await attempt.forget();
@@ -54,7 +74,7 @@ export async function openContainerTerminal(
 }
 
 function startCrun(
-  host: ContainerHost,
+  crun: Crun,
   container: LiveContainer,
   attempt: { processFile: string; log: string },
   consoleSocket: string,
@@ -62,22 +82,17 @@ function startCrun(
   // The process gets the terminal in place of these; crun may not have the host's /dev/null.
   const nothing = pipe();
   try {
-    return host.crun.exec(
-      container.id,
-      attempt.processFile,
-      attempt.log,
-      [nothing.read, nothing.write, nothing.write],
-      {
-        consoleSocket,
-      },
-    );
+    return crun.exec(container.id, attempt.processFile, attempt.log, [nothing.read, nothing.write, nothing.write], {
+      consoleSocket,
+    });
   } finally {
     closeSync(nothing.read);
     closeSync(nothing.write);
   }
 }
 
-function takeTerminal(
+/** Owns the master from here on. */
+export function takeTerminal(
   host: ContainerHost,
   master: number,
   spec: TerminalSpec,

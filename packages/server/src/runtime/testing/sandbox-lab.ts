@@ -49,6 +49,8 @@ export interface LabOptions {
   poolBytes?: number;
   /** Gives it a pool with reflinks of this size, as servers have it: disks of sandboxes are cloned there. */
   imageBytes?: number;
+  /** The path of a runsc, under which all sandboxes run; `LAB_GVISOR` names it to processes that open a lab. */
+  gvisor?: string;
 }
 
 /** A state directory that is to be handed to another process; `openLab` makes its own. */
@@ -66,7 +68,7 @@ export async function makeLabState(options: LabOptions = {}): Promise<string> {
   return stateDir;
 }
 
-export async function openLabRuntime(stateDir: string) {
+export async function openLabRuntime(stateDir: string, gvisor = 'off') {
   const tag = instanceTag(stateDir);
   const runDir = `/run/darkroom-${tag}`;
   await mkdir(runDir, { recursive: true });
@@ -88,7 +90,7 @@ export async function openLabRuntime(stateDir: string) {
     poolRoot: join(stateDir, 'pool'),
     runDir,
     cacheDir: join(stateDir, 'cache'),
-    settings: { crun: 'crun', idBase: ID_BASE, idCount: ID_COUNT, startConcurrency: 8, readyDisks: 2 },
+    settings: { crun: 'crun', gvisor, idBase: ID_BASE, idCount: ID_COUNT, startConcurrency: 8, readyDisks: 2 },
     cgroups,
     network,
     log: quiet,
@@ -101,7 +103,8 @@ export async function openLab(stateFrom?: string, options: LabOptions = {}): Pro
   const stateDir = stateFrom ?? (await makeLabState(options));
   const poolRoot = join(stateDir, 'pool');
   const baseLayer = join(poolRoot, 'layers', 'base', 'diff');
-  let current = await openLabRuntime(stateDir);
+  const gvisor = options.gvisor ?? process.env.LAB_GVISOR;
+  let current = await openLabRuntime(stateDir, gvisor);
 
   const spec = (id: string, changes: Partial<ContainerSpec> = {}): ContainerSpec => ({
     id,
@@ -110,6 +113,7 @@ export async function openLab(stateFrom?: string, options: LabOptions = {}): Pro
     env: {},
     limits: { cpu: 1, memoryBytes: 256 * MIB, pids: 128 },
     network: { blockAll: false },
+    ...(gvisor === undefined ? {} : { sandboxClass: 'gvisor' }),
     ...changes,
   });
 
@@ -127,7 +131,7 @@ export async function openLab(stateFrom?: string, options: LabOptions = {}): Pro
     sh: (id, script, changes) => finish(current.runtime, id, { ...shell(script), ...changes }),
     async reopen() {
       await current.runtime.close();
-      current = await openLabRuntime(stateDir);
+      current = await openLabRuntime(stateDir, gvisor);
     },
     async close() {
       for (const { id } of await current.runtime.list()) await current.runtime.remove(id);
