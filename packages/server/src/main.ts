@@ -11,6 +11,7 @@ import { RateLimiter } from './http/rate-limit.ts';
 import { startWatch } from './lifecycle/watch.ts';
 import { parseListen } from './platform/config.ts';
 import type { Config } from './platform/config-schema.ts';
+import { DarkroomError, messageOf } from './platform/errors.ts';
 import { createLog } from './platform/log.ts';
 import { createMetrics } from './platform/metrics.ts';
 import { readStateCounts } from './platform/state-counts.ts';
@@ -222,7 +223,14 @@ async function buildServer(
 }
 
 async function listen(app: FastifyInstance, config: Config): Promise<string> {
-  await app.listen(parseListen(config.listen));
+  try {
+    await app.listen(parseListen(config.listen));
+  } catch (cause) {
+    throw new DarkroomError('unavailable', `Cannot listen on ${config.listen}: ${messageOf(cause)}`, {
+      hint: 'Choose another address with --listen HOST:PORT; port 0 takes a free one.',
+      cause,
+    });
+  }
   const address = app.server.address();
   if (address === null || typeof address === 'string') throw new Error('the server has no TCP address');
   const host = address.family === 'IPv6' ? `[${address.address}]` : address.address;

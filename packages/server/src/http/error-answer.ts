@@ -2,7 +2,7 @@ import { STATUS_CODES } from 'node:http';
 import type { FastifyRequest } from 'fastify';
 import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod';
 import { databaseProblem } from '../platform/db/problems.ts';
-import { DarkroomError } from '../platform/errors.ts';
+import { DarkroomError, withHint } from '../platform/errors.ts';
 import { validationMessage } from './validation-message.ts';
 
 /** What any dialect shows of an error: it renders these and decides nothing. */
@@ -18,19 +18,19 @@ export interface ErrorAnswer {
 /** Translates whatever was thrown, and logs what the client must not see. */
 export function errorAnswer(error: unknown, request: FastifyRequest): ErrorAnswer {
   const answer = describe(databaseProblem(error) ?? error);
-  if (answer.statusCode >= 500) request.log.error({ err: error }, 'request failed');
+  if (answer.statusCode >= 500 && !isPlainRefusal(error)) request.log.error({ err: error }, 'request failed');
   return answer;
 }
+
+/** The client has been told all of it, and nothing is broken. */
+const isPlainRefusal = (error: unknown) =>
+  error instanceof DarkroomError && error.isUserError && error.cause === undefined;
 
 function describe(error: unknown): ErrorAnswer {
   if (error instanceof DarkroomError && error.isUserError) {
     const { retryAfterSeconds } = error.details;
     return {
-      ...answerOf(
-        error.status,
-        error.hint === undefined ? error.message : `${error.message} ${error.hint}`,
-        error.code,
-      ),
+      ...answerOf(error.status, withHint(error), error.code),
       headers: typeof retryAfterSeconds === 'number' ? { 'retry-after': String(retryAfterSeconds) } : {},
     };
   }

@@ -21,12 +21,28 @@ export function healthRoutes(checks: readonly ReadinessCheck[]): FastifyPluginAs
     const config = { public: true };
     app.get(
       '/health',
-      { config, schema: { tags: ['health'], security: [], response: { 200: z.object({ status: z.literal('ok') }) } } },
+      {
+        config,
+        schema: {
+          tags: ['health'],
+          summary: 'Whether the server answers',
+          security: [],
+          response: { 200: z.object({ status: z.literal('ok') }) },
+        },
+      },
       async () => ({ status: 'ok' as const }),
     );
     app.get(
       '/health/ready',
-      { config, schema: { tags: ['health'], security: [], response: { 200: readySchema, 503: readySchema } } },
+      {
+        config,
+        schema: {
+          tags: ['health'],
+          summary: 'Whether what the server stands on works',
+          security: [],
+          response: { 200: readySchema, 503: readySchema },
+        },
+      },
       async (_request, reply) => {
         const results = await Promise.all(
           checks.map(async ({ name, check }) => [name, await resultOf(check)] as const),

@@ -17,7 +17,10 @@ export async function addOpenApi(app: FastifyInstance, options: OpenApiOptions):
       info: {
         title: 'Darkroom',
         version: options.version,
-        description: 'Snapshots and sandboxes for agents. Speaks the Daytona API under `/api` and `/toolbox`.',
+        description:
+          'Snapshots and sandboxes for agents. Speaks the Daytona API under `/api` and `/toolbox`. ' +
+          'WebSocket routes of the toolbox are not in this list: `…/process/pty/{sessionId}/connect`, `…/process/pty/create-connect`, ' +
+          '`…/process/interpreter/execute`, and logs of session commands with `follow=true`.',
       },
       components: { securitySchemes: { apiKey: { type: 'http', scheme: 'bearer', bearerFormat: 'dtn_…' } } },
       security: [{ apiKey: [] }],

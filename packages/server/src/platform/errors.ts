@@ -50,6 +50,12 @@ export function errnoOf(error: unknown): string | undefined {
   return undefined;
 }
 
+/** What happened and what to do about it, as one text. */
+export function withHint({ message, hint }: DarkroomError): string {
+  if (hint === undefined) return message;
+  return /[.!?:]$/.test(message) ? `${message} ${hint}` : `${message}. ${hint}`;
+}
+
 /** The text of anything that was thrown. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

@@ -2,7 +2,7 @@ import { DarkroomError } from '../platform/errors.ts';
 import type { OrganizationRow } from '../tenancy/organizations.ts';
 
 const MORE =
-  'Need higher resource limits per-sandbox? Contact us at support@daytona.io and let us know about your use case.';
+  'Need higher resource limits per-sandbox? Who runs this server sets them for organizations it makes: quotas in its configuration.';
 
 export interface Resources {
   cpu: number;

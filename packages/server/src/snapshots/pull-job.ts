@@ -5,7 +5,7 @@ import { moveSnapshot, type SnapshotRow } from '../lifecycle/move.ts';
 import { SNAPSHOT_TABLE } from '../lifecycle/tables.ts';
 import { databaseProblem } from '../platform/db/problems.ts';
 import type { Database } from '../platform/db/schema.ts';
-import { DarkroomError, messageOf } from '../platform/errors.ts';
+import { DarkroomError, messageOf, withHint } from '../platform/errors.ts';
 import type { JobContext, JobTypes } from '../platform/jobs.ts';
 import { getOrganization } from '../tenancy/organizations.ts';
 import type { LayerKeeper } from './layer-keeper.ts';
@@ -139,5 +139,5 @@ function asDarkroomError(error: unknown): DarkroomError {
 function reasonOf(failure: DarkroomError): string {
   if (!failure.isUserError)
     return 'The server failed while it pulled the image. Its log says why; create the snapshot again.';
-  return failure.hint === undefined ? failure.message : `${failure.message} ${failure.hint}`;
+  return withHint(failure);
 }

@@ -27,12 +27,22 @@ const onRequest = requirePermission('manage:api_keys');
 
 export function apiKeyRoutes({ db, keys }: ApiKeyRouteDeps): FastifyPluginAsyncZod {
   return async (app) => {
-    app.get('/api-keys/current', { schema: { tags, response: { 200: apiKeySchema } } }, async ({ auth }) =>
-      apiKeyDto(await currentApiKey(db, auth)),
+    app.get(
+      '/api-keys/current',
+      { schema: { tags, summary: 'The key of this request', response: { 200: apiKeySchema } } },
+      async ({ auth }) => apiKeyDto(await currentApiKey(db, auth)),
     );
     app.post(
       '/api-keys',
-      { onRequest, schema: { tags, body: createApiKeySchema, response: { 201: newApiKeySchema } } },
+      {
+        onRequest,
+        schema: {
+          tags,
+          summary: 'Make a key; it is shown this once',
+          body: createApiKeySchema,
+          response: { 201: newApiKeySchema },
+        },
+      },
       async ({ auth, body }, reply) => {
         const expiresAt = body.expiresAt == null ? undefined : new Date(body.expiresAt);
         const row = await createApiKey(db, auth, { name: body.name, permissions: body.permissions, expiresAt });
@@ -41,17 +51,22 @@ export function apiKeyRoutes({ db, keys }: ApiKeyRouteDeps): FastifyPluginAsyncZ
         return reply.code(201).send({ name, value, createdAt, permissions, expiresAt: until });
       },
     );
-    app.get('/api-keys', { onRequest, schema: { tags, response: { 200: z.array(apiKeySchema) } } }, async ({ auth }) =>
-      (await listApiKeys(db, auth)).map(apiKeyDto),
+    app.get(
+      '/api-keys',
+      { onRequest, schema: { tags, summary: 'List keys', response: { 200: z.array(apiKeySchema) } } },
+      async ({ auth }) => (await listApiKeys(db, auth)).map(apiKeyDto),
     );
     app.get(
       '/api-keys/:name',
-      { onRequest, schema: { tags, params, response: { 200: apiKeySchema } } },
+      { onRequest, schema: { tags, summary: 'A key by its name', params, response: { 200: apiKeySchema } } },
       async ({ auth, params: { name } }) => apiKeyDto(await getApiKey(db, auth, name)),
     );
     app.delete(
       '/api-keys/:name',
-      { onRequest, schema: { tags, params, response: { 204: z.undefined() } } },
+      {
+        onRequest,
+        schema: { tags, summary: 'Delete a key; it ends at once', params, response: { 204: z.undefined() } },
+      },
       async ({ auth, params: { name } }, reply) => {
         await deleteApiKey({ db, keys }, auth, name);
         return reply.code(204).send();

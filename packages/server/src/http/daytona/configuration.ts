@@ -35,7 +35,15 @@ export function configurationRoutes({ version, config, ssh }: ConfigurationRoute
   return async (app) => {
     app.get(
       '/config',
-      { config: { public: true }, schema: { tags: ['config'], security: [], response: { 200: configurationSchema } } },
+      {
+        config: { public: true },
+        schema: {
+          tags: ['config'],
+          summary: 'What clients must know of this server',
+          security: [],
+          response: { 200: configurationSchema },
+        },
+      },
       async (request): Promise<ConfigurationDto> => {
         const url = publicUrlOf(config.publicUrl, request);
         return {
@@ -68,16 +76,30 @@ export function configurationRoutes({ version, config, ssh }: ConfigurationRoute
       '/shared-regions',
       {
         config: { public: true },
-        schema: { tags: ['regions'], security: [], response: { 200: z.array(regionSchema) } },
+        schema: {
+          tags: ['regions'],
+          summary: 'Regions; there is one',
+          security: [],
+          response: { 200: z.array(regionSchema) },
+        },
       },
       async () => [LOCAL],
     );
-    app.get('/regions', { schema: { tags: ['regions'], response: { 200: z.array(regionSchema) } } }, async () => [
-      LOCAL,
-    ]);
+    app.get(
+      '/regions',
+      { schema: { tags: ['regions'], summary: 'Regions; there is one', response: { 200: z.array(regionSchema) } } },
+      async () => [LOCAL],
+    );
     app.get(
       '/regions/:id',
-      { schema: { tags: ['regions'], params: z.object({ id: z.string() }), response: { 200: regionSchema } } },
+      {
+        schema: {
+          tags: ['regions'],
+          summary: 'A region',
+          params: z.object({ id: z.string() }),
+          response: { 200: regionSchema },
+        },
+      },
       async ({ params: { id } }) => {
         if (id !== LOCAL.id) throw notFound('Region not found');
         return LOCAL;

@@ -27,7 +27,10 @@ export function dockerRegistryRoutes(deps: RegistryDeps): FastifyPluginAsyncZod 
     // Before `/:id`, which would take its name for an id.
     app.get(
       '/docker-registry/registry-push-access',
-      { onRequest: requirePermission('write:snapshots', 'write:sandboxes'), schema: { tags } },
+      {
+        onRequest: requirePermission('write:snapshots', 'write:sandboxes'),
+        schema: { tags, summary: 'Where to push images to (refused: there is no such registry)' },
+      },
       async () => {
         throw new DarkroomError('unavailable', 'This server has no registry of its own to push to.', {
           hint: 'Push the image to a registry that the server can reach and create the snapshot from its name.',
@@ -38,7 +41,12 @@ export function dockerRegistryRoutes(deps: RegistryDeps): FastifyPluginAsyncZod 
       '/docker-registry',
       {
         onRequest: requirePermission('write:registries'),
-        schema: { tags, body: createDockerRegistrySchema, response: { 201: dockerRegistrySchema } },
+        schema: {
+          tags,
+          summary: 'Store the credentials of a private registry',
+          body: createDockerRegistrySchema,
+          response: { 201: dockerRegistrySchema },
+        },
       },
       async ({ auth, body }, reply) => {
         if (body.registryType != null && body.registryType !== 'organization') {
@@ -51,19 +59,33 @@ export function dockerRegistryRoutes(deps: RegistryDeps): FastifyPluginAsyncZod 
     );
     app.get(
       '/docker-registry',
-      { schema: { tags, response: { 200: z.array(dockerRegistrySchema) } } },
+      {
+        schema: {
+          tags,
+          summary: 'List registries, without passwords',
+          response: { 200: z.array(dockerRegistrySchema) },
+        },
+      },
       async ({ auth }) => (await listRegistries(deps.db, auth.organizationId)).map(registryDto),
     );
     app.get(
       '/docker-registry/:id',
-      { schema: { tags, params, response: { 200: dockerRegistrySchema } } },
+      {
+        schema: { tags, summary: 'A registry, without its password', params, response: { 200: dockerRegistrySchema } },
+      },
       async ({ auth, params: { id } }) => registryDto(await getRegistry(deps.db, auth.organizationId, id)),
     );
     app.patch(
       '/docker-registry/:id',
       {
         onRequest: requirePermission('write:registries'),
-        schema: { tags, params, body: updateDockerRegistrySchema, response: { 200: dockerRegistrySchema } },
+        schema: {
+          tags,
+          summary: 'Change a registry',
+          params,
+          body: updateDockerRegistrySchema,
+          response: { 200: dockerRegistrySchema },
+        },
       },
       async ({ auth, params: { id }, body }) => {
         const given = Object.fromEntries(Object.entries(body).filter(([, value]) => value != null));
@@ -74,7 +96,7 @@ export function dockerRegistryRoutes(deps: RegistryDeps): FastifyPluginAsyncZod 
       '/docker-registry/:id',
       {
         onRequest: requirePermission('delete:registries'),
-        schema: { tags, params, response: { 204: z.undefined() } },
+        schema: { tags, summary: 'Forget a registry and its credentials', params, response: { 204: z.undefined() } },
       },
       async ({ auth, params: { id } }, reply) => {
         await deleteRegistry(deps.db, auth.organizationId, id);

@@ -7,7 +7,10 @@ export function objectStorageRoutes(): FastifyPluginAsyncZod {
   return async (app) => {
     app.get(
       '/object-storage/push-access',
-      { onRequest: requirePermission('write:snapshots', 'write:sandboxes'), schema: { tags: ['object-storage'] } },
+      {
+        onRequest: requirePermission('write:snapshots', 'write:sandboxes'),
+        schema: { tags: ['object-storage'], summary: 'Where to upload the files of a build (refused: no builds yet)' },
+      },
       async () => {
         throw new DarkroomError('unavailable', 'Object storage is not configured');
       },

@@ -29,12 +29,18 @@ export function organizationRoutes(deps: OrganizationRouteDeps): FastifyPluginAs
   return async (app) => {
     app.get(
       '/organizations',
-      { schema: { tags, response: { 200: z.array(organizationSchema) } } },
+      {
+        schema: {
+          tags,
+          summary: 'The organization of this key, as a list',
+          response: { 200: z.array(organizationSchema) },
+        },
+      },
       async ({ auth }) => [await describe(deps, auth)],
     );
     app.get(
       '/organizations/:id',
-      { schema: { tags, params, response: { 200: organizationSchema } } },
+      { schema: { tags, summary: 'An organization and its limits', params, response: { 200: organizationSchema } } },
       async ({ auth, params: { id } }) => {
         assertOwn(auth, id);
         return describe(deps, auth);
@@ -42,7 +48,7 @@ export function organizationRoutes(deps: OrganizationRouteDeps): FastifyPluginAs
     );
     app.get(
       '/organizations/:id/usage',
-      { schema: { tags, params, response: { 200: organizationUsageSchema } } },
+      { schema: { tags, summary: 'What is used of the limits', params, response: { 200: organizationUsageSchema } } },
       async ({ auth, params: { id } }) => {
         assertOwn(auth, id);
         return usage(deps.db, await getOrganization(deps.db, auth.organizationId));

@@ -130,11 +130,15 @@ function changeRoutes(deps: SnapshotRouteDeps): FastifyPluginAsyncZod {
 function buildLogRoutes(deps: SnapshotRouteDeps): FastifyPluginAsyncZod {
   return async (app) => {
     for (const route of ['build-logs-url', 'build-logs']) {
-      app.get(`/snapshots/:id/${route}`, { schema: { tags, params: idParams } }, async ({ auth, params }, reply) => {
-        const { id, state } = await getOwnSnapshot(deps.db, auth.organizationId, params.id);
-        if (route === 'build-logs' && state === 'active') return reply.type('application/octet-stream').send('');
-        throw notFound(`Snapshot ${id} has no build info`);
-      });
+      app.get(
+        `/snapshots/:id/${route}`,
+        { schema: { tags, summary: 'Logs of the build, of a snapshot that was built', params: idParams } },
+        async ({ auth, params }, reply) => {
+          const { id, state } = await getOwnSnapshot(deps.db, auth.organizationId, params.id);
+          if (route === 'build-logs' && state === 'active') return reply.type('application/octet-stream').send('');
+          throw notFound(`Snapshot ${id} has no build info`);
+        },
+      );
     }
   };
 }

@@ -1,6 +1,6 @@
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
 import { databaseProblem } from '../../platform/db/problems.ts';
-import { DarkroomError } from '../../platform/errors.ts';
+import { DarkroomError, withHint } from '../../platform/errors.ts';
 
 /** Why a preview cannot be shown, in the numbers of a gateway. */
 export class PreviewProblem extends Error {
@@ -20,7 +20,7 @@ export function toProblem(error: unknown): PreviewProblem {
   if (error instanceof PreviewProblem) return error;
   const known = databaseProblem(error) ?? error;
   if (known instanceof DarkroomError && known.isUserError) {
-    return new PreviewProblem(known.status, known.hint ? `${known.message}. ${known.hint}` : known.message, {
+    return new PreviewProblem(known.status, withHint(known), {
       cause: error,
     });
   }

@@ -143,7 +143,7 @@ test('stop keeps the files and start brings them back', async () => {
   const refused = await run(id, 'true');
   expect(refused).toMatchObject({
     status: 400,
-    body: { statusCode: 400, message: 'Sandbox is not running: its state is stopped Start it first.' },
+    body: { statusCode: 400, message: 'Sandbox is not running: its state is stopped. Start it first.' },
   });
   expect((await client.post(`/api/sandbox/${id}/stop`)).body.state).toBe('stopped');
   expect((await client.post(`/api/sandbox/${id}/start`)).body.state).toBe('started');

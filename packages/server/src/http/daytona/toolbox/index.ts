@@ -16,6 +16,7 @@ import { ptyConnectRoutes } from './pty-connect.ts';
 import { sessionRoutes } from './session.ts';
 import { sessionCommandRoutes } from './session-commands.ts';
 import { sessionLogRoutes } from './session-logs.ts';
+import { unsupportedToolRoutes } from './unsupported.ts';
 import { uploadRoutes } from './upload.ts';
 
 export type { ToolboxRouteDeps } from './common.ts';
@@ -37,6 +38,7 @@ export function toolboxRoutes(deps: ToolboxRouteDeps): FastifyPluginAsyncZod {
     ])
       await app.register(routes(deps));
     for (const routes of [sessionRoutes, sessionCommandRoutes, sessionLogRoutes]) await app.register(routes(deps));
+    await app.register(unsupportedToolRoutes());
     for (const routes of [ptyRoutes, ptyConnectRoutes, interpreterRoutes, interpreterExecuteRoutes]) {
       await app.register(routes(deps));
     }

@@ -287,3 +287,12 @@ test('an unknown sandbox is 404 in the shape of the toolbox', async () => {
   const answer = await client.post('/toolbox/unknown/process/execute', { command: 'true' });
   expect(answer).toMatchObject({ status: 404, body: { statusCode: 404, method: 'POST', code: 'NOT_FOUND' } });
 });
+
+test('tools that are not there are refused with what to do instead', async () => {
+  for (const path of ['lsp/start', 'computeruse/start']) {
+    expect(await client.post(`/toolbox/${id}/${path}`, {})).toMatchObject({
+      status: 400,
+      body: { message: expect.stringMatching(/not supported by this server yet\. \w/) },
+    });
+  }
+});
