@@ -12,13 +12,20 @@ const c = {
   getsockopt: libc.func('int getsockopt(int fd, int level, int name, _Out_ void *value, _Inout_ uint32_t *size)'),
 };
 
+/** What both kinds of sockets here are made with: nothing about them blocks, and no child has them. */
+const SOCK_STREAM = 1;
+export const SOCK_NONBLOCK = 0o4000;
+export const SOCK_CLOEXEC = 0o2000000;
+export const SOL_SOCKET = 1;
+
+/** A stream socket of this thread's network namespace; negative, with the errno set, when there is none. */
+export function newSocket(domain: number): number {
+  return c.socket(domain, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+}
+
 const CLONE_NEWNET = 0x40000000;
 const AF_INET = 2;
 const AF_INET6 = 10;
-const SOCK_STREAM = 1;
-const SOCK_NONBLOCK = 0o4000;
-const SOCK_CLOEXEC = 0o2000000;
-const SOL_SOCKET = 1;
 const SO_ERROR = 4;
 const POLLOUT = 4;
 
@@ -36,7 +43,7 @@ export function socketInNamespace(namespace: number, address: string): number {
   checked('setns', c.setns(namespace, CLONE_NEWNET));
   let [fd, errno] = [-1, 0];
   try {
-    fd = c.socket(domain, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    fd = newSocket(domain);
     if (fd < 0) errno = koffi.errno();
   } finally {
     comeHome(home);

@@ -1,10 +1,10 @@
 import { closeSync } from 'node:fs';
 import koffi from 'koffi';
 import { checked, libc } from './libc.ts';
+import { newSocket, SOCK_CLOEXEC, SOCK_NONBLOCK, SOL_SOCKET } from './libc-socket.ts';
 
 /** Unix sockets that pass descriptors, which Node's own cannot. Nothing here blocks. */
 const c = {
-  socket: libc.func('int socket(int domain, int type, int protocol)'),
   bind: libc.func('int bind(int fd, const void *address, uint32_t size)'),
   listen: libc.func('int listen(int fd, int backlog)'),
   accept: libc.func('int accept4(int fd, void *address, void *size, int flags)'),
@@ -12,11 +12,7 @@ const c = {
 };
 
 const AF_UNIX = 1;
-const SOL_SOCKET = 1;
 const SCM_RIGHTS = 1;
-const SOCK_STREAM = 1;
-const SOCK_NONBLOCK = 0o4000;
-const SOCK_CLOEXEC = 0o2000000;
 const MSG_DONTWAIT = 0x40;
 const MSG_CMSG_CLOEXEC = 0x40000000;
 /** `sun_path` with its terminating zero. */
@@ -24,13 +20,21 @@ const MAX_PATH_BYTES = 108;
 /** `struct msghdr` on 64-bit Linux, the only kind here; `cmsghdr` is 16 bytes and its data follows. */
 const MESSAGE_SIZE = 56;
 const CONTROL_HEADER = 16;
-/** Room for one descriptor: what else a sender adds, the kernel closes. */
-const CONTROL_SIZE = CONTROL_HEADER + 8;
+/** Room for one descriptor and not a byte more: what else a sender adds, the kernel closes. */
+const CONTROL_SIZE = CONTROL_HEADER + 4;
+
+/**
+ * The message points to the others by their addresses, which keeps nobody from freeing them: these stay. Calls are synchronous,
+ * so one of each is enough.
+ */
+const data = Buffer.alloc(4096);
+const vector = Buffer.alloc(16);
+const control = Buffer.alloc(CONTROL_SIZE);
 
 /** A listening socket at `path`, which must not exist yet. */
 export function listenUnix(path: string): number {
   if (Buffer.byteLength(path) >= MAX_PATH_BYTES) throw new Error(`${path} is too long for a socket`);
-  const fd = checked('socket', c.socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  const fd = checked('socket', newSocket(AF_UNIX));
   try {
     const address = Buffer.alloc(2 + MAX_PATH_BYTES);
     address.writeUInt16LE(AF_UNIX, 0);
@@ -51,11 +55,8 @@ export function acceptUnix(fd: number): number | undefined {
 
 /** The descriptor that came with the next message, `none` when it came without; undefined when there is no message yet. */
 export function receiveDescriptor(fd: number): number | 'none' | undefined {
-  const data = Buffer.alloc(4096);
-  const vector = Buffer.alloc(16);
   vector.writeBigUInt64LE(BigInt(koffi.address(data)), 0);
   vector.writeBigUInt64LE(BigInt(data.length), 8);
-  const control = Buffer.alloc(CONTROL_SIZE);
   const message = Buffer.alloc(MESSAGE_SIZE);
   message.writeBigUInt64LE(BigInt(koffi.address(vector)), 16);
   message.writeBigUInt64LE(1n, 24);
