@@ -1,4 +1,5 @@
 import { closeSync, existsSync, openSync } from 'node:fs';
+import { errnoOf } from './errors.ts';
 import { checked, libc, mknod, SystemCallError } from './libc.ts';
 
 /** Loop devices and mounted ext4 file systems by ioctl: a tool for each would cost more than what it does. */
@@ -29,6 +30,8 @@ const LOOP_MAJOR = 7;
 const S_IFBLK = 0o060000;
 /** Others take free devices too, and only one can have each. */
 const ATTEMPTS = 64;
+/** No node, no device behind it, nothing attached to it. */
+const NO_DEVICE: ReadonlySet<string> = new Set(['ENOENT', 'ENXIO', 'ENODEV']);
 
 export interface LoopAttachment {
   number: number;
@@ -106,17 +109,30 @@ export function deviceNode(number: number): string {
   return path;
 }
 
-/** Holds a device that lies over exactly this file; undefined when it lies over another or none. The caller closes it. */
+/**
+ * Holds a device that lies over exactly this file; undefined when it lies over another or none. The caller closes it. Raises when
+ * it cannot be known: who takes that for none would put a second device over the file.
+ */
 export function holdLoop(number: number, file: { dev: number; ino: number }): number | undefined {
+  const path = `/dev/loop${number}`;
   let fd: number;
   try {
-    fd = openSync(`/dev/loop${number}`, 'r+');
-  } catch {
-    return undefined;
+    fd = openSync(path, 'r+');
+  } catch (error) {
+    if (NO_DEVICE.has(errnoOf(error) ?? '')) return undefined;
+    throw error;
   }
-  const info = Buffer.alloc(INFO_SIZE);
-  const known = c.ioctl(fd, LOOP_GET_STATUS64, info) === 0;
-  if (known && info.readBigUInt64LE(8) === BigInt(file.ino) && sameDevice(info.readBigUInt64LE(0), file.dev)) return fd;
+  try {
+    const info = Buffer.alloc(INFO_SIZE);
+    checked('LOOP_GET_STATUS64', c.ioctl(fd, LOOP_GET_STATUS64, info), path);
+    const isIt = info.readBigUInt64LE(8) === BigInt(file.ino) && sameDevice(info.readBigUInt64LE(0), file.dev);
+    if (isIt) return fd;
+  } catch (error) {
+    if (!NO_DEVICE.has(errnoOf(error) ?? '')) {
+      closeSync(fd);
+      throw error;
+    }
+  }
   closeSync(fd);
   return undefined;
 }

@@ -81,13 +81,24 @@ export async function finishResize(
       const grows = context.settings.diskLimits && row.disk > (how.before?.disk ?? row.disk);
       await context.runtime.resize(row.id, { ...machineLimits(row), ...(grows ? { diskBytes: diskBytes(row) } : {}) });
     } catch (cause) {
-      await leave(how.before === undefined ? {} : sizeOf(how.before), `It could not be resized: ${messageOf(cause)}`);
+      await leave(await takenBack(context, how.before), `It could not be resized: ${messageOf(cause)}`);
       throw failure(cause);
     }
   }
   const resized = await leave({});
   if (resized === undefined) throw changeInProgress();
   return resized;
+}
+
+/** What a refused resize leaves in the row is what the machine has: memory that is in use by now cannot be taken back. */
+async function takenBack(context: SandboxContext, before: SandboxRow | undefined): Promise<Partial<Size>> {
+  if (before === undefined) return {};
+  try {
+    await context.runtime.resize(before.id, machineLimits(before));
+    return sizeOf(before);
+  } catch {
+    return { disk: before.disk };
+  }
 }
 
 function checkRequest(request: ResizeRequest): void {

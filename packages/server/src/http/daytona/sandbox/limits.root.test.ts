@@ -96,13 +96,16 @@ test('what cannot be done leaves the sandbox as it was', async () => {
   expect((await run(id, held)).body.result).toBe('held\n');
   const refused = await resize(id, { cpu: 2, memory: 0.03 });
   expect(refused).toMatchObject({ status: 400, body: { message: expect.stringContaining('uses more memory') } });
+  expect((await resize(id, { memory: 0.03, disk: 0.2 })).status).toBe(400);
+  expect((await server.runtime.usage(id)).disk?.totalBytes).toBeLessThan(0.05 * GIB + 1);
   if (!(await mayResize())) {
-    const disk = await resize(id, { disk: 1 });
+    const disk = await resize(id, { memory: 0.25, disk: 1 });
     expect(disk).toMatchObject({
       status: 400,
       body: { message: expect.stringContaining('cannot grow under a running') },
     });
   }
+  expect((await server.runtime.usage(id)).run?.memoryLimitBytes).toBe(0.125 * GIB);
   expect(await read(id)).toMatchObject({ cpu: 1, memory: 0.125, disk: 0.05, state: 'started' });
   expect((await resize('00000000-0000-4000-8000-000000000000', { cpu: 1 })).status).toBe(404);
   await remove(id);

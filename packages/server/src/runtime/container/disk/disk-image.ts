@@ -3,7 +3,7 @@ import { open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DarkroomError, errnoOf } from '../../../platform/errors.ts';
-import { MS_NOATIME, MS_NODEV, MS_NOSUID } from '../../../platform/libc.ts';
+import { MS_NOATIME, MS_NODEV, MS_NOSUID, tryLockFile } from '../../../platform/libc.ts';
 import { attachLoop, deviceNode, holdLoop, type LoopAttachment, mountDevice } from '../../../platform/libc-block.ts';
 import { BLOCK_SIZE } from './ext4-size.ts';
 
@@ -42,8 +42,10 @@ export async function mountDisk(directory: string, target: string): Promise<void
 async function attach(directory: string): Promise<LoopAttachment> {
   const image = openSync(imageOf(directory), 'r+');
   try {
+    await lockImage(image);
     return await attachLoop(image, BLOCK_SIZE, (number) => writeFileSync(numberOf(directory), String(number)));
   } catch (cause) {
+    if (cause instanceof DarkroomError) throw cause;
     const missing = ['ENOENT', 'ENXIO', 'EPERM', 'EACCES'].includes(errnoOf(cause) ?? '');
     throw new DarkroomError('unavailable', 'no loop device could be made for the disk of a sandbox', {
       hint: missing
@@ -54,6 +56,24 @@ async function attach(directory: string): Promise<LoopAttachment> {
   } finally {
     closeSync(image);
   }
+}
+
+/**
+ * The lock belongs to the open file, which the loop device keeps: while one is over the image, or a tool of a killed server
+ * works on it, nobody attaches a second one.
+ */
+async function lockImage(image: number): Promise<void> {
+  for (const deadline = Date.now() + DETACH_TIMEOUT_MS; !tryLockFile(image); ) {
+    if (Date.now() > deadline) throw diskInUse();
+    await sleep(DETACH_POLL_MS);
+  }
+}
+
+export function diskInUse(): DarkroomError {
+  return new DarkroomError('unavailable', 'the disk of the sandbox is in use by another process', {
+    retryable: true,
+    hint: 'A check of it that an earlier server began may still run: look for e2fsck and resize2fs.',
+  });
 }
 
 /** The loop device over this disk, held so that it stays; undefined when there is none. */

@@ -1,10 +1,12 @@
 import { existsSync } from 'node:fs';
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { open, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { tryLockFile } from '../../../platform/libc.ts';
 import { loopDevicesOver } from '../../loop-devices.ts';
 import { readMounts } from '../../mount-info.ts';
 import { MIB, openLab, type SandboxLab } from '../../testing/sandbox-lab.ts';
+import { holdAttached } from './disk-image.ts';
 
 let lab: SandboxLab;
 beforeAll(async () => {
@@ -113,6 +115,34 @@ test('a sandbox from before there were disks goes on in its plain directory', as
   ).toMatchObject({
     stdout: 'old\nok\n',
   });
+});
+
+test('nobody can put a second loop device over the disk of a sandbox that runs', async () => {
+  await lab.start('locked', { limits: limits(16) });
+  const directory = join(lab.poolRoot, 'sandboxes', 'locked');
+  const isFree = async () => {
+    const image = await open(imageOf('locked'));
+    try {
+      return tryLockFile(image.fd);
+    } finally {
+      await image.close();
+    }
+  };
+  expect(await isFree()).toBe(false);
+  await lab.runtime.stop('locked', { graceMs: 0 });
+  await expect.poll(isFree).toBe(true);
+  // What cannot be known must not be taken for «none».
+  const node = '/dev/loop1048575';
+  await symlink(node, node);
+  try {
+    await writeFile(join(directory, 'loop'), '1048575');
+    expect(() => holdAttached(directory)).toThrow(/ELOOP/);
+    await expect(lab.start('locked', { limits: limits(16) })).rejects.toThrow(/ELOOP/);
+  } finally {
+    await rm(node, { force: true });
+  }
+  await lab.start('locked', { limits: limits(16) });
+  expect(await lab.sh('locked', 'echo on')).toMatchObject({ stdout: 'on\n' });
 });
 
 async function devicesOverInode(inode: number): Promise<string[]> {

@@ -3,11 +3,14 @@ import { readFile } from 'node:fs/promises';
 import { DarkroomError, messageOf } from '../../../platform/errors.ts';
 import { refreshLoop, resizeExt4 } from '../../../platform/libc-block.ts';
 import { run } from '../../../platform/process.ts';
-import { extendImage, holdAttached, imageOf } from './disk-image.ts';
+import { diskInUse, extendImage, holdAttached, imageOf } from './disk-image.ts';
 import { BLOCK_SIZE, readExt4Size } from './ext4-size.ts';
 
 /** A check of millions of files on a slow disk. */
 const TOOL_TIMEOUT_MS = 30 * 60_000;
+const LOCK_SECONDS = 30;
+/** No exit code of the tools, which are sums of small bits, says this. */
+const LOCKED = 254;
 const CAP_SYS_RESOURCE = 24n;
 
 /** Makes a disk that nothing has mounted ready for its next mount: mended if it was damaged, and as large as asked. */
@@ -19,8 +22,18 @@ export async function prepareStopped(directory: string, bytes: number): Promise<
   if (grows) await extendImage(directory, bytes);
   const image = imageOf(directory);
   // The tool wants a checked file system; 1 means that something was put right.
-  await run('e2fsck', ['-f', '-y', image], { timeoutMs: TOOL_TIMEOUT_MS, okCodes: [0, 1] });
-  if (grows) await run('resize2fs', [image], { timeoutMs: TOOL_TIMEOUT_MS });
+  await runAlone(image, ['e2fsck', '-f', '-y', image], [0, 1]);
+  if (grows) await runAlone(image, ['resize2fs', image], [0]);
+}
+
+/** A tool outlives a server that is killed: with the image locked for as long as it runs, the next server waits for its end. */
+async function runAlone(image: string, command: readonly string[], okCodes: readonly number[]): Promise<void> {
+  const lock = ['--no-fork', '--exclusive', '--wait', String(LOCK_SECONDS), '--conflict-exit-code', String(LOCKED)];
+  const { exitCode } = await run('flock', [...lock, image, ...command], {
+    timeoutMs: TOOL_TIMEOUT_MS,
+    okCodes: [...okCodes, LOCKED],
+  });
+  if (exitCode === LOCKED) throw diskInUse();
 }
 
 /**
