@@ -204,6 +204,7 @@ async function buildServer(
           keys,
           secrets: ground.secrets,
           layers: machine.layers,
+          runtime: machine.runtime,
           reads: createSnapshotReads(reader, SNAPSHOT_JSON_SQL),
         }),
         sandboxRoutes({ sandboxes, sshCommand: ssh?.command, publicUrl: config.publicUrl, preview: config.preview }),

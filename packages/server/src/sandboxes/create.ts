@@ -8,6 +8,7 @@ import { finishLaunch, layerPaths, runContainer } from './launch.ts';
 import { networkColumns } from './network-policy.ts';
 import { DEFAULT_USER } from './profile.ts';
 import { assertRoom, reserveRoom } from './quota.ts';
+import { withClass } from './sandbox-class.ts';
 import { noteSnapshotUse } from './snapshot-use.ts';
 import type { Caller, SandboxContext, SandboxRow } from './types.ts';
 
@@ -49,8 +50,9 @@ export async function createSandbox(
     ...networkColumns(request.network),
     disk,
   };
+  const image = withClass(snapshot.image, snapshot.sandbox_class);
   await layerPaths(context, snapshot.layers, snapshot.name);
-  const running = runContainer(context, { ...common, env: { ...request.env }, image: snapshot.image }, 'creating');
+  const running = runContainer(context, { ...common, env: { ...request.env }, image }, 'creating');
   // Whoever waits for it tells of its failure; nobody does when the insert fails.
   running.catch(() => {});
   const inserted = insert(context, caller, {
@@ -69,7 +71,7 @@ export async function createSandbox(
     auto_stop_interval: request.autoStopInterval ?? DEFAULT_AUTO_STOP_MINUTES,
     auto_archive_interval: request.autoArchiveInterval ?? DEFAULT_AUTO_ARCHIVE_MINUTES,
     auto_delete_interval: request.autoDeleteInterval ?? AUTO_DELETE_OFF,
-    image: JSON.stringify(snapshot.image),
+    image: JSON.stringify(image),
     entrypoint: snapshot.entrypoint,
   });
   const row = await inserted.catch((error: unknown) => {

@@ -14,6 +14,7 @@ export interface SnapshotForCreate {
   disk: number;
   layers: string[] | null;
   image: object | null;
+  sandbox_class: string;
   entrypoint: string[] | null;
   last_used_at: Date | null;
 }
@@ -35,7 +36,7 @@ export async function findForCreate(
   sandboxName: string | undefined,
 ): Promise<FoundForCreate> {
   if (reference.includes('\0')) throw snapshotNotFound(JSON.stringify(reference));
-  const columns = sql`id, name, state, cpu, gpu, mem, disk, layers, image, entrypoint, last_used_at`;
+  const columns = sql`id, name, state, cpu, gpu, mem, disk, layers, image, sandbox_class, entrypoint, last_used_at`;
   // Separate branches, so that each is one look into an index however many snapshots there are.
   const byId = isUuid(reference)
     ? sql`union all select ${columns}, case when organization_id = o.id then 2 else 4 end from snapshots

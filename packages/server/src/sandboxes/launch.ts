@@ -6,6 +6,7 @@ import { changeInProgress } from './find.ts';
 import { applyNetwork } from './network.ts';
 import { isSameNetwork, type NetworkColumns, policyOf } from './network-policy.ts';
 import type { SandboxProfile } from './profile.ts';
+import { classOf } from './sandbox-class.ts';
 import type { Caller, SandboxContext, SandboxRow } from './types.ts';
 
 const GIB = 1024 ** 3;
@@ -160,5 +161,6 @@ async function containerSpec(context: SandboxContext, row: ContainerSource): Pro
       ...(context.settings.diskLimits ? { diskBytes: diskBytes(row) } : {}),
     },
     network: policyOf(row, context.settings.bandwidthMbps),
+    sandboxClass: classOf(row),
   };
 }

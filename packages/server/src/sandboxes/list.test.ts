@@ -13,7 +13,7 @@ beforeAll(async () => {
   database = await startTestDatabase();
   organizationId = await addOrganization(database.db);
   const other = await addOrganization(database.db, 'other');
-  await add({ name: 'alpha', cpu: 1, labels: '{"team":"a","x":"1"}' });
+  await add({ name: 'alpha', cpu: 1, labels: '{"team":"a","x":"1"}', image: '{"sandboxClass":"gvisor"}' });
   await add({ name: 'beta', cpu: 2, labels: '{"team":"b"}', snapshot_name: 'python' });
   await add({ name: 'Gamma', cpu: 2, is_public: true });
   await add({ name: 'delta', cpu: 3 });
@@ -66,6 +66,8 @@ test('filters narrow the list', async () => {
   expect(await names({ states: ['started'] })).toEqual([]);
   expect(await names({ states: ['creating', 'nonsense'], limit: 1 })).toEqual(['delta']);
   expect(await names({ classes: ['linux-vm'] })).toEqual([]);
+  expect(await names({ classes: ['gvisor', 'linux-vm'] })).toEqual(['alpha']);
+  expect(await names({ classes: ['container'], cpu: { max: 1 } })).toEqual([]);
   expect(await names({ createdAt: { max: new Date(0) } })).toEqual([]);
 });
 

@@ -2,6 +2,7 @@ import { sql } from 'kysely';
 import { isUuid } from '../snapshots/find.ts';
 import { parseLabelFilter } from './labels.ts';
 import { decodeCursor, encodeCursor } from './list-cursor.ts';
+import { CLASS_SQL } from './sandbox-class.ts';
 import type { Caller, SandboxContext, SandboxRow } from './types.ts';
 
 const DEFAULT_LIMIT = 100;
@@ -60,7 +61,6 @@ export async function listSandboxes(
   const sort = request.sort ?? 'createdAt';
   const order = request.order ?? (sort === 'name' ? 'asc' : 'desc');
   const limit = request.limit ?? DEFAULT_LIMIT;
-  if (request.classes !== undefined && !request.classes.includes('container')) return { rows: [], nextCursor: null };
   const { column, type } = SORT_COLUMNS[sort];
   const key = sql.ref(column);
   let query = filtered(context, caller, request).select(sql<string>`${key}::text`.as('cursor_key'));
@@ -98,6 +98,7 @@ function filtered(context: Pick<SandboxContext, 'db'>, caller: Caller, request: 
     );
   }
   if (regions) query = query.where(sql<boolean>`region_id = any(${[...regions]}::text[])`);
+  if (request.classes) query = query.where(sql<boolean>`${CLASS_SQL} = any(${[...request.classes]}::text[])`);
   if (isPublic !== undefined) query = query.where('is_public', '=', isPublic);
   if (isRecoverable !== undefined) query = query.where('state', isRecoverable ? '=' : '<>', 'error');
   const ranges = [

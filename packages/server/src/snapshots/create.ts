@@ -4,6 +4,7 @@ import type { Database } from '../platform/db/schema.ts';
 import { isUniqueViolation } from '../platform/db/violations.ts';
 import { conflict, DarkroomError, invalidRequest } from '../platform/errors.ts';
 import type { JobQueue } from '../platform/jobs.ts';
+import type { SandboxClass, SandboxRuntime } from '../runtime/types.ts';
 import { type AuthContext, actorOf } from '../tenancy/auth-context.ts';
 import { assertNotSuspended, getOrganization, type OrganizationRow } from '../tenancy/organizations.ts';
 import { resolveRegion } from '../tenancy/regions.ts';
@@ -15,6 +16,7 @@ import type { SnapshotRequest } from './types.ts';
 export interface CreateDeps {
   db: Kysely<Database>;
   jobs: JobQueue;
+  runtime: Pick<SandboxRuntime, 'checkClass'>;
 }
 
 /**
@@ -29,6 +31,7 @@ export async function createSnapshot(
   checkCombination(request);
   const organization = await getOrganization(deps.db, auth.organizationId);
   const values = checkedValues(request, organization);
+  await deps.runtime.checkClass(values.sandbox_class);
   try {
     return await deps.db.transaction().execute(async (trx) => {
       await claimQuota(trx, auth.organizationId);
@@ -57,11 +60,14 @@ function checkCombination(request: SnapshotRequest): void {
   }
 }
 
-function checkedValues(request: SnapshotRequest, organization: OrganizationRow): NewSnapshot {
+function checkedValues(
+  request: SnapshotRequest,
+  organization: OrganizationRow,
+): NewSnapshot & { sandbox_class: SandboxClass } {
   const regionId = resolveRegion(request.regionId, organization.default_region);
   checkSnapshotName(request.name);
   if (request.imageName !== undefined) checkImageName(request.imageName);
-  checkClass(request.sandboxClass, regionId);
+  const sandboxClass = classOf(request.sandboxClass, regionId);
   assertNotSuspended(organization);
   const resources = {
     cpu: request.cpu ?? DEFAULT_RESOURCES.cpu,
@@ -82,19 +88,17 @@ function checkedValues(request: SnapshotRequest, organization: OrganizationRow):
     mem: resources.memory,
     disk: resources.disk,
     region_id: regionId,
+    sandbox_class: sandboxClass,
   };
 }
 
-function checkClass(sandboxClass: string | undefined, regionId: string): void {
-  if (sandboxClass === undefined || sandboxClass === 'container') return;
+/** `gvisor` is a word of ours; whether this machine has it, the runtime knows. */
+function classOf(sandboxClass: string | undefined, regionId: string): SandboxClass {
+  if (sandboxClass === undefined || sandboxClass === 'container') return 'container';
+  if (sandboxClass === 'gvisor') return 'gvisor';
   if (sandboxClass === 'windows') {
     throw invalidRequest(
       'Windows snapshots cannot be created via this endpoint; this server runs Linux containers only',
-    );
-  }
-  if (sandboxClass === 'gvisor') {
-    throw invalidRequest(
-      "This server runs sandboxes by crun only: leave out sandboxClass, or ask for 'container'. docs/security.md says how they are kept apart.",
     );
   }
   throw invalidRequest(

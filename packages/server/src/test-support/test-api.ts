@@ -19,6 +19,7 @@ import { createEventBus, type EventBus } from '../platform/events.ts';
 import { createJobQueue } from '../platform/job-queue.ts';
 import type { JobQueue } from '../platform/jobs.ts';
 import { openSecretBox, type SecretBox } from '../platform/secrets.ts';
+import { gvisorCheck } from '../runtime/container/gvisor/gvisor-check.ts';
 import { createLayerKeeper, type LayerKeeper } from '../snapshots/layer-keeper.ts';
 import { createSnapshotReads } from '../snapshots/read.ts';
 import { generateKey } from '../tenancy/api-key.ts';
@@ -66,6 +67,7 @@ export interface Answer {
 }
 
 const MANY = 1_000_000;
+const withoutGvisor = gvisorCheck({ gvisor: 'off', idBase: 0, idCount: 0 }, { info: () => {} });
 
 export async function startTestApi(limits: Partial<Record<RateLimitName, number>> = {}): Promise<TestApi> {
   const stateDir = await mkdtemp(join(tmpdir(), 'darkroom-api-'));
@@ -112,6 +114,7 @@ export async function startTestApi(limits: Partial<Record<RateLimitName, number>
         keys,
         secrets,
         layers,
+        runtime: { checkClass: async (sandboxClass) => (sandboxClass === 'gvisor' ? withoutGvisor() : undefined) },
         reads: createSnapshotReads(reader, SNAPSHOT_JSON_SQL),
       }),
       toolbox: [],

@@ -148,7 +148,11 @@ describe('creating a snapshot', () => {
       { name: 'a', ...IMAGE, sandboxClass: 'linux-vm' },
       "No runners are configured in region 'local' for sandbox class 'linux-vm'. Try a different region or sandbox class.",
     ],
-    ['gVisor', { name: 'a', ...IMAGE, sandboxClass: 'gvisor' }, /^This server runs sandboxes by crun only/],
+    [
+      'gVisor',
+      { name: 'a', ...IMAGE, sandboxClass: 'gvisor' },
+      /^This server runs no sandboxes under gVisor: it is turned off/,
+    ],
     ['a class that nobody knows', { name: 'a', ...IMAGE, sandboxClass: 'toaster' }, /^sandboxClass/],
     ['text that PostgreSQL cannot hold', { name: 'a', ...IMAGE, entrypoint: ['a\0b'] }, /NUL/],
     ['half of a surrogate pair', { name: 'a', ...IMAGE, entrypoint: ['\ud800'] }, /broken Unicode/],

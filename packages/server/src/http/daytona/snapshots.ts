@@ -6,6 +6,7 @@ import { z } from 'zod';
 import type { Database } from '../../platform/db/schema.ts';
 import { notFound } from '../../platform/errors.ts';
 import type { JobQueue } from '../../platform/jobs.ts';
+import type { SandboxRuntime } from '../../runtime/types.ts';
 import { activateSnapshot } from '../../snapshots/activate.ts';
 import { createSnapshot } from '../../snapshots/create.ts';
 import { deactivateSnapshot } from '../../snapshots/deactivate.ts';
@@ -21,6 +22,7 @@ export interface SnapshotRouteDeps {
   db: Kysely<Database>;
   jobs: JobQueue;
   layers: LayerKeeper;
+  runtime: Pick<SandboxRuntime, 'checkClass'>;
   reads: SnapshotReads;
 }
 

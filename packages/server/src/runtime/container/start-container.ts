@@ -39,6 +39,7 @@ async function startSteps(
   undo: Undo[],
 ): Promise<LiveContainer> {
   const engine = host.engines[spec.sandboxClass ?? 'container'];
+  await engine.check();
   const topLayer = spec.layers.at(-1);
   if (topLayer === undefined) throw invalidRequest('a sandbox needs at least one layer');
   const runtime = runPaths(host.layout, spec.id);

@@ -1,5 +1,6 @@
 import type { SandboxDto, SandboxListItemDto } from '@darkroom/contract';
 import type { SandboxRow } from '../../../sandboxes/index.ts';
+import { classOf } from '../../../sandboxes/sandbox-class.ts';
 
 /** The one mapping from a sandbox to the wire. `publicUrl` is how this client reaches the server. */
 export function toSandboxDto(row: SandboxRow, publicUrl: string): SandboxDto {
@@ -35,7 +36,7 @@ export function toSandboxListItem(row: SandboxRow, publicUrl: string): SandboxLi
     createdAt: row.created_at.toISOString(),
     updatedAt: row.updated_at.toISOString(),
     lastActivityAt: row.last_activity_at.toISOString(),
-    sandboxClass: 'container',
+    sandboxClass: classOf(row),
     ...(row.runner_id === null ? {} : { runnerId: row.runner_id }),
     toolboxProxyUrl: `${publicUrl}/toolbox`,
   };
