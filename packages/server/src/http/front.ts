@@ -1,7 +1,12 @@
 import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { descriptorLimit } from '../platform/descriptor-limit.ts';
 import type { PreviewFront } from './preview/index.ts';
+
+/** Each connection has a descriptor, a preview two; the rest is for what the server does inside, however many connect. */
+const MOST_CONNECTIONS = 20_000;
+const PART_OF_DESCRIPTORS = 1 / 3;
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => void;
 
@@ -29,6 +34,7 @@ export function createFront(options: ServerOptions, previews: PreviewFront | und
         { ...options, shouldUpgradeCallback: (request) => !takes(request) || wantsTunnel(request) },
         serve,
       );
+      server.maxConnections = Math.min(MOST_CONNECTIONS, Math.floor(descriptorLimit() * PART_OF_DESCRIPTORS));
       server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
         // The program in the sandbox decides whether it wants the body.
         if (!takes(request)) response.writeContinue();

@@ -34,6 +34,10 @@ test.each(['json', 'pretty'] as const)('no secret is written as %s, neither by f
   log.info({ req: { headers: { authorization: 'Basic dXNlcjpodW50ZXIy' } } }, 'nested');
   log.warn({ err: new Error('GET https://user:hunter2@registry.example/v2/?token=hunter2&x=1') }, 'pull failed');
   log.warn(`key dtn_${'0123456789abcdef'.repeat(4)} with Authorization: Bearer hunter2hunter2`);
+  log.info(`login of ${'0123456789abcdef'.repeat(3)}`);
+  const link = 'hunter2'.padEnd(32, 'a');
+  log.warn({ path: `/api/sandbox/x/ports/3000/signed-preview-url/${link}/expire` }, 'request');
+  log.warn({ path: `//preview/${link}/3000?DAYTONA_SANDBOX_AUTH_KEY=hunter2` }, 'request');
   const text = lines.join('');
   expect(text).not.toMatch(/hunter2|abcdefgh12345678|dXNlcjpodW50ZXIy|0123456789abcdef/);
   expect(text).toContain('registry.example');

@@ -15,7 +15,13 @@ const SECRET_TEXTS: readonly [RegExp, string][] = [
   [/\bdtn_[0-9a-f]{16,}/g, 'dtn_[redacted]'],
   // From the slashes on: to look for the scheme before them takes quadratic time, and others write these texts.
   [/(:\/\/[^\s/:@"\\]*:)[^\s/@"\\]+@/g, '$1[redacted]@'],
-  [/([?&](?:token|signature|X-Amz-Signature|X-Amz-Credential|sig)=)[^&\s"\\]+/gi, '$1[redacted]'],
+  // Of this server's own: tokens for SSH, and of signed previews, which stand in paths.
+  [/(?<![0-9a-f])[0-9a-f]{48}(?![0-9a-f])/g, '[redacted]'],
+  [/(\/(?:signed-preview-url|preview)\/)[a-z2-7]{32}(?=\/)/g, '$1[redacted]'],
+  [
+    /([?&](?:DAYTONA_SANDBOX_AUTH_KEY|token|signature|X-Amz-Signature|X-Amz-Credential|sig)=)[^&\s"\\]+/gi,
+    '$1[redacted]',
+  ],
 ];
 
 export function scrub(text: string): string {

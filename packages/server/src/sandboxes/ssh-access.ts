@@ -1,12 +1,14 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { sql } from 'kysely';
-import { invalidRequest } from '../platform/errors.ts';
+import { DarkroomError, invalidRequest } from '../platform/errors.ts';
 import { findLiving } from './find.ts';
 import { openSshSandbox, type SshSandbox } from './ssh-sandbox.ts';
 import type { Caller, SandboxContext, SandboxRow } from './types.ts';
 
 const DEFAULT_MINUTES = 60;
 const MAX_MINUTES = 365 * 24 * 60;
+/** Valid ones of one sandbox, as of signed links to previews. */
+const MAX_ACCESSES = 1_000;
 const TOKEN_PATTERN = /^[0-9a-f]{48}$/;
 
 export const looksLikeSshToken = (value: string): boolean => TOKEN_PATTERN.test(value);
@@ -72,6 +74,18 @@ export function createSshAccess(context: SandboxContext): SshAccess {
       const token = randomBytes(24).toString('hex');
       // What ran out long ago goes when something new comes: nothing else ever looks at it.
       await db.deleteFrom('ssh_accesses').where('expires_at', '<', sql<Date>`now() - interval '1 day'`).execute();
+      const { count } = await db
+        .selectFrom('ssh_accesses')
+        .select(({ fn }) => fn.countAll<string>().as('count'))
+        .where('sandbox_id', '=', sandboxId)
+        .where('expires_at', '>', sql<Date>`now()`)
+        .executeTakeFirstOrThrow();
+      if (Number(count) >= MAX_ACCESSES) {
+        throw new DarkroomError('rate_limited', `The sandbox has ${MAX_ACCESSES} SSH tokens that are still valid`, {
+          hint: 'Revoke some of them, or ask for ones that are valid for a shorter time.',
+          retryable: true,
+        });
+      }
       const row = await db
         .insertInto('ssh_accesses')
         .values({

@@ -26,7 +26,7 @@ export interface ConnectionDeps {
   hasRoom(login: SshLogin): boolean;
   /** Of all connections to one sandbox: a channel holds memory of the server, an open file a descriptor. */
   takeChannel: Take;
-  takeFile: Take;
+  takeFile(login: SshLogin): ReturnType<Take>;
   /** It is logged in, and no guest any more. */
   onLogin(): void;
   idleMs: number;
@@ -125,7 +125,7 @@ export function serveConnection(connection: Connection, socket: Socket, deps: Co
       sandbox,
       background,
       disconnected,
-      takeFile: () => login && deps.takeFile(login.sandboxId),
+      takeFile: () => login && deps.takeFile(login),
     });
   });
   connection.on('tcpip', (accept, reject, { destIP, destPort }) => {

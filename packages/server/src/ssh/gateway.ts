@@ -5,7 +5,7 @@ import { DarkroomError, errnoOf, messageOf } from '../platform/errors.ts';
 import { hasShare } from '../platform/fair-share.ts';
 import type { SshAccess, SshLogin } from '../sandboxes/ssh-access.ts';
 import { type SshConnection, type SshLog, serveConnection } from './connection.ts';
-import { counted } from './counted.ts';
+import { counted, shared } from './counted.ts';
 import { createFailedLogins } from './failed-logins.ts';
 import { type HostKey, loadHostKey } from './host-key.ts';
 import { holdBackWhileUnread } from './unread-answers.ts';
@@ -15,6 +15,7 @@ const LOOK_EVERY_MS = 15_000;
 const MAX_PER_SANDBOX = 32;
 const MAX_CHANNELS_PER_SANDBOX = 128;
 const MAX_FILES_PER_SANDBOX = 1024;
+const MAX_FILES = 4096;
 /** Of one address, that have not logged in: nobody alone takes all places by saying nothing. */
 const MAX_GUESTS = 32;
 const MAX_UNSENT_BYTES = 4 * 1024 * 1024;
@@ -58,7 +59,16 @@ export async function openSshGateway(options: SshGatewayOptions): Promise<SshGat
 
   const takeGuest = counted(MAX_GUESTS);
   const takeChannel = counted(MAX_CHANNELS_PER_SANDBOX);
-  const takeFile = counted(MAX_FILES_PER_SANDBOX);
+  const [ofSandbox, ofAll] = [counted(MAX_FILES_PER_SANDBOX), shared(MAX_FILES)];
+  const takeFile = ({ sandboxId, organizationId }: SshLogin) => {
+    const leave = ofSandbox(sandboxId);
+    const leaveAll = leave && ofAll(organizationId);
+    if (leaveAll === undefined) return void leave?.();
+    return () => {
+      leave?.();
+      leaveAll();
+    };
+  };
   const hasRoom = ({ sandboxId, organizationId }: SshLogin) => {
     const logins = [...connections].flatMap(({ login }) => login ?? []);
     const own = logins.filter((login) => login.organizationId === organizationId).length;

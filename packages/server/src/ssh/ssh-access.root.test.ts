@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
@@ -83,6 +84,23 @@ test('tokens belong to one organization, and bad requests are refused', async ()
   const { sshCommand, expiresAt } = await lab.newAccess('?expiresInMinutes=10');
   expect(sshCommand).toMatch(new RegExp(`^ssh -p ${lab.server.ssh.address.port} [0-9a-f]{48}@127\\.0\\.0\\.1$`));
   expect(new Date(expiresAt).getTime() - Date.now()).toBeLessThanOrEqual(600_000);
+});
+
+test('a sandbox has at most a thousand tokens that are valid', async () => {
+  const other = (await lab.client.post('/api/sandbox', { snapshot: lab.snapshot })).body.id;
+  const hashes = Array.from({ length: 1_000 }, (_, at) => createHash('sha256').update(`${at}`).digest());
+  const expires = (at: Date) =>
+    hashes.map((hash) => ({ hash, organization_id: lab.organizationId, sandbox_id: other, expires_at: at }));
+  await lab.server.db
+    .insertInto('ssh_accesses')
+    .values(expires(new Date(Date.now() + 60_000)))
+    .execute();
+  expect((await lab.client.post(`/api/sandbox/${other}/ssh-access`)).status).toBe(429);
+  expect((await lab.client.post(`/api/sandbox/${lab.id}/ssh-access`)).status).toBe(200);
+  const past = new Date(Date.now() - 1000);
+  await lab.server.db.updateTable('ssh_accesses').set({ expires_at: past }).where('sandbox_id', '=', other).execute();
+  expect((await lab.client.post(`/api/sandbox/${other}/ssh-access`)).status).toBe(200);
+  await lab.client.delete(`/api/sandbox/${other}`);
 });
 
 test('a stop of the sandbox ends its sessions', async () => {

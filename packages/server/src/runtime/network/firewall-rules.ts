@@ -19,8 +19,9 @@ export interface FirewallOptions {
 const MAX_CONNECTIONS = 8192;
 // A second, of one sandbox: what its name server counts itself has by then cost the server a turn.
 const MAX_QUERY_PACKETS = 200;
-// Addresses that names have led to, of all sandboxes together.
-const MAX_OPEN_ADDRESSES = 65_535;
+// Of all sandboxes together, each of which keeps open as many as it has connections: few of them must not fill it for all.
+const MAX_OPEN_ADDRESSES = 262_144;
+const MAX_SANDBOXES = 65_535;
 /** For so long an address that a name has led to stays open to a connection that is in use. */
 export const IN_USE_SECONDS = 660;
 
@@ -86,7 +87,7 @@ ${limits}
   }
   set queries {
     type ipv4_addr
-    size ${MAX_OPEN_ADDRESSES}
+    size ${MAX_SANDBOXES}
     flags dynamic, timeout
     timeout 60s
   }
