@@ -97,4 +97,6 @@ export function assertUsable(
 }
 
 const snapshotNotFound = (reference: string) =>
-  invalidRequest(`Snapshot ${reference} not found. Did you add it through the Daytona Dashboard?`);
+  invalidRequest(`Snapshot ${reference} not found. Did you add it through the Daytona Dashboard?`, {
+    hint: 'There is none here: daytona.snapshot.create({ name, image }) makes snapshots.',
+  });

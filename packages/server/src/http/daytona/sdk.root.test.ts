@@ -109,7 +109,8 @@ describe.each(clients)('%s', (_name, connect) => {
     await expect(daytona.get('missing')).rejects.toMatchObject({ statusCode: 404 });
     await expect(daytona.create({ snapshot: 'missing' })).rejects.toMatchObject({
       statusCode: 400,
-      message: 'Snapshot missing not found. Did you add it through the Daytona Dashboard?',
+      message:
+        'Snapshot missing not found. Did you add it through the Daytona Dashboard? There is none here: daytona.snapshot.create({ name, image }) makes snapshots.',
     });
   });
 });

@@ -74,7 +74,11 @@ test('without a name the id is the name', async () => {
 });
 
 test.each([
-  [{ snapshot: 'nowhere' }, 400, 'Snapshot nowhere not found. Did you add it through the Daytona Dashboard?'],
+  [
+    { snapshot: 'nowhere' },
+    400,
+    'Snapshot nowhere not found. Did you add it through the Daytona Dashboard? There is none here: daytona.snapshot.create({ name, image }) makes snapshots.',
+  ],
   [{ cpu: 2 }, 400, 'Cannot specify Sandbox resources when using a snapshot'],
   [{ env: { 'A=B': '1' } }, 400, 'Environment variable name "A=B" must not contain "=" or NUL'],
   [{ name: '' }, 400, 'The name of a sandbox must not be empty or contain NUL'],

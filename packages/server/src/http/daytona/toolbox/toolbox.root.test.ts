@@ -211,6 +211,7 @@ test('what cannot be written is told by its path, the rest is in place', async (
   expect(answer.status).toBe(400);
   expect(await answer.json()).toEqual({
     errors: [expect.stringContaining('/home/app'), 'files[2]: the path is missing'],
+    message: expect.stringMatching(/home.app.*, files\[2\]: the path is missing/),
   });
   expect((await download('good')).toString()).toBe('y');
 });

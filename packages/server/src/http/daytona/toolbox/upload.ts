@@ -39,7 +39,11 @@ export function uploadRoutes({ toolbox, spoolDirectory }: ToolboxRouteDeps): Fas
           else await uploads.field(part.fieldname, String(part.value));
         }
         const errors = await uploads.finish();
-        if (errors.length > 0) return reply.code(400).type('application/json').send({ errors });
+        if (errors.length > 0)
+          return reply
+            .code(400)
+            .type('application/json')
+            .send({ errors, message: errors.join(', ') });
         return reply.send();
       },
     );
