@@ -6,7 +6,7 @@ import { afterEach, expect, test } from 'vitest';
 import type { Exchange } from './exchange.ts';
 import { forwardRequest } from './forward-request.ts';
 import { forwardUpgrade } from './forward-upgrade.ts';
-import { PreviewProblem } from './problem.ts';
+import { answerProblem, PreviewProblem, toProblem } from './problem.ts';
 
 const open: (Server | TcpServer)[] = [];
 afterEach(() => {
@@ -43,7 +43,7 @@ async function between(bytes: string): Promise<number> {
   });
   const server = createHttpServer((message, response) => {
     forwardRequest(exchangeFor(message), response, { idleMs: 5_000, bodyStallMs: 5_000 }).catch((error: unknown) => {
-      if (!response.headersSent) response.writeHead(error instanceof PreviewProblem ? error.status : 500).end();
+      answerProblem(message, response, toProblem(error));
     });
   });
   server.on('upgrade', (message, socket, head) => {
@@ -105,6 +105,11 @@ test.each([
     'GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n',
   );
   expect(upgraded).not.toMatch(/^X-Injected/m);
+});
+
+test.each(['\u0001', '\u0000', '\u007f'])('a reason with %j in it is the program’s own trouble', async (letter) => {
+  const answer = await said(await between(`HTTP/1.1 200 O${letter}K\r\nContent-Length: 4\r\n\r\nbody`));
+  expect(answer).toMatch(/^HTTP\/1\.1 502 Bad Gateway\r\n/);
 });
 
 test('more than was promised is not passed on, less breaks the answer off', async () => {

@@ -39,7 +39,8 @@ export function answerProblem(request: IncomingMessage, response: ServerResponse
   const body = asPage
     ? page(status, reason, message)
     : JSON.stringify({ timestamp: new Date().toISOString(), statusCode: status, error: reason, message });
-  response.writeHead(status, {
+  // The reason, too: a program's, which was no good, stays with the response that it could not be written to.
+  response.writeHead(status, reason, {
     'Content-Type': asPage ? 'text/html; charset=utf-8' : 'application/json',
     'Content-Length': Buffer.byteLength(body),
     'Cache-Control': 'no-store',
