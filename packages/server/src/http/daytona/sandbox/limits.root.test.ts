@@ -200,6 +200,19 @@ test('a command that is killed at the memory limit says why, and the sandbox goe
   await remove(id);
 });
 
+test('a command of a session that is killed at the memory limit says why, and its shell goes on', async () => {
+  const id = await create();
+  const session = `/toolbox/${id}/process/session`;
+  await client.post(session, { sessionId: 'work' });
+  const execute = async (command: string) => (await client.post(`${session}/work/exec`, { command })).body;
+  expect(await execute('head -c 400m /dev/zero | tail > /dev/null')).toMatchObject({
+    exitCode: 137,
+    stderr: expect.stringContaining('reached its memory limit'),
+  });
+  expect(await execute('(exit 137)')).toMatchObject({ exitCode: 137, stderr: '' });
+  await remove(id);
+});
+
 test('the metrics of a sandbox are of its own limits', async () => {
   const id = await create();
   await run(id, 'dd if=/dev/zero of=/root/file bs=1M count=10 2>/dev/null; sync');

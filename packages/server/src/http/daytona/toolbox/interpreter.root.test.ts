@@ -306,3 +306,16 @@ describe('a context', () => {
     await expect.poll(round, { timeout: 30_000 }).toBeLessThanOrEqual(before + 4);
   });
 });
+
+test('an interpreter that is killed at the memory limit says why', async () => {
+  const { body } = await client.post('/api/sandbox', {});
+  await client.post(`/api/sandbox/${body.id}/resize`, { memory: 0.125 });
+  const { messages } = await run({ code: 'x = bytearray(400 * 1024 ** 2)' }, { sandbox: body.id });
+  expect(messages).toContainEqual(
+    expect.objectContaining({
+      name: 'InterpreterExited',
+      value: expect.stringContaining('reached its memory limit'),
+    }),
+  );
+  await client.delete(`/api/sandbox/${body.id}`);
+});

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { conflict, invalidRequest, messageOf, notFound } from '../../../platform/errors.ts';
 import { checkEnvironment } from '../../environment.ts';
+import { lookForOomKills } from '../../out-of-memory.ts';
 import { resolvePath } from '../../profile.ts';
 import type { Caller, SandboxContext } from '../../types.ts';
 import { type Entered, enterSandbox } from '../enter.ts';
@@ -95,6 +96,14 @@ export function createInterpreters(context: SandboxContext): Interpreters {
     return own;
   }
 
+  /** A signal alone does not say that it was for want of memory. */
+  async function withReason({ row }: Entered, result: RunResult): Promise<RunResult> {
+    if (result.outcome !== 'completed' || !result.run.died || result.run.error === undefined) return result;
+    if (!(await lookForOomKills(context, { id: row.id, organizationId: row.organization_id }))) return result;
+    const value = `${result.run.error.value}. The sandbox reached its memory limit: use less, or resize it.`;
+    return { ...result, run: { ...result.run, error: { ...result.run.error, value } } };
+  }
+
   return {
     async create(caller, sandbox, request) {
       if (request.language && request.language.toLowerCase() !== LANGUAGE) {
@@ -144,7 +153,8 @@ export function createInterpreters(context: SandboxContext): Interpreters {
         const seconds = Math.min((timeoutSeconds ?? DEFAULT_TIMEOUT_SECONDS) || maxExecSeconds, maxExecSeconds);
         const endUse = context.activity.begin(entered.row.id);
         try {
-          return await find(entered, contextId).run({ code, envs, timeoutMs: seconds * 1000 }, show, signal);
+          const result = await find(entered, contextId).run({ code, envs, timeoutMs: seconds * 1000 }, show, signal);
+          return await withReason(entered, result);
         } finally {
           endUse();
         }

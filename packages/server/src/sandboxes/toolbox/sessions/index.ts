@@ -1,4 +1,5 @@
 import { conflict, DarkroomError, invalidRequest, messageOf, notFound } from '../../../platform/errors.ts';
+import { lookForOomKills, OUT_OF_MEMORY_NOTE } from '../../out-of-memory.ts';
 import type { Caller, SandboxContext } from '../../types.ts';
 import { type Entered, enterSandbox, shellOf } from '../enter.ts';
 import type { CommandInfo, SessionCommand, SessionInfo } from './command.ts';
@@ -79,6 +80,15 @@ export function createSessions(context: SandboxContext): Sessions {
       directory,
       maxLogBytes: Math.min(maxOutputBytes, MAX_LOG_BYTES),
       startShell: (onOutput) => SessionShell.start(context.runtime, row.id, { shell, exec, onOutput }),
+      noteOnFailure: async () => {
+        const sandbox = { id: row.id, organizationId: row.organization_id };
+        try {
+          return (await lookForOomKills(context, sandbox)) ? OUT_OF_MEMORY_NOTE : undefined;
+        } catch (error) {
+          context.log.warn({ sandboxId: row.id, err: error }, 'why a command failed is not known');
+          return undefined;
+        }
+      },
       beginUse: () => context.activity.begin(row.id),
     });
   }

@@ -21,6 +21,8 @@ export interface SessionOptions {
   directory: string;
   maxLogBytes: number;
   startShell: (onOutput: SessionShellOptions['onOutput']) => Promise<SessionShell>;
+  /** What the command's output cannot tell of its failure, for its stderr. */
+  noteOnFailure: () => Promise<string | undefined>;
   /** Called when a command begins; what it returns, when it has ended. */
   beginUse: () => () => void;
 }
@@ -179,6 +181,8 @@ export class Session {
       shell.input.drain();
       this.#begin(command);
       const result = await shell.run(command.text, { readsInput: command.isAsync });
+      const exitCode = typeof result === 'number' ? result : result.exitCode;
+      if (exitCode !== 0) await this.#noteFailure();
       if (typeof result === 'number') this.#end(command, { exitCode: result });
       else if (result.exitCode !== undefined) this.#end(command, { exitCode: result.exitCode });
       else this.#end(command, { failure: this.#over ?? conflict(`Session ${this.id} was killed`) });
@@ -187,6 +191,11 @@ export class Session {
     } finally {
       endUse();
     }
+  }
+
+  async #noteFailure(): Promise<void> {
+    const note = await this.#options.noteOnFailure();
+    if (note !== undefined) await this.#log.append('stderr', Buffer.from(note));
   }
 
   #begin(command: SessionCommand): void {
