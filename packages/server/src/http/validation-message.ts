@@ -7,6 +7,14 @@ interface Issue {
 
 const ZOD_DEFAULT = /^(Invalid (input|option|string|UUID|ISO|key|URL|number)|Too (small|big)|Unrecognized)/;
 
+const BOUND = /^Too (?:small|big): expected (?:number|int) to be (>=|<=|>|<)(-?[\d.]+)$/;
+const BOUND_WORDS: Readonly<Record<string, string>> = {
+  '>=': 'at least',
+  '<=': 'at most',
+  '>': 'more than',
+  '<': 'less than',
+};
+
 /** More of them help nobody. */
 const MAX_ISSUES = 20;
 
@@ -24,6 +32,8 @@ function describe(issue: Issue): string {
     if (message.endsWith('received undefined')) return `${field} is required and must be ${withArticle(expected)}`;
     return `${field} must be ${withArticle(expected)}`;
   }
+  const bound = BOUND.exec(message);
+  if (bound !== null) return `${field} must be ${BOUND_WORDS[bound[1] ?? ''] ?? bound[1]} ${bound[2]}`;
   // A schema that has a message of its own writes it in full.
   return ZOD_DEFAULT.test(message) ? `${field}: ${message}` : message;
 }

@@ -40,7 +40,7 @@ export async function findRunning(db: Kysely<Database>, organizationId: string, 
 
 export function notRunning(state: SandboxRow['state']) {
   return invalidRequest(`Sandbox is not running: its state is ${state}`, {
-    ...(state === 'stopped' ? { hint: 'Start it first.' } : {}),
+    ...(state === 'stopped' || state === 'paused' ? { hint: 'Start it first.' } : {}),
     retryable: state === 'creating' || state === 'starting',
   });
 }
