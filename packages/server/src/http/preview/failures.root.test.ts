@@ -12,18 +12,20 @@ afterAll(() => lab?.server.stop());
 
 describe('what goes wrong', () => {
   test('is said in words that tell what to do: JSON for programs, a page for browsers', async () => {
-    const nothing = await lab.ask('/', { host: lab.hostOf(lab.sandboxId, 4711) });
+    const authorization = `Bearer ${lab.key}`;
+    const nothing = await lab.ask('/', { host: lab.hostOf(lab.sandboxId, 4711), headers: { authorization } });
     expect(nothing.statusCode).toBe(502);
     expect(await json(nothing)).toMatchObject({
       statusCode: 502,
       message: 'Nothing listens on port 4711 of this sandbox. Start a server on it and try again.',
     });
-    const page = await lab.ask('/', { host: lab.hostOf(lab.sandboxId, 4711), headers: { accept: 'text/html,*/*' } });
+    const accept = 'text/html,*/*';
+    const page = await lab.ask('/', { host: lab.hostOf(lab.sandboxId, 4711), headers: { authorization, accept } });
     expect(page.headers['content-type']).toBe('text/html; charset=utf-8');
     expect(await text(page)).toContain('Nothing listens on port 4711');
     for (const path of ['/reset', '/nonsense']) expect((await lab.ask(path)).statusCode, path).toBe(502);
     expect((await lab.ask('/bad-hints')).statusCode).toBe(200);
-    expect((await lab.ask('/bad-status')).statusCode).toBe(502);
+    for (const path of ['/bad-status', '/bad-reason']) expect((await lab.ask(path)).statusCode, path).toBe(502);
     const trailed = await lab.ask('/bad-trailer');
     expect(await text(trailed)).toBe('body');
     expect(Object.keys(trailed.trailers)).toEqual(['x-odd']);

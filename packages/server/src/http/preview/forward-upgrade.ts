@@ -54,19 +54,22 @@ export function forwardUpgrade(
     socket.destroy();
     resolve();
   });
+  let isAnswered = false;
+  /** Only as long as nothing of an answer is on its way: no other one can follow it. */
+  function fail(problem: PreviewProblem): void {
+    if (!isAnswered) reject(problem);
+    upstream.destroy();
+  }
   socket.setTimeout(options.answerMs, () => {
-    reject(new PreviewProblem(504, 'The program in the sandbox did not answer in time.'));
-    upstream.destroy();
+    fail(new PreviewProblem(504, 'The program in the sandbox did not answer in time.'));
   });
-  upstream.on('error', (cause: NodeJS.ErrnoException) => reject(upstreamProblem(cause)));
+  upstream.on('error', (cause: NodeJS.ErrnoException) => fail(upstreamProblem(cause)));
   // A connection that is gone already has no error left to tell of.
-  socket.once('close', () => reject(upstreamProblem({ name: 'Error', message: 'closed' })));
-  onInterim(upstream, (problem) => {
-    reject(problem);
-    upstream.destroy();
-  });
+  socket.once('close', () => fail(upstreamProblem({ name: 'Error', message: 'closed' })));
+  onInterim(upstream, fail);
   upstream.on('upgrade', (answer, _socket, rest) => {
     if (upstream.destroyed) return;
+    isAnswered = true;
     exchange.onAnswered();
     socket.setTimeout(options.idleMs, end);
     // As they came: Node reads heads as Latin-1.
@@ -79,11 +82,11 @@ export function forwardUpgrade(
     exchange.onAnswered();
     try {
       refuse(exchange, answer, client);
+      isAnswered = true;
     } catch (cause) {
-      reject(
+      fail(
         new PreviewProblem(502, 'The program in the sandbox answered with a head that cannot be passed on.', { cause }),
       );
-      upstream.destroy();
     }
   });
   upstream.end();
@@ -120,12 +123,14 @@ function switchingHead(answer: IncomingMessage, { relaying }: Exchange): string 
 }
 
 function refuse({ request, relaying }: Exchange, answer: IncomingMessage, client: Socket): void {
-  const response = responseOn(request, client);
+  const response = new ServerResponse(request);
+  // Before the connection is its own: where this raises, another response needs it.
   response.writeHead(answer.statusCode ?? 502, answer.statusMessage ?? '', [
     ...responseHeaders(answer, relaying),
     'Connection',
     'close',
   ]);
+  giveConnection(response, client);
   answer.on('error', () => client.destroy());
   answer.once('close', () => answer.complete || client.destroy());
   answer.pipe(response);
@@ -135,7 +140,11 @@ function refuse({ request, relaying }: Exchange, answer: IncomingMessage, client
 export function responseOn(request: IncomingMessage, client: Socket): ServerResponse {
   const response = new ServerResponse(request);
   response.shouldKeepAlive = false;
+  giveConnection(response, client);
+  return response;
+}
+
+function giveConnection(response: ServerResponse, client: Socket): void {
   response.assignSocket(client);
   response.on('finish', () => client.destroySoon());
-  return response;
 }

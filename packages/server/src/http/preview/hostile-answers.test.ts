@@ -5,8 +5,8 @@ import { text } from 'node:stream/consumers';
 import { afterEach, expect, test } from 'vitest';
 import type { Exchange } from './exchange.ts';
 import { forwardRequest } from './forward-request.ts';
-import { forwardUpgrade } from './forward-upgrade.ts';
-import { answerProblem, PreviewProblem, toProblem } from './problem.ts';
+import { forwardUpgrade, responseOn } from './forward-upgrade.ts';
+import { answerProblem, toProblem } from './problem.ts';
 
 const open: (Server | TcpServer)[] = [];
 afterEach(() => {
@@ -49,9 +49,8 @@ async function between(bytes: string): Promise<number> {
   server.on('upgrade', (message, socket, head) => {
     socket.on('error', () => {});
     if (!(socket instanceof Socket)) return void socket.destroy();
-    const status = (error: unknown) => (error instanceof PreviewProblem ? error.status : 500);
     forwardUpgrade(exchangeFor(message), socket, head, { answerMs: 5_000, idleMs: 5_000 }).catch((error: unknown) =>
-      socket.end(`HTTP/1.1 ${status(error)} Problem\r\n\r\n`),
+      answerProblem(message, responseOn(message, socket), toProblem(error)),
     );
   });
   return listening(server);
@@ -64,6 +63,7 @@ async function said(port: number, head = 'GET / HTTP/1.1\r\nHost: x\r\nConnectio
 }
 
 const hint = (link: string) => `HTTP/1.1 103 Early Hints\r\nLink: ${link}\r\n\r\n`;
+const WISH = 'GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n';
 const ANSWER = 'HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody';
 
 test('links that no expression should look at cost nothing, and come as they were', async () => {
@@ -84,8 +84,7 @@ test('a program that never comes to its answer is given up, and few of its hints
   for (const interim of ['102 Processing', '100 Continue']) {
     expect(await said(await between(`HTTP/1.1 ${interim}\r\n\r\n`.repeat(2_000) + ANSWER))).toMatch(/^HTTP\/1\.1 502 /);
   }
-  const wish = 'GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n';
-  expect(await said(await between('HTTP/1.1 102 Processing\r\n\r\n'.repeat(2_000)), wish)).toMatch(/^HTTP\/1\.1 502 /);
+  expect(await said(await between('HTTP/1.1 102 Processing\r\n\r\n'.repeat(2_000)), WISH)).toMatch(/^HTTP\/1\.1 502 /);
 });
 
 test.each([
@@ -108,8 +107,18 @@ test.each([
 });
 
 test.each(['\u0001', '\u0000', '\u007f'])('a reason with %j in it is the program’s own trouble', async (letter) => {
-  const answer = await said(await between(`HTTP/1.1 200 O${letter}K\r\nContent-Length: 4\r\n\r\nbody`));
-  expect(answer).toMatch(/^HTTP\/1\.1 502 Bad Gateway\r\n/);
+  const port = await between(`HTTP/1.1 200 O${letter}K\r\nContent-Length: 4\r\n\r\nbody`);
+  for (const head of [undefined, WISH]) expect(await said(port, head)).toMatch(/^HTTP\/1\.1 502 Bad Gateway\r\n/);
+});
+
+test('who wants another protocol gets half of a refusal as half of one', async () => {
+  for (const end of ['', '4\r\nbo', '4\r\nbody\r\nx\r\n']) {
+    const answer = await said(await between(`HTTP/1.1 403 No\r\nTransfer-Encoding: chunked\r\n\r\n${end}`), WISH);
+    expect(answer).not.toContain('0\r\n\r\n');
+    expect(answer.match(/^HTTP\/1\.1 /gm)?.length ?? 0).toBeLessThan(2);
+  }
+  const whole = await said(await between('HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno'), WISH);
+  expect(whole).toMatch(/^HTTP\/1\.1 403 No\r\n.*\r\n\r\nno$/s);
 });
 
 test('more than was promised is not passed on, less breaks the answer off', async () => {

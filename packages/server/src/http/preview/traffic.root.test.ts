@@ -146,7 +146,7 @@ describe('WebSockets', () => {
     };
     expect(await refusal(lab.openSocket('/ws'))).toBe(401);
     expect(
-      await refusal(lab.openSocket('/ws', { 'x-daytona-preview-token': lab.token }, lab.hostOf(lab.sandboxId, 4711))),
+      await refusal(lab.openSocket('/ws', { authorization: `Bearer ${lab.key}` }, lab.hostOf(lab.sandboxId, 4711))),
     ).toBe(502);
     expect(await refusal(lab.openSocket('/ws', {}, lab.hostOf('nobody')))).toBe(404);
     expect(await refusal(lab.openSocket('/refuse', { 'x-daytona-preview-token': lab.token }))).toBe(200);

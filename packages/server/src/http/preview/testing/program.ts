@@ -83,6 +83,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if path == '/early': self.wfile.write(b'HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n')
         if path == '/bad-hints': self.wfile.write(b'HTTP/1.1 103 Early Hints\r\nLink: none at all; <\r\n\r\n')
         if path == '/bad-status': self.wfile.write(b'HTTP/1.1 099 Odd\r\nContent-Length: 0\r\n\r\n'); self.close_connection = True; return
+        if path == '/bad-reason': self.wfile.write(b'HTTP/1.1 200 O\x01K\r\nContent-Length: 0\r\n\r\n'); self.close_connection = True; return
         if path == '/bad-trailer': self.start_chunks('text/plain'); self.chunk(b'body'); self.wfile.write(b'0\r\nSet-Cookie: a\r\nX-Odd: \xff\r\n\r\n'); return
         if path == '/large-head': return self.answer(b'', X_Large='x' * 30000)
         self.answer(json.dumps({'method': self.command, 'path': self.path, 'headers': self.headers.items(), 'body': data.decode('latin1'), 'trailers': getattr(self, 'trailers', None)}).encode(), Content_Type='application/json')
