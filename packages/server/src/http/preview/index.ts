@@ -166,6 +166,12 @@ export function createPreviewFront(deps: PreviewFrontDeps): PreviewFront {
     return problem;
   }
 
+  /** Nothing that a client or a program says may end the server. */
+  function unanswered(error: unknown, connection: { destroy(): void }): void {
+    log.error({ err: error }, 'the problem of a preview could not be told');
+    connection.destroy();
+  }
+
   return {
     takes: (request) => findPlace(request) !== 'elsewhere',
     serve(request, response) {
@@ -181,11 +187,13 @@ export function createPreviewFront(deps: PreviewFrontDeps): PreviewFront {
         gone,
         (exchange) => forwardRequest(exchange, response, { idleMs, bodyStallMs: Math.min(BODY_STALL_MS, idleMs / 2) }),
         (location, cookie) => redirected(request, response, location, cookie),
-      ).catch((error: unknown) => {
-        const problem = failed(error);
-        if (problem.status === 401 && isPreflight(request)) answerPreflight(request, response);
-        else answerProblem(request, response, problem);
-      });
+      )
+        .catch((error: unknown) => {
+          const problem = failed(error);
+          if (problem.status === 401 && isPreflight(request)) answerPreflight(request, response);
+          else answerProblem(request, response, problem);
+        })
+        .catch((error: unknown) => unanswered(error, response));
     },
     serveUpgrade(request, client, head) {
       const began = performance.now();
@@ -208,14 +216,16 @@ export function createPreviewFront(deps: PreviewFrontDeps): PreviewFront {
             idleMs: TUNNEL_IDLE_MS,
           }),
         () => false,
-      ).catch((error: unknown) => {
-        const problem = failed(error);
-        status = problem.status;
-        if (client.destroyed) return;
-        // Half an answer cannot be followed by another one.
-        if (client.bytesWritten > bytesWritten) client.destroy();
-        else answerProblem(request, responseOn(request, client), problem);
-      });
+      )
+        .catch((error: unknown) => {
+          const problem = failed(error);
+          status = problem.status;
+          if (client.destroyed) return;
+          // Half an answer cannot be followed by another one.
+          if (client.bytesWritten > bytesWritten) client.destroy();
+          else answerProblem(request, responseOn(request, client), problem);
+        })
+        .catch((error: unknown) => unanswered(error, client));
     },
     close() {
       closed = true;
