@@ -70,6 +70,8 @@ export interface TestServerOptions {
   preview?: Partial<Config['preview']>;
   /** Name servers of sandboxes; the host's without it. */
   dns?: readonly string[];
+  /** The path of a runsc; without it there is no gVisor. */
+  gvisor?: string;
 }
 
 export async function startTestServer(options: TestServerOptions = {}): Promise<TestServer> {
@@ -106,7 +108,14 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
       poolRoot: pool.root,
       runDir,
       cacheDir: join(stateDir, 'cache'),
-      settings: { crun: 'crun', idBase: ID_BASE, idCount: ID_COUNT, startConcurrency: 4, readyDisks: 2 },
+      settings: {
+        crun: 'crun',
+        gvisor: options.gvisor ?? 'off',
+        idBase: ID_BASE,
+        idCount: ID_COUNT,
+        startConcurrency: 4,
+        readyDisks: 2,
+      },
       cgroups,
       network,
       log,

@@ -84,7 +84,7 @@ async function throughGvisor(
   lastForward += 1;
   const base = join(directory, `forward-${process.pid}-${lastForward}`);
   const files = { socket: `${base}.sock`, log: `${base}.log` };
-  const server = createServer({ allowHalfOpen: true, pauseOnConnect: true });
+  const server = createServer({ allowHalfOpen: true });
   let accepted: Socket | undefined;
   const { promise: hasCalled, resolve: called } = Promise.withResolvers<void>();
   server.on('connection', (socket) => {
