@@ -22,6 +22,8 @@ const CONTINUE_MS = 1_000;
  */
 export function forwardRequest(exchange: Exchange, response: ServerResponse, options: ForwardOptions): Promise<void> {
   const { request, socket, signal } = exchange;
+  // Whoever left before would not leave again.
+  if (signal.aborted || response.destroyed) return Promise.reject(clientGone());
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const upstream = httpRequest({
     createConnection: () => socket,
@@ -40,7 +42,7 @@ export function forwardRequest(exchange: Exchange, response: ServerResponse, opt
     upstream.destroy();
     if (response.headersSent && !response.writableFinished) response.destroy();
   }
-  const giveUp = () => fail(new PreviewProblem(499, 'The connection was closed.'));
+  const giveUp = () => fail(clientGone());
 
   signal.addEventListener('abort', giveUp, { once: true });
   response.once('close', () => {
@@ -157,6 +159,8 @@ function lingerFor(request: IncomingMessage): void {
   request.unpipe();
   request.resume();
 }
+
+export const clientGone = () => new PreviewProblem(499, 'The connection was closed.');
 
 export function upstreamProblem(cause: NodeJS.ErrnoException): PreviewProblem {
   const { code = '' } = cause;

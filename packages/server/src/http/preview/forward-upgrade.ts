@@ -1,7 +1,7 @@
 import { request as httpRequest, type IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { type Exchange, MAX_ANSWER_HEAD_BYTES } from './exchange.ts';
-import { upstreamProblem } from './forward-request.ts';
+import { clientGone, upstreamProblem } from './forward-request.ts';
 import { onInterim } from './interim-answers.ts';
 import { PreviewProblem } from './problem.ts';
 import { pairs, requestHeaders } from './request-headers.ts';
@@ -25,6 +25,8 @@ export function forwardUpgrade(
   options: UpgradeOptions,
 ): Promise<void> {
   const { request, socket, signal } = exchange;
+  // Whoever left before would not leave again.
+  if (signal.aborted || client.destroyed) return Promise.reject(clientGone());
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const upstream = httpRequest({
     createConnection: () => socket,

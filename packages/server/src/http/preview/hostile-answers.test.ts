@@ -23,7 +23,7 @@ async function listening<T extends Server | TcpServer>(server: T): Promise<numbe
 }
 
 /** A program that says these bytes to everybody, and what stands between it and the client. */
-async function between(bytes: string): Promise<number> {
+async function between(bytes: string, signal = new AbortController().signal): Promise<number> {
   const program = await listening(
     createServer((socket) => {
       socket.on('error', () => {});
@@ -39,7 +39,7 @@ async function between(bytes: string): Promise<number> {
     onAnswered() {},
     onTraffic() {},
     onEndless() {},
-    signal: new AbortController().signal,
+    signal,
   });
   const server = createHttpServer((message, response) => {
     forwardRequest(exchangeFor(message), response, { idleMs: 5_000, bodyStallMs: 5_000 }).catch((error: unknown) => {
@@ -132,6 +132,11 @@ test('more than was promised is not passed on, less breaks the answer off', asyn
 test('who was not asked for another protocol does not speak it', async () => {
   const answer = await said(await between('HTTP/1.1 101 Yes\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\nanything'));
   expect(answer).toMatch(/^HTTP\/1\.1 502 /);
+});
+
+test('whoever left while the program was being reached gives the place back', async () => {
+  const port = await between(ANSWER, AbortSignal.abort());
+  for (const head of [undefined, WISH]) expect(await said(port, head)).toMatch(/^HTTP\/1\.1 499 /);
 });
 
 test('a program does not speak in our name', async () => {
