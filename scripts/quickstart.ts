@@ -113,7 +113,7 @@ async function main(): Promise<void> {
     const run = await step('run Python code in it', () => sandbox.process.codeRun(CODE));
     if (run.exitCode !== 0) throw new Error(`the code ended with ${run.exitCode}: ${run.result}`);
     console.log(styleText('green', `\n    ${run.result.trim()}\n`));
-    await step('delete the sandbox', () => sandbox.delete());
+    await step('delete the sandbox', () => sandbox.delete(60, true));
 
     console.log(`\nAll in ${((performance.now() - started) / 1000).toFixed(1)} s. How to go on:\n`);
     console.log(`  URL    ${credentials.url}/api     (documentation: ${credentials.url}/docs)`);

@@ -16,7 +16,7 @@ import { pauseSandbox } from './pause.ts';
 import { createPreviews, type Previews } from './preview.ts';
 import { createProfiles } from './profiles.ts';
 import { type Recovered, recoverSandboxes } from './recover.ts';
-import { finishRemove, removeSandbox } from './remove.ts';
+import { finishRemovals, finishRemove, removeSandbox } from './remove.ts';
 import { type ResizeRequest, resizeSandbox } from './resize.ts';
 import { createSchedule } from './schedule.ts';
 import { createSshAccess, type SshAccess } from './ssh-access.ts';
@@ -143,6 +143,7 @@ export function createSandboxes(deps: SandboxDeps): Sandboxes {
       await sessions.close();
       await Promise.all([terminals.close(), interpreters.close()]);
       await Promise.all(pending);
+      await finishRemovals(context);
       context.entrypoints.close();
       await context.activity.close();
     },

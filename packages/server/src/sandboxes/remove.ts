@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { moveSandbox } from '../lifecycle/move.ts';
 import { findLiving, sandboxNotFound } from './find.ts';
 import type { Caller, SandboxContext, SandboxRow } from './types.ts';
@@ -39,6 +40,21 @@ export function destroy(
     if (row !== undefined) await context.jobs.enqueue(trx, 'sandbox.remove', id, { sandboxId: id });
     return row;
   });
+}
+
+/** A removal that was promised may have no server after this one to do it. Bounded: the next one does the rest. */
+const FINISH_AT_CLOSE_MS = 10_000;
+
+/** At the end of the server, when jobs are no longer taken. */
+export async function finishRemovals(context: SandboxContext): Promise<void> {
+  const rows = await context.db
+    .selectFrom('sandboxes')
+    .select('id')
+    .where('state', '=', 'destroying')
+    .where('runner_id', '=', context.settings.runnerId)
+    .execute();
+  const removals = Promise.allSettled(rows.map(({ id }) => finishRemove(context, id)));
+  await Promise.race([removals, delay(FINISH_AT_CLOSE_MS, undefined, { ref: false })]);
 }
 
 /** The job: may run again after any interruption. */

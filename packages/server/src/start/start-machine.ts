@@ -5,6 +5,7 @@ import type { ImagePuller } from '../images/types.ts';
 import { createUnpacker } from '../images/unpack/unpacker.ts';
 import { raiseHostLimits } from '../runtime/host-limits.ts';
 import { instanceTag } from '../runtime/instance-tag.ts';
+import { leaveMachine } from '../runtime/leave-machine.ts';
 import { createNetworkPool } from '../runtime/network/network-pool.ts';
 import { prepareCgroups } from '../runtime/prepare-cgroups.ts';
 import { createRuntime } from '../runtime/runtime.ts';
@@ -65,6 +66,10 @@ export async function startMachine(ground: Ground, options: MachineOptions): Pro
     log,
   });
   await runtime.open();
-  closers.add('runtime', () => runtime.close());
+  closers.add('runtime', async () => {
+    const isUsed = (await runtime.list()).some((container) => container.running);
+    await runtime.close();
+    if (!isUsed) await leaveMachine(runDir, cgroups);
+  });
   return { runtime, layers, puller: measuredPuller(puller, metrics) };
 }
