@@ -1,11 +1,12 @@
 import { lookup as dnsLookup, type LookupAddress } from 'node:dns';
 import { isIP, type LookupFunction } from 'node:net';
 import type { SecureContext } from 'node:tls';
-import { buildConnector } from 'undici';
+import type { buildConnector } from 'undici';
 import { type AddressClass, classifyAddress } from './address.ts';
 import { AddressRefused } from './failure.ts';
 
 export interface ConnectorOptions {
+  buildConnector: typeof buildConnector;
   /** Takes only public addresses: for where a public registry sends us. */
   publicOnly: boolean;
   /** Takes any certificate. */
@@ -21,6 +22,7 @@ export function createConnector(options: ConnectorOptions): buildConnector.conne
     const kind = classifyAddress(address);
     return kind === 'public' || (kind === 'internal' && !options.publicOnly);
   };
+  const { buildConnector } = options;
   const lookup = createLookup(allows);
   const common = { lookup, timeout: options.connectMs };
   const plain = buildConnector(common);

@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import { Agent, type Dispatcher } from 'undici';
+import type { Agent, Dispatcher } from 'undici';
 import type { Config } from '../../platform/config-schema.ts';
 import type { AddressClass } from './address.ts';
 import { createConnector } from './connector.ts';
@@ -27,6 +27,9 @@ export interface Transport {
   close(): Promise<void>;
 }
 
+/** Loaded with the first request: a server that pulls nothing saves the memory, ten megabytes of it. */
+type Library = typeof import('undici');
+
 /** Connections to one registry at a time, over all pulls. */
 const CONNECTIONS = 64;
 
@@ -39,12 +42,13 @@ export function createTransport(registries: Config['registries'], limits: Regist
     if (reached.get(origin) !== 'public') reached.set(origin, kind);
   };
 
-  function agentFor(publicOnly: boolean, insecure: boolean, connectMs: number): Agent {
+  function agentFor(library: Library, publicOnly: boolean, insecure: boolean, connectMs: number): Agent {
     const key = `${publicOnly} ${insecure} ${connectMs}`;
     const known = agents.get(key);
     if (known !== undefined) return known;
-    const agent = new Agent({
-      connect: createConnector({ publicOnly, insecure, connectMs, secureContext, onConnect: note }),
+    const { buildConnector } = library;
+    const agent = new library.Agent({
+      connect: createConnector({ buildConnector, publicOnly, insecure, connectMs, secureContext, onConnect: note }),
       connections: CONNECTIONS,
       headersTimeout: limits.headersMs,
       bodyTimeout: limits.idleMs,
@@ -65,7 +69,7 @@ export function createTransport(registries: Config['registries'], limits: Regist
       }
       signal.throwIfAborted();
       try {
-        return await agentFor(publicOnly, insecure, connectMs).request({
+        return await agentFor(await import('undici'), publicOnly, insecure, connectMs).request({
           origin: url.origin,
           path: `${url.pathname}${url.search}`,
           method: 'GET',
