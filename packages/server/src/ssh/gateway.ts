@@ -187,9 +187,12 @@ function onFirstUse<T>(make: () => Promise<T>): () => Promise<T> {
 }
 
 async function endRevoked(access: SshAccess, connections: ReadonlySet<SshConnection>): Promise<void> {
-  const ids = [...connections].flatMap(({ login }) => (login === undefined ? [] : [login.accessId]));
-  const given = await access.stillGiven([...new Set(ids)]);
-  for (const { login, end } of connections) if (login !== undefined && !given.has(login.accessId)) end();
+  // Who logs in while the answer is on its way was not asked for.
+  const asked = [...connections].flatMap(({ login, end }) =>
+    login === undefined ? [] : [{ id: login.accessId, end }],
+  );
+  const given = await access.stillGiven([...new Set(asked.map(({ id }) => id))]);
+  for (const { id, end } of asked) if (!given.has(id)) end();
 }
 
 async function listen(
