@@ -1,20 +1,21 @@
 import { createHmac } from 'node:crypto';
 import { expect, test } from 'vitest';
-import { newLinkToken, PREVIEW_TOKEN, sameSecret, sandboxCookie, sandboxToken } from './preview-tokens.ts';
+import { newLinkToken, PREVIEW_TOKEN, portCookie, portToken, sameSecret } from './preview-tokens.ts';
 
 const secrets = (key: string) => ({ derive: (purpose: string) => createHmac('sha256', key).update(purpose).digest() });
 
-test('a sandbox has one token, which fits into a host name and is nobody else’s', () => {
-  const token = sandboxToken(secrets('key'), 'a');
+test('a port of a sandbox has one token, which fits into a host name and opens no other port', () => {
+  const token = portToken(secrets('key'), 'a', 80);
   expect(token).toMatch(PREVIEW_TOKEN);
   expect(`65535-${token}`.length).toBeLessThanOrEqual(63);
-  expect(sandboxToken(secrets('key'), 'a')).toBe(token);
+  expect(portToken(secrets('key'), 'a', 80)).toBe(token);
   const others = [
-    sandboxToken(secrets('key'), 'b'),
-    sandboxToken(secrets('other'), 'a'),
-    sandboxCookie(secrets('key'), 'a'),
+    portToken(secrets('key'), 'b', 80),
+    portToken(secrets('key'), 'a', 1),
+    portToken(secrets('other'), 'a', 80),
+    portCookie(secrets('key'), 'a', 80),
   ];
-  expect(new Set([token, ...others]).size).toBe(4);
+  expect(new Set([token, ...others]).size).toBe(5);
 });
 
 test('tokens of links are chance', () => {

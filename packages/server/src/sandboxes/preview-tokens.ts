@@ -8,13 +8,13 @@ export const PREVIEW_TOKEN = /^[a-z2-7]{32}$/;
 
 export type PreviewSecrets = Pick<SecretBox, 'derive'>;
 
-/** The token of a sandbox: the same for its whole life, and stored nowhere. */
-export const sandboxToken = (secrets: PreviewSecrets, sandboxId: string): string =>
-  encode(secrets.derive(`preview token ${sandboxId}`).subarray(0, TOKEN_BYTES));
+/** The token of one port of a sandbox: the same for the sandbox's whole life, and stored nowhere. */
+export const portToken = (secrets: PreviewSecrets, sandboxId: string, port: number): string =>
+  encode(secrets.derive(`preview token ${sandboxId} ${port}`).subarray(0, TOKEN_BYTES));
 
 /** What a browser keeps after it has shown the token once. Worth no more than the token, but not the token. */
-export const sandboxCookie = (secrets: PreviewSecrets, sandboxId: string): string =>
-  encode(secrets.derive(`preview cookie ${sandboxId}`).subarray(0, TOKEN_BYTES));
+export const portCookie = (secrets: PreviewSecrets, sandboxId: string, port: number): string =>
+  encode(secrets.derive(`preview cookie ${sandboxId} ${port}`).subarray(0, TOKEN_BYTES));
 
 /** The token of a signed link. */
 export const newLinkToken = (): string => encode(randomBytes(TOKEN_BYTES));

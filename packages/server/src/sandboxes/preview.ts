@@ -1,9 +1,10 @@
 import type { Socket } from 'node:net';
 import { LRUCache } from 'lru-cache';
 import { DarkroomError, invalidRequest } from '../platform/errors.ts';
+import { isUuid } from '../snapshots/find.ts';
 import { findLiving, notRunning, sandboxNotFound } from './find.ts';
 import { deleteLink, makeLink, type SignedLink, sandboxOfLink } from './preview-links.ts';
-import { type PreviewSecrets, sameSecret, sandboxCookie, sandboxToken } from './preview-tokens.ts';
+import { type PreviewSecrets, portCookie, portToken, sameSecret } from './preview-tokens.ts';
 import type { Caller, SandboxContext, SandboxRow } from './types.ts';
 
 /** How a request names what it wants to see. */
@@ -41,7 +42,9 @@ export interface Previews {
   /** Raises `not_found` for an unknown sandbox, `unauthenticated` for a link that is not valid (any more). */
   find(subject: PreviewSubject, port: number): Promise<PreviewTarget>;
   mayOpen(target: PreviewTarget, credentials: PreviewCredentials): boolean;
-  cookieFor(sandboxId: string): string;
+  cookieFor(target: Pick<PreviewTarget, 'sandboxId' | 'port'>): string;
+  /** The organization of a sandbox, for who has the token of its port 1, by which clients open WebSockets of the toolbox. */
+  toolboxOwner(sandboxId: string, token: string): Promise<string | undefined>;
   /** Raises `invalid_request` when the sandbox does not run, else as the runtime's `connect`. */
   connect(target: PreviewTarget, signal: AbortSignal): Promise<Socket>;
   /** The sandbox is in use until the returned function is called. */
@@ -55,6 +58,8 @@ export interface Previews {
 /** How old a look at the database may be. Bounds how late another server hears that a link or a sandbox changed. */
 const FRESH_MS = 1_000;
 const MAX_CACHED = 10_000;
+/** Where clients get the token from that is for the toolbox; a shell is worth more than any preview. */
+const TOOLBOX_PORT = 1;
 
 export function createPreviews(context: SandboxContext, secrets: PreviewSecrets): Previews {
   const { db } = context;
@@ -86,7 +91,7 @@ export function createPreviews(context: SandboxContext, secrets: PreviewSecrets)
     async link(caller, idOrName, port) {
       checkPort(port);
       const { id } = await findLiving(db, caller.organizationId, idOrName);
-      return { sandboxId: id, token: sandboxToken(secrets, id) };
+      return { sandboxId: id, token: portToken(secrets, id, port) };
     },
     async signedLink(caller, idOrName, port, seconds) {
       checkPort(port);
@@ -113,13 +118,18 @@ export function createPreviews(context: SandboxContext, secrets: PreviewSecrets)
     mayOpen(target, credentials) {
       if (target.isPublic || target.link !== undefined) return true;
       if (credentials.organizationId === target.organizationId) return true;
-      const { sandboxId } = target;
+      const { sandboxId, port } = target;
       return (
-        credentials.tokens.some((token) => sameSecret(token, sandboxToken(secrets, sandboxId))) ||
-        credentials.cookies.some((cookie) => sameSecret(cookie, sandboxCookie(secrets, sandboxId)))
+        credentials.tokens.some((token) => sameSecret(token, portToken(secrets, sandboxId, port))) ||
+        credentials.cookies.some((cookie) => sameSecret(cookie, portCookie(secrets, sandboxId, port)))
       );
     },
-    cookieFor: (sandboxId) => sandboxCookie(secrets, sandboxId),
+    cookieFor: ({ sandboxId, port }) => portCookie(secrets, sandboxId, port),
+    async toolboxOwner(sandboxId, token) {
+      if (!isUuid(sandboxId) || !sameSecret(token, portToken(secrets, sandboxId.toLowerCase(), TOOLBOX_PORT)))
+        return undefined;
+      return (await load({ kind: 'sandbox', sandboxId }, TOOLBOX_PORT)).organizationId;
+    },
     async connect({ sandboxId, port, state }, signal) {
       if (state !== 'started') throw notRunning(state);
       return context.runtime.connect(sandboxId, port, { signal });

@@ -72,10 +72,10 @@ export function createPreviewFront(deps: PreviewFrontDeps): PreviewFront {
   }
 
   /** Sets the cookie by which a browser is let in from now on. */
-  function cookieOf(place: PreviewPlace, { sandboxId }: PreviewTarget): string {
-    const path = place.prefix === '' ? '/' : `/preview/${sandboxId}/`;
+  function cookieOf(place: PreviewPlace, target: PreviewTarget): string {
+    const path = place.prefix === '' ? '/' : `/preview/${target.sandboxId}/${target.port}`;
     const secure = protocol === 'https' ? '; Secure' : '';
-    return `${COOKIE}=${previews.cookieFor(sandboxId)}; Path=${path}; HttpOnly; SameSite=Lax${secure}`;
+    return `${COOKIE}=${previews.cookieFor(target)}; Path=${path}; HttpOnly; SameSite=Lax${secure}`;
   }
 
   function keep(target: PreviewTarget, cut: AbortController): () => void {
