@@ -5,6 +5,7 @@ import { buildApp, closeApp } from './http/app.ts';
 import { apiRoutes } from './http/daytona/routes.ts';
 import { sandboxRoutes } from './http/daytona/sandbox/index.ts';
 import { SNAPSHOT_JSON_SQL } from './http/daytona/snapshot-json.ts';
+import { toolboxGuests } from './http/daytona/toolbox/guests.ts';
 import { toolboxRoutes } from './http/daytona/toolbox/index.ts';
 import { createPreviewFront } from './http/preview/index.ts';
 import { RateLimiter } from './http/rate-limit.ts';
@@ -209,6 +210,7 @@ async function buildServer(
         }),
         sandboxRoutes({ sandboxes, sshCommand: ssh?.command, publicUrl: config.publicUrl, preview: config.preview }),
       ],
+      toolboxGuests: toolboxGuests(sandboxes),
       toolbox: [
         toolboxRoutes({
           toolbox: sandboxes.toolbox,

@@ -13,6 +13,8 @@ declare module 'fastify' {
     verifiedAuth: AuthContext | null;
   }
   interface FastifyContextConfig {
+    /** A signed URL will do in place of a key. */
+    signedFiles?: boolean;
     /** No key is needed. */
     public?: boolean;
     /** The route looks at the header that names an organization itself (`assertOrganization`). */
@@ -23,6 +25,8 @@ declare module 'fastify' {
 }
 
 export interface AuthPluginDeps {
+  /** Asked about requests without a key of the API. */
+  guest?: ((request: FastifyRequest) => Promise<AuthContext | undefined>) | undefined;
   keys: KeyVerifier;
   rateLimiter: RateLimiter;
 }
@@ -56,7 +60,7 @@ export function requirePermission(...anyOf: Permission[]): onRequestHookHandler 
 
 async function verified(deps: AuthPluginDeps, request: FastifyRequest, reply: FastifyReply): Promise<AuthContext> {
   const token = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '')?.[1];
-  const auth = token === undefined ? undefined : await deps.keys.verify(token);
+  const auth = token === undefined ? await deps.guest?.(request) : await deps.keys.verify(token);
   if (auth === undefined) {
     // Only failures count and only failures are refused: a good key is never locked out by a neighbour's bad one.
     count(deps, reply, 'failed-auth', request.ip);

@@ -8,6 +8,7 @@ import type { CreateRequest } from './create-request.ts';
 import { doWhatIsDue } from './due.ts';
 import { createEntrypoints } from './entrypoint.ts';
 import { exitReason, markEnded } from './exit.ts';
+import { createFileLinks, type FileLinks } from './file-links.ts';
 import { findLiving, findSandbox } from './find.ts';
 import { type ListRequest, listSandboxes, type SandboxPage } from './list.ts';
 import { setNetwork } from './network.ts';
@@ -62,6 +63,7 @@ export interface Sandboxes {
   readonly interpreters: Interpreters;
   readonly sessions: Sessions;
   readonly previews: Previews;
+  readonly fileLinks: FileLinks;
   /** Makes the database true again, then takes jobs and watches containers. Call once, before serving; the runtime is open. */
   open(): Promise<Recovered>;
   /** Waits for what is under way. Sandboxes go on running. */
@@ -127,6 +129,7 @@ export function createSandboxes(deps: SandboxDeps): Sandboxes {
     interpreters,
     sessions,
     previews: createPreviews(context, deps.secrets),
+    fileLinks: createFileLinks(context, deps.secrets),
     async open() {
       await mkdir(deps.settings.spoolDirectory, { recursive: true, mode: 0o700 });
       deps.runtime.onExit((exit) => {

@@ -117,6 +117,7 @@ export async function startTestApi(limits: Partial<Record<RateLimitName, number>
         runtime: { checkClass: async (sandboxClass) => (sandboxClass === 'gvisor' ? withoutGvisor() : undefined) },
         reads: createSnapshotReads(reader, SNAPSHOT_JSON_SQL),
       }),
+      toolboxGuests: undefined,
       toolbox: [],
     },
   });

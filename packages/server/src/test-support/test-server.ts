@@ -8,6 +8,7 @@ import type { FastifyInstance } from 'fastify';
 import { pino } from 'pino';
 import { buildApp, closeApp } from '../http/app.ts';
 import { sandboxRoutes } from '../http/daytona/sandbox/index.ts';
+import { toolboxGuests } from '../http/daytona/toolbox/guests.ts';
 import { toolboxRoutes } from '../http/daytona/toolbox/index.ts';
 import { createPreviewFront } from '../http/preview/index.ts';
 import { RateLimiter } from '../http/rate-limit.ts';
@@ -179,6 +180,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
           rateLimiter,
         },
         api: [sandboxRoutes({ sandboxes, sshCommand: ssh.command, publicUrl: undefined, preview })],
+        toolboxGuests: toolboxGuests(sandboxes),
         toolbox: [
           toolboxRoutes({
             toolbox: sandboxes.toolbox,

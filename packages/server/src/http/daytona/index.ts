@@ -4,6 +4,8 @@ import { routeNotFound, sendApiError, sendToolboxError } from './errors.ts';
 
 export interface DaytonaDeps {
   auth: AuthPluginDeps;
+  /** Who may into the toolbox without a key. */
+  toolboxGuests: AuthPluginDeps['guest'];
   /** Plugins of `/api`, each `xxxRoutes(deps)` of a file in this folder. */
   api: readonly FastifyPluginAsyncZod[];
   /** Plugins of `/toolbox`; their routes begin with `/:sandboxId`. */
@@ -23,7 +25,9 @@ const API_VERSION = 'v0.190.0';
 export function daytonaDialect(deps: DaytonaDeps): FastifyPluginAsyncZod {
   return async (app) => {
     await app.register(scope(deps.auth, deps.api, sendApiError), { prefix: '/api' });
-    await app.register(scope(deps.auth, deps.toolbox, sendToolboxError), { prefix: '/toolbox' });
+    await app.register(scope({ ...deps.auth, guest: deps.toolboxGuests }, deps.toolbox, sendToolboxError), {
+      prefix: '/toolbox',
+    });
   };
 }
 

@@ -7,6 +7,7 @@ import * as sandboxesByRunner from './migrations/0003-sandboxes-by-runner.ts';
 import * as previewLinks from './migrations/0005-preview-links.ts';
 import * as sshAccess from './migrations/0006-ssh-access.ts';
 import * as sandboxBandwidth from './migrations/0007-sandbox-bandwidth.ts';
+import * as signingKeys from './migrations/0008-signing-keys.ts';
 import type { Database } from './schema.ts';
 
 const MIGRATIONS: Readonly<Record<string, Migration>> = {
@@ -16,6 +17,7 @@ const MIGRATIONS: Readonly<Record<string, Migration>> = {
   '0005-preview-links': previewLinks,
   '0006-ssh-access': sshAccess,
   '0007-sandbox-bandwidth': sandboxBandwidth,
+  '0008-signing-keys': signingKeys,
 };
 
 /** Brings the tables up to this version's. Servers that start at the same time take turns (an advisory lock). */

@@ -148,6 +148,8 @@ export interface SandboxTable {
   network_block_all: Generated<boolean>;
   network_allow_list: string | null;
   domain_allow_list: string | null;
+  /** Of the key that URLs of files are signed with. */
+  signing_key_version: Generated<number>;
   bandwidth_in_mbps: number | null;
   bandwidth_out_mbps: number | null;
   /** diffIDs, base first, and the image config: a sandbox outlives its snapshot, so it has its own copy. */

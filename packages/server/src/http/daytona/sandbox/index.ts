@@ -5,6 +5,7 @@ import { createRoute } from './create.ts';
 import { lifecycleRoutes } from './lifecycle.ts';
 import { previewRoutes } from './preview.ts';
 import { readRoutes } from './read.ts';
+import { signingKeyRoutes } from './signing-key.ts';
 import { sshRoutes } from './ssh.ts';
 import { unsupportedRoutes } from './unsupported.ts';
 
@@ -19,6 +20,7 @@ export function sandboxRoutes(deps: SandboxRouteDeps): FastifyPluginAsyncZod {
       lifecycleRoutes,
       changeRoutes,
       previewRoutes,
+      signingKeyRoutes,
       sshRoutes,
       unsupportedRoutes,
     ]) {

@@ -21,6 +21,7 @@ export function downloadRoutes({ toolbox }: ToolboxRouteDeps): FastifyPluginAsyn
       '/:sandboxId/files/download',
       {
         exposeHeadRoute: false,
+        config: { signedFiles: true },
         schema: { summary: 'One file', tags: ['toolbox'], params: toolboxParams, querystring: pathQuerySchema },
       },
       async (request, reply) => {

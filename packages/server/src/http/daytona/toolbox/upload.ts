@@ -51,7 +51,7 @@ export function uploadRoutes({ toolbox, spoolDirectory }: ToolboxRouteDeps): Fas
     for (const path of ['/:sandboxId/files/upload', '/:sandboxId/files/upload-v2']) {
       app.post(
         path,
-        { schema: { ...schema, summary: 'One file', querystring: pathQuerySchema } },
+        { config: { signedFiles: true }, schema: { ...schema, summary: 'One file', querystring: pathQuerySchema } },
         async (request, reply) => {
           const files = await enter(request, request.params.sandboxId);
           await writeFirst(files, request.query.path, request);
