@@ -7,6 +7,10 @@ import { callerOf } from './requests.ts';
 const ROUTES = [
   ['POST', 'archive', 'Archiving a sandbox'],
   ['POST', 'backup', 'Backing up a sandbox'],
+  ['POST', 'ttl/:minutes', 'A time to live'],
+  ['POST', 'autopause/:minutes', 'Pausing a sandbox by itself'],
+  ['PUT', 'secrets', 'Giving secrets to a sandbox'],
+  ['GET', 'telemetry/:kind', 'The telemetry of a sandbox'],
   ['POST', 'fork', 'Forking a sandbox'],
   ['POST', 'snapshot', 'Making a snapshot of a sandbox'],
   ['GET', 'forks', 'Forking a sandbox'],
