@@ -12,13 +12,16 @@ import { notRunning, withRoot } from './container-root.ts';
 import { crunFailure } from './crun-failure.ts';
 import { checkExec, checkWorkingDirectory, commandFault } from './exec-check.ts';
 import { runPaths } from './layout.ts';
-import type { LiveContainer } from './live-container.ts';
+import { type LiveContainer, processStat } from './live-container.ts';
 import { childrenOf, killTree } from './process-tree.ts';
 
 /** Between the fork of crun and the moment that its child can be seen below it. */
-const APPEAR_TIMEOUT_MS = 10_000;
-const KILLED_TIMEOUT_MS = 20_000;
+const APPEAR_MS = 1;
 const LOOK_AGAIN_MS = 50;
+/** On the busiest machine a child has come by then; one that was killed in the wrong moment never does. */
+const ALONE_MS = 2_000;
+const STOP_TRIES = 100;
+const KILLED_TIMEOUT_MS = 20_000;
 
 let lastExec = 0;
 
@@ -115,34 +118,38 @@ async function exitOf(
 
 /**
  * At first crun's child is a step of its own on the way into the sandbox, and what comes after it becomes crun's child in its
- * place: who was found and killed may have been that step. So it looks again for as long as crun waits for somebody.
+ * place: who was found and killed may have been that step. So it looks again for as long as crun waits for somebody; a crun that
+ * waits for nobody any more is ended itself.
  */
 async function killExec(host: ContainerHost, child: SpawnedProcess, exited: Promise<unknown>): Promise<void> {
   const ended = exited.then(
     () => 'ended',
     () => 'ended',
   );
+  let aloneSince = Date.now();
   for (const deadline = Date.now() + KILLED_TIMEOUT_MS; Date.now() < deadline; ) {
-    const tini = await tiniOf(child);
-    if (tini !== undefined) await killTree(host.watcher, tini, child.pid);
+    const [tini] = child.hasEnded() ? [] : childrenOf(child.pid);
+    if (tini !== undefined) {
+      await killTree(host.watcher, tini, child.pid);
+      aloneSince = Date.now();
+    } else if (Date.now() - aloneSince > ALONE_MS) await endAlone(child);
     const timer = new AbortController();
-    const again = sleep(LOOK_AGAIN_MS, 'again', { signal: timer.signal }).catch(() => undefined);
-    const first = await Promise.race([ended, again]);
+    const again = sleep(tini === undefined ? APPEAR_MS : LOOK_AGAIN_MS, 'again', { signal: timer.signal });
+    const first = await Promise.race([ended, again.catch(() => undefined)]);
     timer.abort();
     if (first === 'ended') return;
   }
   throw new DarkroomError('internal', 'a killed command does not end');
 }
 
-/** The only child of `crun exec`; before it has one there is nothing else to kill. */
-async function tiniOf(child: SpawnedProcess): Promise<number | undefined> {
-  const deadline = Date.now() + APPEAR_TIMEOUT_MS;
-  while (!child.hasEnded() && Date.now() < deadline) {
-    const [tini] = childrenOf(child.pid);
-    if (tini !== undefined) return tini;
-    await sleep(1);
-  }
-  return undefined;
+/** Stopped first: between the look for its children and the kill it must not make one, which nobody would find then. */
+async function endAlone(child: SpawnedProcess): Promise<void> {
+  if (child.hasEnded()) return;
+  process.kill(child.pid, 'SIGSTOP');
+  for (let tries = 0; tries < STOP_TRIES && processStat(child.pid)?.state !== 'T'; tries++) await sleep(1);
+  if (child.hasEnded()) return;
+  const isAlone = processStat(child.pid)?.state === 'T' && childrenOf(child.pid).length === 0;
+  process.kill(child.pid, isAlone ? 'SIGKILL' : 'SIGCONT');
 }
 
 /** 128 + n is how a shell, tini and crun all tell of signal n. */
