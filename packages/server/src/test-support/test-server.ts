@@ -213,6 +213,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
 
   async function clean(): Promise<void> {
     await database.stop();
+    await cgroups.removeParent();
     await detachPool(stateDir);
     await rm(stateDir, { recursive: true, force: true });
     await rm(runDir, { recursive: true, force: true });
