@@ -123,6 +123,10 @@ export const createSandboxSchema = z.object({
   domainAllowList: maybe(z.string()),
   bandwidthMbps: bandwidth,
   linkedSandbox: maybe(z.string()),
+  ttlMinutes: maybe(z.number()),
+  autoPauseInterval: maybe(z.number()),
+  secrets: maybe(z.array(z.unknown())),
+  outboundProxyUrl: maybe(z.string()),
 });
 export type CreateSandboxBody = z.infer<typeof createSandboxSchema>;
 

@@ -27,6 +27,7 @@ import { removeSandboxDir, sweepSandboxLitter } from './container/sandbox-dir.ts
 import { loadSeccompFilter } from './container/seccomp-filter.ts';
 import { startContainer } from './container/start-container.ts';
 import { openContainerTerminal } from './container/terminal.ts';
+import { endTransfers } from './container/transfers.ts';
 import { resolveContainerUser } from './container/users.ts';
 import type { NetworkPool } from './network/network-pool.ts';
 import { resizeContainer } from './resize.ts';
@@ -103,6 +104,7 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
   async function onEnd(container: LiveContainer): Promise<void> {
     const { id } = container;
     if (opened === undefined) return;
+    endTransfers(container);
     const oomKills = await opened.cgroups.oomKills(id).catch(() => undefined);
     container.forget();
     await cleanUpContainer(opened, id, container.network);

@@ -21,6 +21,10 @@ export interface CreateRequest {
   volumes?: readonly unknown[] | undefined;
   network: NetworkRequest;
   linkedSandbox?: string | undefined;
+  ttlMinutes?: number | undefined;
+  autoPauseInterval?: number | undefined;
+  secrets?: readonly unknown[] | undefined;
+  outboundProxyUrl?: string | undefined;
 }
 
 const USER_PATTERN = /^[A-Za-z0-9_][A-Za-z0-9_.-]*\$?(:[A-Za-z0-9_][A-Za-z0-9_.-]*\$?)?$/;
@@ -49,8 +53,18 @@ export function checkCreateRequest(request: CreateRequest): void {
   if (request.user !== undefined && !USER_PATTERN.test(request.user)) {
     throw invalidRequest(`User ${JSON.stringify(request.user)} is not a valid user name or id`);
   }
-  if ((request.volumes ?? []).length > 0) throw invalidRequest('Volumes are not supported by this server yet');
-  if (isSet(request.linkedSandbox)) throw invalidRequest('Linked sandboxes are not supported by this server yet');
+  // Dropped without a word, a secret would be missed inside, and a sandbox with a time to live would live for ever.
+  const missing = [
+    ['Volumes are', (request.volumes ?? []).length > 0],
+    ['Linked sandboxes are', isSet(request.linkedSandbox)],
+    ['A time to live (ttlMinutes) is', (request.ttlMinutes ?? 0) > 0],
+    ['Pausing by itself (autoPauseInterval) is', (request.autoPauseInterval ?? 0) > 0],
+    ['Secrets are', (request.secrets ?? []).length > 0],
+    ['A proxy for each sandbox (outboundProxyUrl) is', isSet(request.outboundProxyUrl)],
+  ] as const;
+  for (const [what, isAsked] of missing) {
+    if (isAsked) throw invalidRequest(`${what} not supported by this server yet`);
+  }
   checkEnvironment(request.env ?? {});
   checkLabels(request.labels ?? {});
 }

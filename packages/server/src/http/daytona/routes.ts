@@ -8,6 +8,7 @@ import { dockerRegistryRoutes } from './docker-registry.ts';
 import { objectStorageRoutes } from './object-storage.ts';
 import { organizationRoutes } from './organizations.ts';
 import { type SnapshotRouteDeps, snapshotRoutes } from './snapshots.ts';
+import { unsupportedServiceRoutes } from './unsupported.ts';
 
 export type AccountRouteDeps = ConfigurationRouteDeps &
   ApiKeyRouteDeps &
@@ -24,5 +25,6 @@ export function apiRoutes(deps: AccountRouteDeps & SnapshotRouteDeps): FastifyPl
     apiKeyRoutes(deps),
     dockerRegistryRoutes(deps),
     objectStorageRoutes(),
+    unsupportedServiceRoutes(),
   ];
 }

@@ -4,7 +4,7 @@ import { invalidRequest } from '../../platform/errors.ts';
 import { readLinkOf } from '../../platform/libc-files.ts';
 import type { ContainerFiles, FileChanges, FileOwner, FileOwnerNames } from '../types.ts';
 import type { ContainerHost } from './container-host.ts';
-import { checkPath, fileError, locate, openContainerRoot, withRoot } from './container-root.ts';
+import { checkPath, fileError, locate, notRunning, openContainerRoot, withRoot } from './container-root.ts';
 import { lookUp } from './directory-place.ts';
 import { changeInRoot, changeOpen } from './file-change.ts';
 import { listDirectory } from './file-list.ts';
@@ -17,6 +17,7 @@ import { walkDirectory } from './file-walk.ts';
 import type { LiveContainer } from './live-container.ts';
 import { nameOfBytes } from './name-bytes.ts';
 import { openRegular, refuseKernelFile } from './regular-file.ts';
+import { holdTransfer } from './transfers.ts';
 import { type AccountFiles, readAccounts } from './users.ts';
 import { writeFileInRoot } from './write-file.ts';
 
@@ -24,26 +25,38 @@ import { writeFileInRoot } from './write-file.ts';
 export function containerFiles(host: ContainerHost, find: () => LiveContainer): ContainerFiles {
   const { idBase, idCount } = host;
 
-  async function guarded<T>(path: string, use: (root: number) => T | Promise<T>): Promise<T> {
+  async function guarded<T>(path: string, use: (root: number, container: LiveContainer) => T | Promise<T>): Promise<T> {
     checkPath(path);
     const container = find();
     try {
-      return await withRoot(container, use);
+      return await withRoot(container, (root) => use(root, container));
     } catch (error) {
       throw fileError(error, path);
     }
   }
 
-  async function* guardedEach<T>(path: string, each: (root: number) => AsyncIterable<T>): AsyncGenerator<T> {
+  async function* guardedEach<T>(path: string, each: (root: number) => AsyncGenerator<T>): AsyncGenerator<T> {
     checkPath(path);
     const container = find();
     const root = openContainerRoot(container);
+    let closed = false;
+    const close = () => {
+      if (!closed) closeSync(root);
+      closed = true;
+    };
+    const found = each(root);
+    const forget = holdTransfer(container, () => {
+      // Behind the look that is under way, which may need the descriptor.
+      found.return(undefined).then(close, close);
+    });
     try {
-      yield* each(root);
+      yield* found;
+      if (closed) throw notRunning(container.id);
     } catch (error) {
       throw fileError(error, path);
     } finally {
-      closeSync(root);
+      forget();
+      close();
     }
   }
 
@@ -57,12 +70,21 @@ export function containerFiles(host: ContainerHost, find: () => LiveContainer): 
 
   return {
     read: (path) =>
-      guarded(path, async (root) => {
+      guarded(path, async (root, container) => {
         const { fd, stats } = await openRegular(root, path);
-        return { stat: fileStat(stats, idBase), stream: streamOf(fd) };
+        const stream = streamOf(fd);
+        stream.once('close', endWith(container, stream));
+        return { stat: fileStat(stats, idBase), stream };
       }),
     write: (path, content, owner) =>
-      guarded(path, (root) => writeFileInRoot({ root, path, content, owner: onHost(owner) })),
+      guarded(path, async (root, container) => {
+        const forget = endWith(container, content);
+        try {
+          return await writeFileInRoot({ root, path, content, owner: onHost(owner) });
+        } finally {
+          forget();
+        }
+      }),
     stat: (path) => guarded(path, (root) => fileStat(statIn(root, path), idBase)),
     lstat: (path) => guarded(path, (root) => fileStat(statIn(root, path, constants.O_NOFOLLOW), idBase)),
     readLink: (path) => guarded(path, (root) => linkIn(root, path)),
@@ -97,8 +119,19 @@ export function containerFiles(host: ContainerHost, find: () => LiveContainer): 
         return moveInRoot({ root, from, to, ...options });
       }),
     change: (path, changes) => guarded(path, (root) => changeInRoot(root, path, change(changes))),
-    open: (path, options) => guarded(path, (root) => openInRoot(root, path, options, handles)),
+    open: (path, options) =>
+      guarded(path, async (root, container) => {
+        const file = await openInRoot(root, path, options, handles);
+        const forget = holdTransfer(container, () => void file.close().catch(() => {}));
+        return { ...file, close: () => file.close().finally(forget) };
+      }),
   };
+}
+
+function endWith(container: LiveContainer, stream: Readable): () => void {
+  // Whoever reads it is told; that nobody does at the moment must not bring the server down.
+  stream.on('error', () => {});
+  return holdTransfer(container, () => stream.destroy(notRunning(container.id)));
 }
 
 function statIn(root: number, path: string, flags = 0): Stats {

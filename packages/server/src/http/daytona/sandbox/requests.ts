@@ -25,6 +25,10 @@ export function toCreateRequest(body: CreateSandboxBody): CreateRequest {
       bandwidthMbps: body.bandwidthMbps,
     },
     linkedSandbox: body.linkedSandbox,
+    ttlMinutes: body.ttlMinutes,
+    autoPauseInterval: body.autoPauseInterval,
+    secrets: body.secrets,
+    outboundProxyUrl: body.outboundProxyUrl,
   };
 }
 

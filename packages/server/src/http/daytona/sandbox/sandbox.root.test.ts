@@ -84,6 +84,8 @@ test.each([
   [{ name: '' }, 400, 'The name of a sandbox must not be empty or contain NUL'],
   [{ user: 'a b' }, 400, 'User "a b" is not a valid user name or id'],
   [{ volumes: [{ volumeId: 'v', mountPath: '/v' }] }, 400, 'Volumes are not supported by this server yet'],
+  [{ ttlMinutes: 5 }, 400, 'A time to live (ttlMinutes) is not supported by this server yet'],
+  [{ secrets: [{ A: 'b' }] }, 400, 'Secrets are not supported by this server yet'],
   [{ networkAllowList: '10.0.0.0/8,10.0.0.1' }, 400, '"10.0.0.1" is not an IPv4 range'],
   [{ domainAllowList: 'https://example.com' }, 400, '"https://example.com" is not a domain'],
   [{ bandwidthMbps: { in: -1 } }, 400, 'bandwidthMbps.in must be'],

@@ -3,6 +3,7 @@ import { invalidRequest } from '../../../platform/errors.ts';
 
 const TOOLS = [
   ['lsp', 'Language servers are', 'Start one in a session of the sandbox and talk to it over a previewed port.'],
+  ['env', 'Changes of the environment of a running sandbox are', 'Give variables at create, or with each command.'],
   ['computeruse', 'Desktops are', 'A browser without a screen can be run by commands.'],
 ] as const;
 
@@ -10,9 +11,11 @@ const TOOLS = [
 export function unsupportedToolRoutes(): FastifyPluginAsyncZod {
   return async (app) => {
     for (const [path, what, hint] of TOOLS) {
-      app.all(`/:sandboxId/${path}/*`, { schema: { hide: true } }, async () => {
-        throw invalidRequest(`${what} not supported by this server yet`, { hint });
-      });
+      for (const url of [`/:sandboxId/${path}`, `/:sandboxId/${path}/*`]) {
+        app.all(url, { schema: { hide: true } }, async () => {
+          throw invalidRequest(`${what} not supported by this server yet`, { hint });
+        });
+      }
     }
   };
 }

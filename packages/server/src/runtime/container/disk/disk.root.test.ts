@@ -1,6 +1,8 @@
 import { existsSync } from 'node:fs';
 import { open, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { tryLockFile } from '../../../platform/libc.ts';
 import { loopDevicesOver } from '../../loop-devices.ts';
@@ -143,6 +145,31 @@ test('nobody can put a second loop device over the disk of a sandbox that runs',
   }
   await lab.start('locked', { limits: limits(16) });
   expect(await lab.sh('locked', 'echo on')).toMatchObject({ stdout: 'on\n' });
+});
+
+test('clients that neither read nor send on do not hold up a stop', async () => {
+  await lab.start('slow', { limits: limits(64) });
+  await lab.sh(
+    'slow',
+    'dd if=/dev/zero of=/root/big bs=1M count=8 2>/dev/null; mkdir /root/d; touch /root/d/1 /root/d/2',
+  );
+  const files = lab.runtime.files('slow');
+  const { stream } = await files.read('/root/big');
+  const upload = new PassThrough();
+  const stopped = /is not running/;
+  const refused = expect(files.write('/root/new', upload, { uid: 0, gid: 0 })).rejects.toThrow(stopped);
+  upload.write('the beginning');
+  const handle = await files.open('/root/big', { read: true });
+  const walk = files.walk('/root/d', { signal: new AbortController().signal })[Symbol.asyncIterator]();
+  const list = files.list('/root/d')[Symbol.asyncIterator]();
+  for (const names of [walk, list]) expect((await names.next()).done).toBe(false);
+  await lab.runtime.stop('slow', { graceMs: 0 });
+  expect(await loopDevicesOver(imageOf('slow'))).toEqual([]);
+  await expect(buffer(stream)).rejects.toThrow(stopped);
+  await refused;
+  await expect(handle.read(0, 10)).rejects.toThrow();
+  await handle.close();
+  for (const names of [walk, list]) await expect(names.next()).rejects.toThrow(stopped);
 });
 
 async function devicesOverInode(inode: number): Promise<string[]> {
