@@ -128,7 +128,7 @@ async function killExec(host: ContainerHost, child: SpawnedProcess, exited: Prom
   );
   let aloneSince = Date.now();
   for (const deadline = Date.now() + KILLED_TIMEOUT_MS; Date.now() < deadline; ) {
-    const [tini] = child.hasEnded() ? [] : childrenOf(child.pid);
+    const [tini] = child.hasEnded() ? [] : livingChildrenOf(child.pid);
     if (tini !== undefined) {
       await killTree(host.watcher, tini, child.pid);
       aloneSince = Date.now();
@@ -142,13 +142,18 @@ async function killExec(host: ContainerHost, child: SpawnedProcess, exited: Prom
   throw new DarkroomError('internal', 'a killed command does not end');
 }
 
+/** Without those that crun has not taken note of: it may wait for a word from the very step that was killed. */
+function livingChildrenOf(pid: number): number[] {
+  return childrenOf(pid).filter((each) => (processStat(each)?.state ?? 'Z') !== 'Z');
+}
+
 /** Stopped first: between the look for its children and the kill it must not make one, which nobody would find then. */
 async function endAlone(child: SpawnedProcess): Promise<void> {
   if (child.hasEnded()) return;
   process.kill(child.pid, 'SIGSTOP');
   for (let tries = 0; tries < STOP_TRIES && processStat(child.pid)?.state !== 'T'; tries++) await sleep(1);
   if (child.hasEnded()) return;
-  const isAlone = processStat(child.pid)?.state === 'T' && childrenOf(child.pid).length === 0;
+  const isAlone = processStat(child.pid)?.state === 'T' && livingChildrenOf(child.pid).length === 0;
   process.kill(child.pid, isAlone ? 'SIGKILL' : 'SIGCONT');
 }
 
