@@ -12,6 +12,7 @@ export interface HostKey {
 }
 
 const FILE = 'ssh-host-key';
+const MAX_DRAWS = 20;
 
 /**
  * The key by which clients know this server again: made at the first start, kept in the state directory. Its public half is
@@ -53,7 +54,13 @@ async function readKey(path: string): Promise<string | undefined> {
 
 async function makeKey(path: string): Promise<string> {
   const { default: ssh2 } = await import('ssh2');
-  const key = ssh2.utils.generateKeyPairSync('ed25519').private;
+  // One in some hundred that the library makes, it cannot read itself.
+  let key: string | undefined;
+  for (let draws = 0; key === undefined && draws < MAX_DRAWS; draws++) {
+    const drawn = ssh2.utils.generateKeyPairSync('ed25519').private;
+    if (!(ssh2.utils.parseKey(drawn) instanceof Error)) key = drawn;
+  }
+  if (key === undefined) throw new DarkroomError('internal', 'no key for SSH could be made');
   // A public half without its private one is of another key.
   await rm(`${path}.pub`, { force: true });
   await writeWhole(path, key);
