@@ -36,6 +36,7 @@ export interface Darkroom extends Credentials {
 }
 
 const START_LIMIT_MS = 60_000;
+const MAX_PAGES = 100;
 
 export async function startDarkroom(options: DarkroomOptions = {}): Promise<Darkroom> {
   const stateDir = options.stateDir ?? (await mkdtemp(join(tmpdir(), 'darkroom-test-')));
@@ -148,17 +149,19 @@ async function spawnServer(args: string[], env: Record<string, string>) {
 }
 
 /** A server that stops leaves its sandboxes running, so they must be gone before. */
+/** Page by page, until there is none: what is left would run for ever, for no server comes after this one. */
 async function deleteAllSandboxes(credentials: Credentials): Promise<void> {
-  const page = await jsonOf<{ items: { id: string }[] }>(request(credentials, '/sandbox?limit=200', {}));
-  await Promise.all(page.items.map(({ id }) => request(credentials, `/sandbox/${id}`, { method: 'DELETE' })));
-  await Promise.all(
-    page.items.map(({ id }) =>
-      eventually(`sandbox ${id} is gone`, async () => {
+  for (let pages = 0; pages < MAX_PAGES; pages++) {
+    const { items } = await jsonOf<{ items: { id: string }[] }>(request(credentials, '/sandbox?limit=100', {}));
+    if (items.length === 0) return;
+    await Promise.all(items.map(({ id }) => request(credentials, `/sandbox/${id}`, { method: 'DELETE' })));
+    for (const { id } of items) {
+      await eventually(`sandbox ${id} is gone`, async () => {
         const { status } = await request(credentials, `/sandbox/${id}`, {});
         return status === 404 ? true : undefined;
-      }),
-    ),
-  );
+      });
+    }
+  }
 }
 
 /** The pool may be a mount of its own; it goes first. */
