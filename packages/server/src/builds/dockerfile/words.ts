@@ -9,6 +9,8 @@ export interface WordOptions {
   lookup: Lookup;
   /** Keeps quotes as they are written. */
   rawQuotes?: boolean;
+  /** Quotes are characters like others, as in the content of a heredoc. */
+  ignoreQuotes?: boolean;
   /** Keeps escape characters as they are written. */
   rawEscapes?: boolean;
   /** Leaves `$x` as it is when x is not set. */
@@ -58,8 +60,9 @@ class Scanner {
 
   #step(): void {
     const char = this.#peek();
-    if (char === "'") this.#quoted(this.#single());
-    else if (char === '"') this.#quoted(this.#double());
+    const { ignoreQuotes } = this.#options;
+    if (char === "'" && !ignoreQuotes) this.#quoted(this.#single());
+    else if (char === '"' && !ignoreQuotes) this.#quoted(this.#double());
     else if (char === '$') this.#expanded(this.#dollar());
     else {
       this.#at += 1;
