@@ -1,0 +1,89 @@
+import { invalidRequest } from '../../platform/errors.ts';
+
+/**
+ * Patterns of paths as Go's `filepath.Match` has them, which Docker uses: `*` and `?` within one name, `[a-z]`, `\x`; with
+ * `deep` also `**`, any number of names, as in `.dockerignore`.
+ */
+export type PathMatcher = (path: string) => boolean;
+
+/** Enough for people, too few to make a match slow. */
+const MAX_LENGTH = 4096;
+const MAX_WILDCARDS = 32;
+
+export function hasWildcard(pattern: string): boolean {
+  return /[*?[\\]/.test(pattern);
+}
+
+export function pathMatcher(pattern: string, options: { deep?: boolean } = {}): PathMatcher {
+  const expression = new RegExp(`^${toExpression(pattern, options.deep ?? false)}$`, 'su');
+  return (path) => expression.test(path);
+}
+
+function toExpression(pattern: string, deep: boolean): string {
+  if (pattern.length > MAX_LENGTH) throw bad(pattern, `it is longer than ${MAX_LENGTH} characters`);
+  const chars = [...pattern];
+  let result = '';
+  let wildcards = 0;
+  for (let at = 0; at < chars.length; at++) {
+    const char = chars[at] ?? '';
+    if (char === '*' || char === '?' || char === '[') wildcards += 1;
+    if (wildcards > MAX_WILDCARDS) throw bad(pattern, `it has more than ${MAX_WILDCARDS} wildcards`);
+    if (char === '*') {
+      const isDeep = deep && chars[at + 1] === '*';
+      while (chars[at + 1] === '*') at += 1;
+      if (isDeep && chars[at + 1] === '/') {
+        at += 1;
+        // Also no name at all: `**/a` is `a` too.
+        result += '(?:[^/]+/)*';
+      } else result += isDeep ? '.*' : '[^/]*';
+    } else if (char === '?') result += '[^/]';
+    else if (char === '[') {
+      const { expression, end } = characterClass(chars, at, pattern);
+      result += expression;
+      at = end;
+    } else if (char === '\\') {
+      at += 1;
+      const quoted = chars[at];
+      if (quoted === undefined) throw bad(pattern, 'it ends with a backslash');
+      result += escaped(quoted);
+    } else result += escaped(char);
+  }
+  return result;
+}
+
+function characterClass(chars: readonly string[], from: number, pattern: string): { expression: string; end: number } {
+  let at = from + 1;
+  const negated = chars[at] === '^';
+  if (negated) at += 1;
+  const ranges: string[] = [];
+  const next = (): string => {
+    if (chars[at] === '\\') at += 1;
+    const char = chars[at];
+    if (char === undefined || char === '/') throw bad(pattern, 'a [ has no ]');
+    at += 1;
+    return char;
+  };
+  while (chars[at] !== ']' || ranges.length === 0) {
+    const low = next();
+    let high = low;
+    if (chars[at] === '-' && chars[at + 1] !== ']') {
+      at += 1;
+      high = next();
+    }
+    if ((low.codePointAt(0) ?? 0) > (high.codePointAt(0) ?? 0)) throw bad(pattern, `the range ${low}-${high} is empty`);
+    ranges.push(low === high ? escapedInClass(low) : `${escapedInClass(low)}-${escapedInClass(high)}`);
+  }
+  return { expression: `(?!/)[${negated ? '^' : ''}${ranges.join('')}]`, end: at };
+}
+
+function bad(pattern: string, why: string) {
+  return invalidRequest(`The pattern ${JSON.stringify(pattern.slice(0, 100))} cannot be used: ${why}`);
+}
+
+function escaped(char: string): string {
+  return char.replace(/[\^$\\.*+?()[\]{}|/]/, '\\$&');
+}
+
+function escapedInClass(char: string): string {
+  return char.replace(/[\^$\\.*+?()[\]{}|/-]/, '\\$&');
+}
