@@ -1,6 +1,7 @@
 import { statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
+import type { ContextStore } from './builds/contexts/context-store.ts';
 import { buildApp, closeApp } from './http/app.ts';
 import { apiRoutes } from './http/daytona/routes.ts';
 import { sandboxRoutes } from './http/daytona/sandbox/index.ts';
@@ -22,12 +23,14 @@ import { startSnapshotWorkers } from './snapshots/workers.ts';
 import type { SshGateway } from './ssh/gateway.ts';
 import { createClosers } from './start/closers.ts';
 import type { Ground } from './start/ground.ts';
+import { startContexts } from './start/start-contexts.ts';
 import { type Machine, startMachine } from './start/start-machine.ts';
 import { JOB_GRACE_MS, startPlatform } from './start/start-platform.ts';
 import { startSsh } from './start/start-ssh.ts';
 import { bootstrapTenancy } from './tenancy/bootstrap.ts';
 import { createKeyVerifier } from './tenancy/key-verifier.ts';
 import { credentialsFor } from './tenancy/registries.ts';
+import { createUploadKeys } from './tenancy/upload-credentials.ts';
 import { serverVersion } from './version.ts';
 
 export interface StartOptions {
@@ -71,10 +74,11 @@ export async function startServer(config: Config, options: StartOptions): Promis
     running = machine;
     const sandboxes = await startSandboxes(ground, machine);
     await startSnapshots(ground, machine);
+    const contexts = await startContexts(ground, options.pool.root);
     // Here too, and so before the floors above them: a job must not find what it works with closed.
     closers.add('work on jobs', () => platform.jobs.stop({ graceMs: JOB_GRACE_MS }));
     const ssh = await startSsh(ground, sandboxes);
-    const app = await buildServer(ground, machine, sandboxes, ssh);
+    const app = await buildServer(ground, machine, sandboxes, ssh, contexts);
     closers.add('HTTP', () => closeApp(app, { graceMs: REQUEST_GRACE_MS }));
     const url = await listen(app, config);
     await bootstrapTenancy(platform.db, {
@@ -151,6 +155,7 @@ async function buildServer(
   machine: Machine,
   sandboxes: Sandboxes,
   ssh: SshGateway | undefined,
+  contexts: ContextStore,
 ): Promise<FastifyInstance> {
   const { config, log, closers, db, reader, jobs } = ground;
   const keys = createKeyVerifier({
@@ -173,6 +178,7 @@ async function buildServer(
     },
     { name: 'runtime', check: async () => void (await machine.runtime.list()) },
   ];
+  const uploadKeys = createUploadKeys(ground.secrets);
   return buildApp({
     log,
     version: serverVersion,
@@ -203,6 +209,7 @@ async function buildServer(
           keys,
           secrets: ground.secrets,
           layers: machine.layers,
+          uploadKeys,
           reads: createSnapshotReads(reader, SNAPSHOT_JSON_SQL),
         }),
         sandboxRoutes({ sandboxes, sshCommand: ssh?.command, publicUrl: config.publicUrl, preview: config.preview }),
@@ -218,6 +225,7 @@ async function buildServer(
         }),
       ],
     },
+    s3: { keys: uploadKeys, contexts, rateLimiter, publicUrl: config.publicUrl },
   });
 }
 

@@ -11,6 +11,7 @@ import { healthRoutes, type ReadinessCheck } from './health.ts';
 import { addMetrics, type HttpMetrics } from './metrics.ts';
 import { addOpenApi } from './openapi.ts';
 import type { PreviewFront } from './preview/index.ts';
+import { type S3Deps, s3Dialect, s3Prefix } from './s3/index.ts';
 
 export interface AppDeps {
   log: FastifyBaseLogger;
@@ -18,6 +19,8 @@ export interface AppDeps {
   metrics: HttpMetrics;
   readiness: readonly ReadinessCheck[];
   daytona: DaytonaDeps;
+  /** Without it nothing can be uploaded for builds. */
+  s3?: S3Deps;
   /** Asked before everything below, because it has host names of its own. */
   previews?: PreviewFront;
 }
@@ -65,6 +68,11 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id);
   });
+  // After every `onRequest`: a key that may not is refused before a body is on its way.
+  app.addHook('preParsing', (_request, reply, payload, done) => {
+    front.inviteBody(reply.raw);
+    done(null, payload);
+  });
   app.setErrorHandler(sendApiError);
   app.setNotFoundHandler((request) => {
     throw routeNotFound(request);
@@ -77,6 +85,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   await addOpenApi(app, { version: deps.version });
   await app.register(healthRoutes(deps.readiness));
   await app.register(daytonaDialect(deps.daytona));
+  if (deps.s3 !== undefined) await app.register(s3Dialect(deps.s3), { prefix: s3Prefix });
   return app;
 }
 

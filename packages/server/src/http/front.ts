@@ -8,6 +8,11 @@ type Handler = (request: IncomingMessage, response: ServerResponse) => void;
 /** Parts previews from everything else before any route is looked at. */
 export interface Front {
   createServer(handler: Handler): Server;
+  /**
+   * Tells a client that waits for it to send its body. Until then it has not begun to, and an answer before ends its connection,
+   * because nobody could say whether what comes next is a body or another request.
+   */
+  inviteBody(response: ServerResponse): void;
   /** Call once, with the server that hears the upgrades of all. */
   listenForUpgrades(server: Server): void;
   /** Hears the upgrades that are no previews. It never listens itself. */
@@ -16,10 +21,19 @@ export interface Front {
 
 export function createFront(options: ServerOptions, previews: PreviewFront | undefined): Front {
   const otherUpgrades = createServer();
+  /** Whether the connection would have stayed open. */
+  const waiting = new WeakMap<ServerResponse, boolean>();
   const takes = (request: IncomingMessage) => previews?.takes(request) === true;
 
   return {
     otherUpgrades,
+    inviteBody(response) {
+      const keepAlive = waiting.get(response);
+      if (keepAlive === undefined) return;
+      waiting.delete(response);
+      response.shouldKeepAlive = keepAlive;
+      response.writeContinue();
+    },
     createServer(handler) {
       const serve: Handler = (request, response) => {
         if (previews && takes(request)) previews.serve(request, response);
@@ -31,7 +45,10 @@ export function createFront(options: ServerOptions, previews: PreviewFront | und
       );
       server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
         // The program in the sandbox decides whether it wants the body.
-        if (!takes(request)) response.writeContinue();
+        if (!takes(request)) {
+          waiting.set(response, response.shouldKeepAlive);
+          response.shouldKeepAlive = false;
+        }
         serve(request, response);
       });
       return server;

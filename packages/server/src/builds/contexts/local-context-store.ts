@@ -1,34 +1,28 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { createReadStream, createWriteStream } from 'node:fs';
-import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { createReadStream, type Stats } from 'node:fs';
+import { access, mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Readable } from 'node:stream';
-import { Transform } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import { DarkroomError, errnoOf, invalidRequest, notFound } from '../../platform/errors.ts';
 import { syncDirectory } from '../../platform/sync-directory.ts';
-import type { ContextKey, ContextStore, StoredContext, UploadedPart } from './context-store.ts';
-
-export interface LocalContextStoreOptions {
-  directory: string;
-  /** Of one context. */
-  maxBytes: number;
-}
+import type { ContextKey, ContextStore, StoredContext } from './context-store.ts';
+import { joinParts, noUpload, readParts, writeNewFile, writePart } from './local-files.ts';
 
 /** As in S3; parts are numbered from 1. */
 const MAX_PARTS = 10_000;
 const UPLOAD_MS = 24 * 3600_000;
+const USE_NOTED_MS = 3600_000;
 const SAFE = /^[0-9a-zA-Z-]{1,64}$/;
 
 /**
- * `contexts/ORGANIZATION/HASH.tar` and `uploads/ID/PART` below one directory. A file is written under another name, synced, and
- * renamed; what a crash leaves in `uploads` is swept.
+ * `stored/ORGANIZATION/HASH.tar` and `uploads/ID.ORGANIZATION.HASH/PART` below one directory. A file is written under another
+ * name, synced, and renamed; what a crash leaves in `uploads` is swept. One server at a time works on it.
  */
-export async function createLocalContextStore(options: LocalContextStoreOptions): Promise<ContextStore> {
-  const contexts = join(options.directory, 'contexts');
-  const uploads = join(options.directory, 'uploads');
+export async function createLocalContextStore(directory: string): Promise<ContextStore> {
+  const contexts = join(directory, 'stored');
+  const uploads = join(directory, 'uploads');
   await mkdir(contexts, { recursive: true, mode: 0o700 });
   await mkdir(uploads, { recursive: true, mode: 0o700 });
+  await removeDrafts(uploads);
 
   const folderOf = ({ organizationId }: Pick<ContextKey, 'organizationId'>) => join(contexts, safe(organizationId));
   const pathOf = (key: ContextKey) => join(folderOf(key), `${safe(key.hash)}.tar`);
@@ -36,15 +30,25 @@ export async function createLocalContextStore(options: LocalContextStoreOptions)
   const uploadOf = (key: ContextKey, uploadId: string) =>
     join(uploads, `${safe(uploadId)}.${safe(key.organizationId)}.${safe(key.hash)}`);
 
-  async function find(key: ContextKey): Promise<StoredContext | undefined> {
-    try {
-      const { size, mtime, mtimeMs, ino } = await stat(pathOf(key));
-      const etag = createHash('md5').update(`${ino} ${size} ${mtimeMs}`).digest('hex');
-      return { ...key, size, modifiedAt: mtime, etag };
-    } catch (error) {
-      if (errnoOf(error) === 'ENOENT') return undefined;
-      throw error;
-    }
+  async function look(key: ContextKey): Promise<StoredContext | undefined> {
+    const file = await stat(pathOf(key)).catch(nothingWhenMissing);
+    return file && storedOf(key, file);
+  }
+
+  async function list(organizationId: string): Promise<StoredContext[]> {
+    const names = (await readdir(folderOf({ organizationId })).catch(nothingWhenMissing)) ?? [];
+    const found = await Promise.all(
+      names.filter((name) => name.endsWith('.tar')).map((name) => look({ organizationId, hash: name.slice(0, -4) })),
+    );
+    return found.filter((stored) => stored !== undefined).sort((a, b) => (a.hash < b.hash ? -1 : 1));
+  }
+
+  async function noteUse(stored: StoredContext): Promise<StoredContext> {
+    const now = new Date();
+    if (now.getTime() - stored.usedAt.getTime() < USE_NOTED_MS) return stored;
+    // Whole seconds, as it was stored: the tag must stay the same.
+    await utimes(pathOf(stored), now, stored.modifiedAt).catch(() => {});
+    return { ...stored, usedAt: now };
   }
 
   /** Writes beside the place and renames, so that nobody sees a half. */
@@ -54,33 +58,47 @@ export async function createLocalContextStore(options: LocalContextStoreOptions)
     const draft = join(uploads, `${randomUUID()}.draft`);
     try {
       await write(draft);
+      const seconds = Math.floor(Date.now() / 1000);
+      await utimes(draft, seconds, seconds);
       await rename(draft, path);
       await syncDirectory(folderOf(key));
     } catch (error) {
       await rm(draft, { force: true });
-      throw diskError(error);
+      throw error;
     }
-    const stored = await find(key);
+    const stored = await look(key);
     if (stored === undefined)
       throw new DarkroomError('internal', `the context ${key.hash} vanished when it was stored`);
     return stored;
   }
 
+  async function existing(key: ContextKey, uploadId: string): Promise<string> {
+    const folder = uploadOf(key, uploadId);
+    await access(folder).catch(() => {
+      throw noUpload(uploadId);
+    });
+    return folder;
+  }
+
   return {
-    find,
-    put: (key, body) => store(key, (draft) => writeFile(draft, body, options.maxBytes)),
+    async find(key) {
+      const stored = await look(key);
+      return stored && (await noteUse(stored));
+    },
+    put: (key, body) => store(key, (draft) => writeNewFile(draft, body)),
     async read(key, range) {
-      const stored = await find(key);
-      if (stored === undefined) throw notFound(`There is no context ${key.hash}`);
-      return { stored, stream: createReadStream(pathOf(key), range) };
+      const file = await open(pathOf(key)).catch(nothingWhenMissing);
+      if (file === undefined) throw notFound(`There is no context ${key.hash}`);
+      try {
+        const stored = await noteUse(storedOf(key, await file.stat()));
+        return { stored, stream: createReadStream('', { fd: file, ...range }) };
+      } catch (error) {
+        await file.close();
+        throw error;
+      }
     },
-    async list(organizationId) {
-      const names = await readdir(folderOf({ organizationId })).catch(emptyWhenMissing);
-      const found = await Promise.all(
-        names.filter((name) => name.endsWith('.tar')).map((name) => find({ organizationId, hash: name.slice(0, -4) })),
-      );
-      return found.filter((stored) => stored !== undefined).sort((a, b) => (a.hash < b.hash ? -1 : 1));
-    },
+    list,
+    remove: (key) => rm(pathOf(key), { force: true }),
     async beginUpload(key) {
       const uploadId = randomUUID();
       await mkdir(uploadOf(key, uploadId), { mode: 0o700 });
@@ -90,28 +108,21 @@ export async function createLocalContextStore(options: LocalContextStoreOptions)
       if (!Number.isInteger(part) || part < 1 || part > MAX_PARTS) {
         throw invalidRequest(`Part number must be an integer between 1 and ${MAX_PARTS}`);
       }
-      const folder = uploadOf(key, uploadId);
-      const draft = join(folder, `${randomUUID()}.draft`);
-      try {
-        const written = await writeFile(draft, body, options.maxBytes);
-        await rename(draft, join(folder, partName(part, written.etag)));
-        await removeOthers(folder, part, written.etag);
-        return written;
-      } catch (error) {
-        await rm(draft, { force: true }).catch(() => {});
-        if (errnoOf(error) === 'ENOENT') throw noUpload(uploadId);
-        throw diskError(error);
-      }
+      const folder = await existing(key, uploadId);
+      // Aborted in the middle.
+      return await writePart(folder, part, body).catch((error: unknown) => {
+        throw errnoOf(error) === 'ENOENT' ? noUpload(uploadId) : error;
+      });
     },
+    listParts: async (key, uploadId) => readParts(await existing(key, uploadId)),
     async completeUpload(key, uploadId, parts) {
-      const folder = uploadOf(key, uploadId);
-      const files = await partFiles(folder, uploadId, parts);
-      const stored = await store(key, (draft) => concatenate(files, draft, options.maxBytes));
+      const folder = await existing(key, uploadId);
+      const stored = await store(key, (draft) => joinParts(folder, parts, draft));
       await rm(folder, { recursive: true, force: true });
       return stored;
     },
-    abortUpload: async (key, uploadId) => rm(uploadOf(key, uploadId), { recursive: true, force: true }),
-    async sweep(now) {
+    abortUpload: async (key, uploadId) => rm(uploadOf(key, uploadId), { recursive: true, force: true, maxRetries: 3 }),
+    async sweep(now, unusedSince) {
       let swept = 0;
       for (const name of await readdir(uploads)) {
         const path = join(uploads, name);
@@ -120,9 +131,28 @@ export async function createLocalContextStore(options: LocalContextStoreOptions)
         await rm(path, { recursive: true, force: true });
         swept += 1;
       }
+      for (const organizationId of await readdir(contexts)) {
+        for (const stored of await list(organizationId)) {
+          if (stored.usedAt >= unusedSince) continue;
+          await rm(pathOf(stored), { force: true });
+          swept += 1;
+        }
+      }
       return swept;
     },
   };
+}
+
+function storedOf(key: ContextKey, { size, mtime, atime, ino }: Stats): StoredContext {
+  const etag = createHash('md5').update(`${ino} ${size} ${mtime.getTime()}`).digest('hex');
+  return { ...key, size, modifiedAt: mtime, usedAt: atime > mtime ? atime : mtime, etag };
+}
+
+/** Nobody writes to them any more: whoever did ended with the server before. */
+async function removeDrafts(uploads: string): Promise<void> {
+  for (const name of await readdir(uploads)) {
+    if (name.endsWith('.draft')) await rm(join(uploads, name), { force: true });
+  }
 }
 
 /** An id of the database or a hash: it becomes a file's name. */
@@ -131,77 +161,7 @@ function safe(name: string): string {
   throw invalidRequest(`${JSON.stringify(name.slice(0, 80))} cannot be part of the name of a context`);
 }
 
-async function writeFile(path: string, body: Readable, maxBytes: number): Promise<{ etag: string; size: number }> {
-  const md5 = createHash('md5');
-  let size = 0;
-  const measure = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      size += chunk.length;
-      md5.update(chunk);
-      if (size > maxBytes) done(tooLarge(maxBytes));
-      else done(null, chunk);
-    },
-  });
-  await pipeline(body, measure, createWriteStream(path, { flags: 'wx', mode: 0o600, flush: true }));
-  return { etag: md5.digest('hex'), size };
-}
-
-const partName = (part: number, etag: string) => `${part}.${etag}`;
-
-async function removeOthers(folder: string, part: number, etag: string): Promise<void> {
-  for (const name of await readdir(folder)) {
-    if (name.startsWith(`${part}.`) && name !== partName(part, etag)) await rm(join(folder, name), { force: true });
-  }
-}
-
-async function partFiles(folder: string, uploadId: string, parts: readonly UploadedPart[]): Promise<string[]> {
-  const names = new Set(
-    await readdir(folder).catch((error: unknown) => {
-      throw errnoOf(error) === 'ENOENT' ? noUpload(uploadId) : error;
-    }),
-  );
-  if (parts.length === 0) throw invalidRequest('An upload is completed with at least one part');
-  return parts.map(({ part, etag }, index) => {
-    const before = parts[index - 1];
-    if (before !== undefined && before.part >= part)
-      throw invalidRequest('The list of parts was not in ascending order');
-    const name = partName(part, etag);
-    if (!names.has(name)) throw invalidRequest(`Part ${part} was not found, or its ETag is another`);
-    return join(folder, name);
-  });
-}
-
-async function concatenate(files: readonly string[], draft: string, maxBytes: number): Promise<void> {
-  const target = await open(draft, 'wx', 0o600);
-  try {
-    let size = 0;
-    for (const file of files) {
-      for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20 })) {
-        const bytes: Buffer = chunk;
-        size += bytes.length;
-        if (size > maxBytes) throw tooLarge(maxBytes);
-        await target.writeFile(bytes);
-      }
-    }
-    await target.sync();
-  } finally {
-    await target.close();
-  }
-}
-
-function diskError(error: unknown): unknown {
-  const code = errnoOf(error);
-  if (code !== 'ENOSPC' && code !== 'EDQUOT') return error;
-  return new DarkroomError('insufficient_storage', 'No space is left to store the context', { cause: error });
-}
-
-const tooLarge = (maxBytes: number) =>
-  new DarkroomError('payload_too_large', `A context may have at most ${maxBytes} bytes`, {
-    hint: 'Leave out what the build does not need, by .dockerignore or by adding smaller directories.',
-  });
-const noUpload = (uploadId: string) => notFound(`There is no upload ${uploadId.slice(0, 80)}`);
-
-function emptyWhenMissing(error: unknown): string[] {
-  if (errnoOf(error) === 'ENOENT') return [];
+function nothingWhenMissing(error: unknown): undefined {
+  if (errnoOf(error) === 'ENOENT') return undefined;
   throw error;
 }

@@ -203,7 +203,7 @@ function headerText(value: string | string[] | undefined): string {
 }
 
 /** RFC 3986, which leaves fewer characters alone than `encodeURIComponent`. */
-function encode(text: string): string {
+export function encode(text: string): string {
   return encodeURIComponent(text).replace(/[!'()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
 }
 

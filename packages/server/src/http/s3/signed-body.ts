@@ -71,6 +71,8 @@ class BodyCheck extends Transform {
   readonly #md5 = createHash('md5');
   readonly #checksums: ReadonlyMap<ChecksumName, ReturnType<typeof createChecksum>>;
   #length = 0;
+  /** The last one is not given away before everything was checked: nobody downstream can have all of a wrong body. */
+  #held: Buffer | undefined;
 
   constructor(headers: Headers, expected: Expected) {
     super();
@@ -91,11 +93,15 @@ class BodyCheck extends Transform {
     if (sha256 !== undefined) this.#sha256.update(chunk);
     if (this.#headers['content-md5'] !== undefined) this.#md5.update(chunk);
     for (const checksum of this.#checksums.values()) checksum.update(chunk);
-    done(null, chunk);
+    if (this.#held !== undefined) this.push(this.#held);
+    this.#held = chunk;
+    done();
   }
 
   override _flush(done: TransformCallback): void {
-    done(this.#fault() ?? null);
+    const fault = this.#fault();
+    if (fault === undefined) done(null, this.#held);
+    else done(fault);
   }
 
   #fault(): S3Error | undefined {
