@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-runtime_packages=(crun nftables iproute2 catatonit tini xfsprogs e2fsprogs util-linux mount ca-certificates)
+runtime_packages=(crun nftables iproute2 catatonit tini xfsprogs e2fsprogs util-linux mount ca-certificates openssl)
 image_packages=(mmdebstrap docker-registry skopeo umoci)
 test_packages=(postgresql python3-venv busybox-static attr procps zstd git openssh-client)
 

@@ -16,6 +16,8 @@ import { type S3Deps, s3Dialect, s3Prefix } from './s3/index.ts';
 export interface AppDeps {
   log: FastifyBaseLogger;
   version: string;
+  /** A certificate and its key (PEM), for https. */
+  tls?: { cert: string; key: string } | undefined;
   metrics: HttpMetrics;
   readiness: readonly ReadinessCheck[];
   daytona: DaytonaDeps;
@@ -44,6 +46,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
       headersTimeout: HEADERS_TIMEOUT_MS,
       requestTimeout: REQUEST_TIMEOUT_MS,
       keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+      tls: deps.tls,
     },
     deps.previews,
   );

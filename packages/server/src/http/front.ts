@@ -1,4 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { PreviewFront } from './preview/index.ts';
@@ -19,7 +20,12 @@ export interface Front {
   readonly otherUpgrades: Server;
 }
 
-export function createFront(options: ServerOptions, previews: PreviewFront | undefined): Front {
+export interface FrontOptions extends ServerOptions {
+  /** A certificate and its key (PEM): the server speaks TLS. */
+  tls?: { cert: string; key: string } | undefined;
+}
+
+export function createFront({ tls, ...options }: FrontOptions, previews: PreviewFront | undefined): Front {
   const otherUpgrades = createServer();
   /** Whether the connection would have stayed open. */
   const waiting = new WeakMap<ServerResponse, boolean>();
@@ -39,10 +45,14 @@ export function createFront(options: ServerOptions, previews: PreviewFront | und
         if (previews && takes(request)) previews.serve(request, response);
         else handler(request, response);
       };
-      const server = createServer(
-        { ...options, shouldUpgradeCallback: (request) => !takes(request) || wantsTunnel(request) },
-        serve,
-      );
+      const settings: ServerOptions = {
+        ...options,
+        shouldUpgradeCallback: (request) => !takes(request) || wantsTunnel(request),
+      };
+      const server: Server =
+        tls === undefined
+          ? createServer(settings, serve)
+          : createSecureServer({ ...settings, ...tls, handshakeTimeout: options.headersTimeout }, serve);
       server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
         // The program in the sandbox decides whether it wants the body.
         if (!takes(request)) {

@@ -160,6 +160,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
         rateLimiter,
         settings: preview,
         publicUrl: undefined,
+        protocol: 'http',
         metrics,
         log,
       }),
