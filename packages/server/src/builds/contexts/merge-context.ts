@@ -1,8 +1,8 @@
-import { DarkroomError, errnoOf, invalidRequest, messageOf } from '../../platform/errors.ts';
 import { createTarReader } from '../../images/tar/reader.ts';
 import { TarFormatError } from '../../images/tar/types.ts';
 import { createIdShift } from '../../images/unpack/id-shift.ts';
 import { EntryRefused, outOfSpace } from '../../images/unpack/unpack-error.ts';
+import { DarkroomError, errnoOf, invalidRequest, messageOf } from '../../platform/errors.ts';
 import { nameOfBytes } from '../../runtime/container/name-bytes.ts';
 import { ArchiveWriter } from '../files/archive-writer.ts';
 import { LayerDraft } from '../files/layer-draft.ts';
@@ -96,12 +96,16 @@ export class ContextMerge {
 function mergeError(error: unknown, name: string, entry: string): unknown {
   const where = `context ${name}`;
   if (error instanceof EntryRefused) {
-    return invalidRequest(`${where}: the entry ${JSON.stringify(entry.slice(0, 200))} cannot be used: ${error.message}`, {
-      hint: 'Archives of contexts have names below the context’s root, and files, directories and links only.',
-      cause: error,
-    });
+    return invalidRequest(
+      `${where}: the entry ${JSON.stringify(entry.slice(0, 200))} cannot be used: ${error.message}`,
+      {
+        hint: 'Archives of contexts have names below the context’s root, and files, directories and links only.',
+        cause: error,
+      },
+    );
   }
-  if (error instanceof TarFormatError) return invalidRequest(`${where} is no whole archive: ${error.message}`, { cause: error });
+  if (error instanceof TarFormatError)
+    return invalidRequest(`${where} is no whole archive: ${error.message}`, { cause: error });
   if (error instanceof DarkroomError) return error.code === 'quota_exceeded' ? tooLarge(error.message) : error;
   switch (errnoOf(error)) {
     case 'ENOSPC':
@@ -112,7 +116,9 @@ function mergeError(error: unknown, name: string, entry: string): unknown {
     case 'EMLINK':
     case 'E2BIG':
     case 'ERANGE':
-      return invalidRequest(`${where}: the entry ${JSON.stringify(entry.slice(0, 200))}: ${messageOf(error)}`, { cause: error });
+      return invalidRequest(`${where}: the entry ${JSON.stringify(entry.slice(0, 200))}: ${messageOf(error)}`, {
+        cause: error,
+      });
     default:
       return error;
   }

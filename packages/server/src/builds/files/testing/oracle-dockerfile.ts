@@ -1,0 +1,31 @@
+import type { TransferCase } from './transfer-cases.ts';
+
+/** The directory of a case in an image of all of them. */
+export function caseDirectory(index: number): string {
+  return `/c${String(index).padStart(2, '0')}`;
+}
+
+export function caseText(text: string, index: number): string {
+  return text.replaceAll('@', caseDirectory(index));
+}
+
+/** One Dockerfile for many cases: each in a directory of its own that is filled as the base first. */
+export function oracleDockerfile(cases: readonly { index: number; text: string }[]): string {
+  const blocks = cases.flatMap(({ index, text }) => [
+    `ADD .fixture/base.tar ${caseDirectory(index)}/`,
+    `WORKDIR ${caseDirectory(index)}/work`,
+    caseText(text, index),
+  ]);
+  return [
+    'FROM scratch AS other',
+    'ADD .fixture/other.tar /',
+    'FROM scratch',
+    'ADD .fixture/accounts.tar /',
+    ...blocks,
+    '',
+  ].join('\n');
+}
+
+export function indexed(cases: readonly TransferCase[]) {
+  return cases.map((each, index) => ({ ...each, index }));
+}
