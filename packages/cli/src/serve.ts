@@ -56,12 +56,13 @@ async function startLines(config: Config, pool: Pool, { url, ssh, caFile }: Runn
   ].join('\n');
 }
 
-/** Nobody knows a CA of our own making until told. */
+/** Nobody knows a CA of our own making until told. The Python SDK clears its environment before it opens uploads. */
 function trustLines(caFile: string): string[] {
   return [
     `Trust            ${caFile}: clients must be told to trust this CA`,
-    `  for a shell    export SSL_CERT_FILE=${caFile} NODE_EXTRA_CA_CERTS=${caFile}`,
-    `  for all        sudo cp ${caFile} /usr/local/share/ca-certificates/darkroom.crt && sudo update-ca-certificates`,
+    `  in a shell     export NODE_EXTRA_CA_CERTS=${caFile} SSL_CERT_FILE=${caFile}`,
+    `  everywhere     sudo cp ${caFile} /usr/local/share/ca-certificates/darkroom.crt && sudo update-ca-certificates`,
+    '                 (uploads of the Python SDK need the second: they look at no variable)',
   ];
 }
 
