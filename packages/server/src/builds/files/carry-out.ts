@@ -14,6 +14,7 @@ import { followPath } from './follow-path.ts';
 import { LayerDraft } from './layer-draft.ts';
 import { archiveCompression, readLocalArchive } from './local-archive.ts';
 import { parentsSource } from './parents-source.ts';
+import { refuseRemote } from './remote-source.ts';
 import type { TransferRequest, TransferResult } from './transfer-types.ts';
 import { cleanPath, namesDirectory, placeIn } from './tree-path.ts';
 import { openTree, type TreeView, treeAt } from './tree-view.ts';
@@ -89,8 +90,7 @@ class Transfer {
       await this.#take(treeAt(file.directory), { name: file.name, place: file.name }, rules, unpack);
       return;
     }
-    if (instruction.kind === 'copy' && /^https?:\/\//i.test(text))
-      throw invalidRequest('COPY takes no URL', { hint: 'ADD does.' });
+    refuseRemote(instruction.kind, text);
     if (instruction.parents) {
       const { base, include } = parentsSource(this.#tree, text, this.#request.source.what);
       for (const source of base) copySource(this.#draft, this.#tree, source, this.#target, { ...rules, include });

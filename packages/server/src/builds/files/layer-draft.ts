@@ -159,7 +159,10 @@ export class LayerDraft implements TreeView {
     if (path === '') throw invalidRequest('the root directory cannot be replaced');
     const own = this.#ownStat(path);
     if (own === undefined) return;
-    if (!own.isDirectory()) return unlinkSync(this.#at(path));
+    if (!own.isDirectory()) {
+      unlinkSync(this.#at(path));
+      return;
+    }
     for (const name of readdirSync(this.#at(path), { encoding: 'buffer' }))
       this.discard(joinPath(path, nameOfBytes(name)));
     rmdirSync(this.#at(path));

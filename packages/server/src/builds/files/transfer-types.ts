@@ -6,8 +6,10 @@ export interface SourceTree {
   what: string;
   /** The text of the `.dockerignore` that holds for it. */
   ignore?: string | undefined;
-  /** SHA-256 of the bytes of its files, where that is known already (see `ContextTree`). */
+  /** A file of what `ContextMerge` found out about the bytes of its files. */
   digestFile?: string | undefined;
+  /** Two trees of one identity have the same files: what is known of one need not be found out again. */
+  identity?: string | undefined;
 }
 
 /** A file that was fetched for ADD: mode 0600, time as its server said. */
@@ -15,6 +17,7 @@ export interface FetchedFile {
   /** Where it is now: alone in a directory, under the name that it gets. */
   directory: string;
   name: string;
+  sha256: string;
 }
 
 /** COPY or ADD with all words expanded. */
@@ -51,4 +54,11 @@ export interface TransferResult {
   entries: number;
   /** What a person should know although nothing failed. */
   warnings: string[];
+}
+
+/** What a cache key must know of the files that an instruction reads. */
+export interface DigestRequest {
+  instruction: TransferInstruction;
+  source: SourceTree;
+  fetched: ReadonlyMap<number, FetchedFile>;
 }
