@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { chmodSync, lchownSync } from 'node:fs';
-import { open, rm } from 'node:fs/promises';
+import { type FileHandle, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Agent, type Dispatcher } from 'undici';
 import { createConnector } from '../../images/registry/connector.ts';
@@ -122,14 +122,14 @@ async function save(
   { maxBytes, wanted, url }: { maxBytes: number; wanted: WantedDigest | undefined; url: URL },
 ): Promise<string> {
   const tooLarge = () => new DarkroomError('quota_exceeded', `${shown(url)} is larger than ${maxBytes} bytes`);
-  if (Number(response.headers['content-length']) > maxBytes) {
-    response.body.destroy();
-    throw tooLarge();
-  }
+  // What is not read to its end is cut off, which it answers with an error that nobody waits for.
+  response.body.on('error', () => {});
   const sha256 = createHash('sha256');
   const other = wanted === undefined ? undefined : createHash(wanted.algorithm);
-  const handle = await open(path, 'wx', 0o600);
+  let handle: FileHandle | undefined;
   try {
+    if (Number(response.headers['content-length']) > maxBytes) throw tooLarge();
+    handle = await open(path, 'wx', 0o600);
     let size = 0;
     for await (const chunk of response.body) {
       const bytes: Buffer = chunk;
@@ -140,7 +140,8 @@ async function save(
       await handle.writeFile(bytes);
     }
   } finally {
-    await handle.close();
+    response.body.destroy();
+    await handle?.close();
   }
   if (wanted !== undefined && other !== undefined) checkDigest(wanted, other.digest('hex'), shown(url));
   return sha256.digest('hex');

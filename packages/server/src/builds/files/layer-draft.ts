@@ -54,7 +54,8 @@ export class LayerDraft implements TreeView {
   readonly #parent: TreeView;
   /** Directories that are in the layer. Nobody else writes here, so a path below one of them leads through no symlink. */
   readonly #made = new Set<TreePath>();
-  readonly #opaque = new Set<TreePath>();
+  /** Those that show nothing of what is below. */
+  readonly #bare = new Set<TreePath>();
   #bytes = 0;
   #entries = 0;
 
@@ -122,10 +123,8 @@ export class LayerDraft implements TreeView {
     chmodSync(at, mode);
     lchownSync(at, this.idBase, this.idBase);
     this.#made.add(path);
-    if (hides) {
-      setXattr(at, OPAQUE, Buffer.from('y'));
-      this.#opaque.add(path);
-    }
+    this.#bare.add(path);
+    if (hides) setXattr(at, OPAQUE, Buffer.from('y'));
     return at;
   }
 
@@ -167,7 +166,7 @@ export class LayerDraft implements TreeView {
       this.discard(joinPath(path, nameOfBytes(name)));
     rmdirSync(this.#at(path));
     this.#made.delete(path);
-    this.#opaque.delete(path);
+    this.#bare.delete(path);
   }
 
   setTime(path: TreePath, mtimeNs: bigint): void {
@@ -206,14 +205,14 @@ export class LayerDraft implements TreeView {
     return this.#isHidden(path) ? undefined : this.#parent.lstat(path);
   }
 
-  /** Whether a directory on the way is one that shows nothing of what is below, or is no directory any more. */
+  /** Whether the nearest directory of the layer on the way shows nothing of what is below, or something else is in the way. */
   #isHidden(path: TreePath): boolean {
-    for (let at = path; at !== ''; ) {
-      at = parentOf(at);
-      if (this.#opaque.has(at)) return true;
-      if (!this.#made.has(at) && this.#ownStat(at) !== undefined) return true;
+    if (path === '') return false;
+    let at = parentOf(path);
+    for (; !this.#made.has(at); at = parentOf(at)) {
+      if (this.#ownStat(at) !== undefined) return true;
     }
-    return false;
+    return this.#bare.has(at);
   }
 
   #dressAs(path: TreePath, like: BigIntStats): void {
