@@ -1,4 +1,4 @@
-import { DarkroomError } from '../../platform/errors.ts';
+import { DarkroomError, notFound } from '../../platform/errors.ts';
 import type { ContextKey, ContextStore, StoredContext } from './context-store.ts';
 import { costOf, createUsage } from './usage.ts';
 
@@ -11,7 +11,7 @@ export interface ContextLimits {
 
 /** One upload in parts, as far as it has come. */
 interface Upload {
-  organizationId: string;
+  key: ContextKey;
   parts: Map<number, number>;
   /** Bytes of parts that are being written. */
   coming: number;
@@ -34,15 +34,18 @@ export function boundedContextStore(store: ContextStore, limits: ContextLimits):
   async function uploadOf(key: ContextKey, uploadId: string): Promise<Upload> {
     const stored = uploads.has(uploadId) ? [] : await store.listParts(key, uploadId);
     const known = uploads.get(uploadId);
-    if (known !== undefined) return Object.assign(known, { touchedAt: Date.now() });
+    if (known !== undefined) {
+      assertSame(known.key, key);
+      return Object.assign(known, { touchedAt: Date.now() });
+    }
     const upload = remember(key, uploadId);
     for (const { part, size } of stored) upload.parts.set(part, size);
     usage.giveBack(key.organizationId, -bytesOf(upload));
     return upload;
   }
 
-  function remember({ organizationId }: ContextKey, uploadId: string): Upload {
-    const upload = { organizationId, parts: new Map(), coming: 0, touchedAt: Date.now() };
+  function remember(key: ContextKey, uploadId: string): Upload {
+    const upload = { key, parts: new Map(), coming: 0, touchedAt: Date.now() };
     uploads.set(uploadId, upload);
     return upload;
   }
@@ -51,7 +54,7 @@ export function boundedContextStore(store: ContextStore, limits: ContextLimits):
     const upload = uploads.get(uploadId);
     if (upload === undefined) return;
     uploads.delete(uploadId);
-    usage.giveBack(upload.organizationId, bytesOf(upload));
+    usage.giveBack(upload.key.organizationId, bytesOf(upload));
   }
 
   async function replacing(key: ContextKey, work: () => Promise<StoredContext>): Promise<StoredContext> {
@@ -74,7 +77,7 @@ export function boundedContextStore(store: ContextStore, limits: ContextLimits):
       }
     },
     async beginUpload(key) {
-      const open = [...uploads.values()].filter(({ organizationId }) => organizationId === key.organizationId);
+      const open = [...uploads.values()].filter((upload) => upload.key.organizationId === key.organizationId);
       if (open.length >= MAX_UPLOADS) throw tooManyUploads();
       const uploadId = await store.beginUpload(key);
       remember(key, uploadId);
@@ -109,7 +112,13 @@ export function boundedContextStore(store: ContextStore, limits: ContextLimits):
       forget(uploadId);
       return stored;
     },
+    async listParts(key, uploadId) {
+      await uploadOf(key, uploadId);
+      return store.listParts(key, uploadId);
+    },
     async abortUpload(key, uploadId) {
+      const known = uploads.get(uploadId);
+      if (known !== undefined) assertSame(known.key, key);
       await store.abortUpload(key, uploadId);
       forget(uploadId);
     },
@@ -126,6 +135,11 @@ export function boundedContextStore(store: ContextStore, limits: ContextLimits):
       return swept;
     },
   };
+}
+
+/** Not every store looks whether an upload is for the name that it is asked with. */
+function assertSame(one: ContextKey, other: ContextKey): void {
+  if (one.organizationId !== other.organizationId || one.hash !== other.hash) throw notFound('There is no such upload');
 }
 
 const bytesOf = ({ parts }: Upload) => [...parts.values()].reduce((total, size) => total + size, 0);

@@ -36,6 +36,8 @@ export async function createS3ContextStore(settings: S3StoreSettings): Promise<C
     // Many stores know no trailers; what clients say of their bytes has been checked when they arrive here.
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
+    // What matters of it is in the errors.
+    logger: { trace() {}, debug() {}, info() {}, warn() {}, error() {} },
     requestHandler: { connectionTimeout: CONNECT_MS, socketTimeout: IDLE_MS },
     ...(accessKeyId !== undefined &&
       secretAccessKey !== undefined && { credentials: { accessKeyId, secretAccessKey } }),
@@ -68,34 +70,44 @@ export async function createS3ContextStore(settings: S3StoreSettings): Promise<C
   }
 
   async function* objects(prefix: string): AsyncGenerator<StoredContext> {
-    try {
-      for await (const { Contents = [] } of s3.paginateListObjectsV2({ client }, { Bucket, Prefix: prefix })) {
-        for (const { Key = '', Size, LastModified, ETag } of Contents) {
-          const [organizationId, hash, file, ...more] = Key.slice(settings.prefix.length).split('/');
-          if (organizationId === undefined || hash === undefined || file !== 'context.tar' || more.length > 0) continue;
-          yield storedOf({ organizationId, hash }, { ContentLength: Size, LastModified, ETag });
-        }
+    let token: string | undefined;
+    do {
+      const { Contents = [], ...page } = await asked(
+        client.send(new s3.ListObjectsV2Command({ Bucket, Prefix: prefix, ContinuationToken: token })),
+      );
+      for (const { Key = '', Size, LastModified, ETag } of Contents) {
+        const [organizationId, hash, file, ...more] = Key.slice(settings.prefix.length).split('/');
+        if (organizationId === undefined || hash === undefined || file !== 'context.tar' || more.length > 0) continue;
+        yield storedOf({ organizationId, hash }, { ContentLength: Size, LastModified, ETag });
       }
-    } catch (error) {
-      throw storeError(error);
-    }
+      token = goOn(page.IsTruncated, token, page.NextContinuationToken);
+    } while (token !== undefined);
   }
 
   async function sweepUploads(before: number): Promise<number> {
     let swept = 0;
-    let markers: { KeyMarker?: string | undefined; UploadIdMarker?: string | undefined } = {};
-    for (;;) {
+    let marker: string | undefined;
+    let idMarker: string | undefined;
+    do {
       const page = await client.send(
-        new s3.ListMultipartUploadsCommand({ Bucket, Prefix: settings.prefix, ...markers }),
+        new s3.ListMultipartUploadsCommand({
+          Bucket,
+          Prefix: settings.prefix,
+          KeyMarker: marker,
+          UploadIdMarker: idMarker,
+        }),
       );
       for (const { Key, UploadId, Initiated } of page.Uploads ?? []) {
         if (Initiated === undefined || Initiated.getTime() >= before) continue;
         await client.send(new s3.AbortMultipartUploadCommand({ Bucket, Key, UploadId }));
         swept += 1;
       }
-      if (page.IsTruncated !== true) return swept;
-      markers = { KeyMarker: page.NextKeyMarker, UploadIdMarker: page.NextUploadIdMarker };
-    }
+      const next = `${page.NextKeyMarker} ${page.NextUploadIdMarker}`;
+      const hasMore = goOn(page.IsTruncated, `${marker} ${idMarker}`, next) !== undefined;
+      marker = hasMore ? page.NextKeyMarker : undefined;
+      idMarker = page.NextUploadIdMarker;
+    } while (marker !== undefined);
+    return swept;
   }
 
   return {
@@ -151,15 +163,16 @@ export async function createS3ContextStore(settings: S3StoreSettings): Promise<C
     },
     async listParts(key, uploadId) {
       const parts: StoredPart[] = [];
-      try {
-        for await (const { Parts = [] } of s3.paginateListParts({ client }, { ...at(key), UploadId: uploadId })) {
-          for (const { PartNumber = 0, ETag = '', Size = 0, LastModified = new Date() } of Parts) {
-            parts.push({ part: PartNumber, etag: bare(ETag), size: Size, modifiedAt: LastModified });
-          }
+      let marker: string | undefined;
+      do {
+        const { Parts = [], ...page } = await asked(
+          client.send(new s3.ListPartsCommand({ ...at(key), UploadId: uploadId, PartNumberMarker: marker })),
+        );
+        for (const { PartNumber = 0, ETag = '', Size = 0, LastModified = new Date() } of Parts) {
+          parts.push({ part: PartNumber, etag: bare(ETag), size: Size, modifiedAt: LastModified });
         }
-      } catch (error) {
-        throw storeError(error);
-      }
+        marker = goOn(page.IsTruncated, marker, page.NextPartNumberMarker);
+      } while (marker !== undefined);
       return parts.sort((a, b) => a.part - b.part);
     },
     async completeUpload(key, uploadId, parts) {
@@ -228,6 +241,11 @@ async function asked<T>(answer: Promise<T>): Promise<T> {
   } catch (error) {
     throw storeError(error);
   }
+}
+
+/** Where the next page begins. Some stores name one behind the last, or the same again; the SDK's own paging never ends with them. */
+function goOn(isTruncated: boolean | undefined, here: string | undefined, next: string | undefined) {
+  return isTruncated === true && next !== here ? next : undefined;
 }
 
 const bare = (etag: string) => etag.replaceAll('"', '');

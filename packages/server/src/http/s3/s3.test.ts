@@ -11,6 +11,7 @@ import {
   ListObjectsV2Command,
   ListPartsCommand,
   PutObjectCommand,
+  paginateListParts,
   S3Client,
   UploadPartCommand,
 } from '@aws-sdk/client-s3';
@@ -184,6 +185,10 @@ describe('uploads in parts', () => {
       { PartNumber: 1, ETag: one.ETag, Size: 1 },
       { PartNumber: 2, ETag: two.ETag, Size: 1 },
     ]);
+    const pages = paginateListParts({ client: s3, pageSize: 1 }, { Bucket, Key: key, UploadId });
+    const numbers: (number | undefined)[] = [];
+    for await (const page of pages) numbers.push(...(page.Parts ?? []).map(({ PartNumber }) => PartNumber));
+    expect(numbers).toEqual([1, 2]);
     const complete = (...order: { PartNumber: number; ETag: string | undefined }[]) =>
       s3.send(new CompleteMultipartUploadCommand({ Bucket, Key: key, UploadId, MultipartUpload: { Parts: order } }));
     const [first, second] = [

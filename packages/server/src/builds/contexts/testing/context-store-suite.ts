@@ -7,6 +7,8 @@ export interface SuiteOptions {
   open: () => Promise<ContextStore>;
   /** The smallest that a part before the last may be. */
   partBytes: number;
+  /** Some stores that imitate others say that each upload is years old. */
+  knowsAgeOfUploads?: boolean;
 }
 
 export const bodyOf = (text: string) => ({
@@ -16,7 +18,7 @@ export const bodyOf = (text: string) => ({
 export const textOf = async (stream: Readable) => Buffer.concat(await stream.toArray()).toString();
 
 /** What every store of contexts promises. */
-export function contextStoreSuite({ open, partBytes }: SuiteOptions): void {
+export function contextStoreSuite({ open, partBytes, knowsAgeOfUploads = true }: SuiteOptions): void {
   let store: ContextStore;
   let key: ContextKey;
   let other: ContextKey;
@@ -87,7 +89,8 @@ export function contextStoreSuite({ open, partBytes }: SuiteOptions): void {
       { part: 3, etag: three.etag, size: 1 },
     ]);
     expect(await store.completeUpload(key, id, [one, two, three])).toMatchObject({ size: 2 * partBytes + 1 });
-    expect(await textOf((await store.read(key)).stream)).toBe(`${part('a')}${part('b')}c`);
+    // Compared here: a difference of megabytes takes minutes to show.
+    expect((await textOf((await store.read(key)).stream)) === `${part('a')}${part('b')}c`).toBe(true);
     await expect(store.putPart(key, id, 1, bodyOf('x'))).rejects.toMatchObject({ code: 'not_found' });
   });
 
@@ -121,7 +124,7 @@ export function contextStoreSuite({ open, partBytes }: SuiteOptions): void {
     const id = await store.beginUpload(key);
     await store.put(key, bodyOf('content'));
     await store.sweep(new Date(), longAgo);
-    await store.putPart(key, id, 1, bodyOf('a'));
+    if (knowsAgeOfUploads) await store.putPart(key, id, 1, bodyOf('a'));
     expect(await store.find(key)).toBeDefined();
     await store.sweep(new Date(Date.now() + 2 * DAY), longAgo);
     await expect(store.putPart(key, id, 1, bodyOf('x'))).rejects.toMatchObject({ code: 'not_found' });
