@@ -17,7 +17,7 @@ import { parentsSource } from './parents-source.ts';
 import { refuseRemote } from './remote-source.ts';
 import type { TransferRequest, TransferResult } from './transfer-types.ts';
 import { cleanPath, namesDirectory, placeIn } from './tree-path.ts';
-import { openTree, type TreeView, treeAt } from './tree-view.ts';
+import { EMPTY_TREE, openTree, rootAlone, type TreeView, treeAt } from './tree-view.ts';
 
 export interface TransferLimits {
   idBase: number;
@@ -43,6 +43,7 @@ export async function carryOut(request: TransferRequest, limits: TransferLimits)
 class Transfer {
   readonly #request: TransferRequest;
   readonly #limits: TransferLimits;
+  readonly #below: TreeView;
   readonly #draft: LayerDraft;
   readonly #tree: TreeView;
   readonly #warnings: string[] = [];
@@ -53,8 +54,11 @@ class Transfer {
     this.#limits = limits;
     const { parent, upper, maxBytes, source, workingDirectory, instruction } = request;
     const { idBase, maxEntries, check } = limits;
-    const below = parent === undefined ? undefined : openTree(parent);
-    this.#draft = new LayerDraft({ upper, parent: below, idBase, maxBytes, maxEntries, check });
+    this.#below = parent === undefined ? EMPTY_TREE : openTree(parent);
+    // As BuildKit: a mode makes it an ordinary copy.
+    const isLink = instruction.link && instruction.chmod === undefined;
+    const seen = isLink ? rootAlone(this.#below) : this.#below;
+    this.#draft = new LayerDraft({ upper, parent: seen, idBase, maxBytes, maxEntries, check });
     this.#tree = ignoringTree(openTree(source.directory), source.ignore);
     this.#target = {
       path: placeIn(workingDirectory, instruction.target),
@@ -65,7 +69,7 @@ class Transfer {
   async run(): Promise<TransferResult> {
     const { instruction } = this.#request;
     const rules: CopyRules = {
-      owner: instruction.chown === undefined ? undefined : await resolveOwner(instruction.chown, this.#draft),
+      owner: instruction.chown === undefined ? undefined : await resolveOwner(instruction.chown, this.#below),
       mode: instruction.chmod === undefined ? undefined : readModeChange(instruction.chmod),
       exclude: instruction.exclude,
       include: undefined,

@@ -40,6 +40,7 @@ function add(...sources: string[]): TransferInstruction {
     chmod: undefined,
     exclude: [],
     parents: false,
+    link: false,
     unpack: undefined,
   };
 }

@@ -21,7 +21,7 @@ import { bytesOfName, nameOfBytes } from '../../runtime/container/name-bytes.ts'
 import { copyData } from './copy-data.ts';
 import { keptXattrs, setOpenXattrs, setXattrs } from './kept-xattrs.ts';
 import { joinPath, parentOf, type TreePath } from './tree-path.ts';
-import { hostPath, statAt, type TreeView, treeAt } from './tree-view.ts';
+import { EMPTY_TREE, hostPath, statAt, type TreeView, treeAt } from './tree-view.ts';
 
 export interface LayerDraftOptions {
   /** The new layer: an empty directory that nobody else knows. */
@@ -62,7 +62,7 @@ export class LayerDraft implements TreeView {
   constructor(options: LayerDraftOptions) {
     this.#options = options;
     this.#root = options.upper;
-    this.#parent = options.parent ?? EMPTY;
+    this.#parent = options.parent ?? EMPTY_TREE;
     this.idBase = options.idBase;
     this.#made.add('');
     const below = this.#parent.lstat('');
@@ -255,10 +255,3 @@ export function secondsOf(ns: bigint): [seconds: number, nanoseconds: number] {
   const rest = ((ns % BILLION) + BILLION) % BILLION;
   return [Number((ns - rest) / BILLION), Number(rest)];
 }
-
-const EMPTY: TreeView = {
-  lstat: () => undefined,
-  names: () => [],
-  locate: (path) => path,
-  readlink: (path) => path,
-};

@@ -20,6 +20,7 @@ export function transferInstruction(instruction: Copy | Add, scope: Scope): Tran
     chown: optional(instruction.chown),
     chmod: optional(instruction.chmod),
     exclude: instruction.exclude.map(expand),
+    link: instruction.link,
     parents: instruction.kind === 'copy' && instruction.parents,
     unpack: instruction.kind === 'add' ? instruction.unpack : false,
   };

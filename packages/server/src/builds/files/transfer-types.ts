@@ -30,6 +30,8 @@ export interface TransferInstruction {
   chmod: string | undefined;
   exclude: readonly string[];
   parents: boolean;
+  /** Made as if nothing were below, and laid over it: symlinks there are not followed, and directories on the way look as new ones. */
+  link: boolean;
   /** Undefined: what ADD finds in the tree is unpacked, what was fetched is not. */
   unpack: boolean | undefined;
 }

@@ -57,3 +57,15 @@ export function statAt(path: string | Buffer): BigIntStats | undefined {
 function namesAt(path: string | Buffer): string[] {
   return readdirSync(path, { encoding: 'buffer' }).sort(Buffer.compare).map(nameOfBytes);
 }
+
+export const EMPTY_TREE: TreeView = {
+  lstat: () => undefined,
+  names: () => [],
+  locate: (path) => path,
+  readlink: (path) => path,
+};
+
+/** The root directory with nothing in it. */
+export function rootAlone(tree: TreeView): TreeView {
+  return { ...tree, lstat: (path) => (path === '' ? tree.lstat(path) : undefined), names: () => [] };
+}
