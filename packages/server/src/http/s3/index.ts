@@ -56,6 +56,10 @@ export function s3Dialect(deps: S3Deps): FastifyPluginAsync {
       reply.header('x-amz-request-id', request.id);
       try {
         request.s3 = ready(request, reply);
+        // Uploads are bounded by their bytes; what only looks counts as a request like any other.
+        const isLook = request.method === 'GET' || request.method === 'HEAD';
+        const { organizationId } = request.s3.call.signer;
+        if (isLook && deps.rateLimiter.hit('authenticated', organizationId).exceeded) throw slowDown();
       } catch (error) {
         // Only failures count: who signs well is never locked out by a neighbour.
         if (isWrongKey(error) && deps.rateLimiter.hit('failed-auth', request.ip).exceeded) throw slowDown();
@@ -78,6 +82,6 @@ export function s3Dialect(deps: S3Deps): FastifyPluginAsync {
 
 const isWrongKey = (error: unknown) =>
   error instanceof S3Error && /^(InvalidAccessKeyId|InvalidToken|SignatureDoesNotMatch)$/.test(error.code);
-const slowDown = () => new S3Error('SlowDown', 'Too many requests with a wrong key. Please reduce your request rate.');
+const slowDown = () => new S3Error('SlowDown', 'Please reduce your request rate.');
 
 export const s3Prefix = `/${BUCKET}`;
