@@ -29,6 +29,7 @@ export interface ArchiveWriterOptions {
 }
 
 const NAME_MAX = 255;
+const PATH_MAX = 4095;
 const NO_RULES = { owner: undefined, mode: undefined };
 
 /** Unpacks into a layer as Docker's ADD does: what is in the way is replaced, directories are merged, whiteouts are ordinary names. */
@@ -159,6 +160,7 @@ export class ArchiveWriter implements TarSink {
   #nameOf(bytes: Buffer, what: string): string {
     const name = nameOfBytes(bytes);
     if (bytes.includes(0)) throw new EntryRefused(`its ${what} has a zero byte`);
+    if (bytes.length > PATH_MAX) throw new EntryRefused(`its ${what} is too long`);
     if (this.#options.strictNames && name.startsWith('/')) throw new EntryRefused(`its ${what} is absolute`);
     let depth = 0;
     for (const part of name.split('/')) {

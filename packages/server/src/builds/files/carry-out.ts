@@ -15,6 +15,7 @@ import { LayerDraft } from './layer-draft.ts';
 import { archiveCompression, readLocalArchive } from './local-archive.ts';
 import { parentsSource } from './parents-source.ts';
 import { refuseRemote } from './remote-source.ts';
+import { withOrigins } from './shared-origin.ts';
 import type { TransferRequest, TransferResult } from './transfer-types.ts';
 import { cleanPath, namesDirectory, placeIn } from './tree-path.ts';
 import { EMPTY_TREE, openTree, rootAlone, type TreeView, treeAt } from './tree-view.ts';
@@ -59,7 +60,8 @@ class Transfer {
     const isLink = instruction.link && instruction.chmod === undefined;
     const seen = isLink ? rootAlone(this.#below) : this.#below;
     this.#draft = new LayerDraft({ upper, parent: seen, idBase, maxBytes, maxEntries, check });
-    this.#tree = ignoringTree(openTree(source.directory), source.ignore);
+    const tree = openTree(source.directory);
+    this.#tree = ignoringTree(source.layers === undefined ? tree : withOrigins(tree, source.layers), source.ignore);
     this.#target = {
       path: placeIn(workingDirectory, instruction.target),
       isDirectory: namesDirectory(instruction.target) || placeIn(workingDirectory, instruction.target) === '',

@@ -10,13 +10,14 @@ import {
 } from 'node:fs';
 import { invalidRequest } from '../../platform/errors.ts';
 import { setOpenFileTime } from '../../platform/libc-inode.ts';
-import { copyData } from './copy-data.ts';
+import { copyData, isWorthSharing } from './copy-data.ts';
 import type { ModeChange } from './file-mode.ts';
 import type { Owner } from './file-owner.ts';
 import type { FoundSource } from './find-sources.ts';
 import { followPath } from './follow-path.ts';
 import { keptXattrs, setOpenXattrs, setXattrs } from './kept-xattrs.ts';
 import { type LayerDraft, secondsOf, setPathTime } from './layer-draft.ts';
+import { originOf } from './shared-origin.ts';
 import { joinPath, parentOf, type TreePath } from './tree-path.ts';
 import type { TreeView } from './tree-view.ts';
 import { type SelectedEntry, type Selection, type SelectionVisitor, walkSelection } from './walk-selection.ts';
@@ -137,12 +138,12 @@ class Copier implements SelectionVisitor {
     }
     if (inode !== undefined) this.#links.set(inode, target);
     const source = this.#tree.locate(place);
-    const from = openSync(source, READ);
+    const from = openSync(isWorthSharing(stats.size) ? originOf(this.#tree, place, stats) : source, READ);
     try {
       const to = this.#draft.makeFile(target);
       try {
         this.#draft.count(Number(stats.size));
-        copyData(from, to, Number(stats.size), () => this.#draft.check());
+        copyData(from, to, stats.size, () => this.#draft.check());
         const { uid, gid } = this.#ownerOf(stats);
         fchownSync(to, uid, gid);
         // A change of the owner takes set-uid bits and capabilities away: this order.

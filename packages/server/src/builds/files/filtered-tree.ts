@@ -21,10 +21,9 @@ export function filteredTree(tree: TreeView, rules: IgnoreRules): TreeView {
   }
 
   return {
+    ...tree,
     lstat: (path) => (isShown(path) ? tree.lstat(path) : undefined),
-    readlink: (path) => tree.readlink(path),
     names: (path) => (isShown(path) ? tree.names(path).filter((name) => isShown(joinPath(path, name))) : []),
-    locate: (path) => tree.locate(path),
   };
 }
 

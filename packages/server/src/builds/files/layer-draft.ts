@@ -233,7 +233,7 @@ export class LayerDraft implements TreeView {
       const to = this.makeFile(path);
       try {
         this.count(Number(like.size));
-        copyData(from, to, Number(like.size), () => this.check());
+        copyData(from, to, like.size, () => this.check());
         fchownSync(to, Number(like.uid), Number(like.gid));
         fchmodSync(to, Number(like.mode) & 0o7777);
         setOpenXattrs(to, keptXattrs(source));

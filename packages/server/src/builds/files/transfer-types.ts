@@ -2,6 +2,8 @@
 export interface SourceTree {
   /** Open for as long as a call with it runs. Ids in the tree are shifted as everywhere; nobody changes it meanwhile. */
   directory: number;
+  /** Of an overlay: what it is mounted from, the topmost first. Large files share their blocks with those. */
+  layers?: readonly string[] | undefined;
   /** How errors call it: `the build's context`, `stage "builder"`. */
   what: string;
   /** The text of the `.dockerignore` that holds for it. */
@@ -45,7 +47,7 @@ export interface TransferRequest {
   workingDirectory: string;
   /** The merged root of the layers below, open for as long as the call runs; undefined for an empty one. */
   parent: number | undefined;
-  /** An empty directory that becomes the layer. */
+  /** An empty directory that becomes the layer. Beside it, in the directory above, temporary files may be made. */
   upper: string;
   maxBytes: number;
 }

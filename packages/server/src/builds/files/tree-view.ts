@@ -12,6 +12,8 @@ export interface TreeView {
   names(path: TreePath): string[];
   /** The place on the host of something that `lstat` found. */
   locate(path: TreePath): string | Buffer;
+  /** Another place of the same bytes, which they can be shared with. */
+  origin?(path: TreePath, stats: BigIntStats): string | Buffer | undefined;
 }
 
 /** The tree below an open directory. */
