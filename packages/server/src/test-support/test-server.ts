@@ -92,7 +92,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   });
   const runnerId = 'test-runner';
 
-  const names = { dns: ['localhost', '*.localhost'], ip: ['127.0.0.1'] };
+  const names = { dns: ['localhost', '*.preview.localhost'], ip: ['127.0.0.1'] };
   const tls = options.tls === true ? await (await openLocalCa(stateDir)).identityFor(names) : undefined;
 
   async function open(): Promise<Parts> {

@@ -52,8 +52,7 @@ async function ask(address: string, options: RequestOptions = {}, body?: string)
   const sent = request({
     ...options,
     ...{ ca, agent: false, host: '127.0.0.1', port: url.port, path: url.pathname + url.search },
-    // Node takes a wildcard below a top-level name for no name, as OpenSSL does; browsers do not.
-    servername: 'localhost',
+    servername: url.hostname === '127.0.0.1' ? '' : url.hostname,
     headers: { host: url.host, ...options.headers },
   });
   sent.end(body);
@@ -64,7 +63,7 @@ async function ask(address: string, options: RequestOptions = {}, body?: string)
 const token = () => ({ 'x-daytona-preview-token': link.token });
 
 test('links are https, and the program hears that it is', async () => {
-  expect(link.url).toBe(`https://3000-${sandboxId}.localhost:${new URL(server.url).port}`);
+  expect(link.url).toBe(`https://3000-${sandboxId}.preview.localhost:${new URL(server.url).port}`);
   const echo = echoSchema.parse(await json(await ask(link.url, { headers: token() })));
   const seen = new Map(echo.headers.map(([name, value]) => [name.toLowerCase(), value]));
   expect(seen.get('x-forwarded-proto')).toBe('https');

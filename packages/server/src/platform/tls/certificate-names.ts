@@ -18,7 +18,7 @@ export function certificateNames(config: Pick<Config, 'listen' | 'publicUrl' | '
   const domain = config.preview.domain?.replace(/:\d+$/, '');
   const named = [
     'localhost',
-    '*.localhost',
+    '*.preview.localhost',
     '127.0.0.1',
     '::1',
     ...(isUnspecified(host) ? [hostname().toLowerCase(), ...ownAddresses()] : [bare(host.toLowerCase())]),

@@ -11,7 +11,7 @@ import { readGivenCertificate } from './given-certificate.ts';
 import { openLocalCa, type ServerIdentity } from './local-ca.ts';
 
 const DAY = 24 * 3600_000;
-const names = { dns: ['*.localhost', 'darkroom.example.test', 'localhost'], ip: ['127.0.0.1', '::1'] };
+const names = { dns: ['*.preview.localhost', 'darkroom.example.test', 'localhost'], ip: ['127.0.0.1', '::1'] };
 let stateDir: string;
 
 beforeEach(async () => {
@@ -43,6 +43,7 @@ test('who trusts the CA trusts the server by each of its names', async () => {
     };
     expect(await ask()).toBe('hello');
     expect(await ask('darkroom.example.test')).toBe('hello');
+    expect(await ask('3000-name.preview.localhost')).toBe('hello');
     await expect(ask('other.example.test')).rejects.toMatchObject({ code: 'ERR_TLS_CERT_ALTNAME_INVALID' });
   } finally {
     server.close();
@@ -111,7 +112,7 @@ test('the names are those by which clients come', () => {
     preview: { ...preview, domain: 'ports.example.test:8443' },
   });
   expect(all).toEqual({
-    dns: ['*.localhost', '*.ports.example.test', 'darkroom.example.test', 'localhost', 'ports.example.test'],
+    dns: ['*.ports.example.test', '*.preview.localhost', 'darkroom.example.test', 'localhost', 'ports.example.test'],
     ip: ['127.0.0.1', '::1', 'fd00::1'],
   });
   expect(certificateNames({ listen: '0.0.0.0:1', publicUrl: 'https://10.1.2.3', preview }).ip).toContain('10.1.2.3');
