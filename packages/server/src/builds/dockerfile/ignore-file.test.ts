@@ -23,6 +23,13 @@ describe('a pattern', () => {
     expect(() => pathMatcher(pattern)).toThrow('cannot be used');
   });
 
+  test('is never slow, whatever is matched', () => {
+    const matches = pathMatcher(`${'*a'.repeat(30)}b`);
+    expect(matches('a'.repeat(4000))).toBe(false);
+    expect(matches(`${'a'.repeat(4000)}b`)).toBe(true);
+    expect(pathMatcher(`${'**/'.repeat(15)}x`, { deep: true })('a/'.repeat(2000))).toBe(false);
+  });
+
   test('any text is a pattern or is refused', () => {
     fc.assert(
       fc.property(

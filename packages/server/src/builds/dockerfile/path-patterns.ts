@@ -1,4 +1,5 @@
 import { invalidRequest } from '../../platform/errors.ts';
+import { type GlobToken, globMatcher } from './glob-match.ts';
 
 /**
  * Patterns of paths as Go's `filepath.Match` has them, which Docker uses: `*` and `?` within one name, `[a-z]`, `\x`; with
@@ -15,14 +16,14 @@ export function hasWildcard(pattern: string): boolean {
 }
 
 export function pathMatcher(pattern: string, options: { deep?: boolean } = {}): PathMatcher {
-  const expression = new RegExp(`^${toExpression(pattern, options.deep ?? false)}$`, 'su');
-  return (path) => expression.test(path);
+  const tokens = tokensOf(pattern, options.deep ?? false);
+  return globMatcher(tokens);
 }
 
-function toExpression(pattern: string, deep: boolean): string {
+function tokensOf(pattern: string, deep: boolean): GlobToken[] {
   if (pattern.length > MAX_LENGTH) throw bad(pattern, `it is longer than ${MAX_LENGTH} characters`);
   const chars = [...pattern];
-  let result = '';
+  const tokens: GlobToken[] = [];
   let wildcards = 0;
   for (let at = 0; at < chars.length; at++) {
     const char = chars[at] ?? '';
@@ -34,28 +35,32 @@ function toExpression(pattern: string, deep: boolean): string {
       if (isDeep && chars[at + 1] === '/') {
         at += 1;
         // Also no name at all: `**/a` is `a` too.
-        result += '(?:[^/]+/)*';
-      } else result += isDeep ? '.*' : '[^/]*';
-    } else if (char === '?') result += '[^/]';
+        tokens.push({ kind: 'names' });
+      } else tokens.push({ kind: isDeep ? 'deep-star' : 'star' });
+    } else if (char === '?') tokens.push({ kind: 'char', test: (candidate) => candidate !== '/' });
     else if (char === '[') {
-      const { expression, end } = characterClass(chars, at, pattern);
-      result += expression;
+      const { test, end } = characterClass(chars, at, pattern);
+      tokens.push({ kind: 'char', test });
       at = end;
     } else if (char === '\\') {
       at += 1;
       const quoted = chars[at];
       if (quoted === undefined) throw bad(pattern, 'it ends with a backslash');
-      result += escaped(quoted);
-    } else result += escaped(char);
+      tokens.push(literal(quoted));
+    } else tokens.push(literal(char));
   }
-  return result;
+  return tokens;
 }
 
-function characterClass(chars: readonly string[], from: number, pattern: string): { expression: string; end: number } {
+function literal(char: string): GlobToken {
+  return { kind: 'char', test: (candidate) => candidate === char };
+}
+
+function characterClass(chars: readonly string[], from: number, pattern: string) {
   let at = from + 1;
   const negated = chars[at] === '^';
   if (negated) at += 1;
-  const ranges: string[] = [];
+  const ranges: [low: number, high: number][] = [];
   const next = (): string => {
     if (chars[at] === '\\') at += 1;
     const char = chars[at];
@@ -70,20 +75,17 @@ function characterClass(chars: readonly string[], from: number, pattern: string)
       at += 1;
       high = next();
     }
-    if ((low.codePointAt(0) ?? 0) > (high.codePointAt(0) ?? 0)) throw bad(pattern, `the range ${low}-${high} is empty`);
-    ranges.push(low === high ? escapedInClass(low) : `${escapedInClass(low)}-${escapedInClass(high)}`);
+    const range: [number, number] = [low.codePointAt(0) ?? 0, high.codePointAt(0) ?? 0];
+    if (range[0] > range[1]) throw bad(pattern, `the range ${low}-${high} is empty`);
+    ranges.push(range);
   }
-  return { expression: `(?!/)[${negated ? '^' : ''}${ranges.join('')}]`, end: at };
+  const test = (candidate: string) => {
+    const code = candidate.codePointAt(0) ?? 0;
+    return candidate !== '/' && ranges.some(([low, high]) => low <= code && code <= high) !== negated;
+  };
+  return { test, end: at };
 }
 
 function bad(pattern: string, why: string) {
   return invalidRequest(`The pattern ${JSON.stringify(pattern.slice(0, 100))} cannot be used: ${why}`);
-}
-
-function escaped(char: string): string {
-  return char.replace(/[\^$\\.*+?()[\]{}|/]/, '\\$&');
-}
-
-function escapedInClass(char: string): string {
-  return char.replace(/[\^$\\.*+?()[\]{}|/-]/, '\\$&');
 }
