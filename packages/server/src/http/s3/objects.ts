@@ -33,7 +33,11 @@ export const getContext =
     if (stored === undefined) throw noSuchKey();
     if (isUnchanged(request.headers, stored)) return reply.code(304).send();
     const range = rangeOf(request.headers.range, stored.size);
-    const { stream } = await store.read(key, range);
+    const { stored: read, stream } = await store.read(key, range);
+    if (read.etag !== stored.etag) {
+      stream.destroy();
+      throw new S3Error('ServiceUnavailable', 'The object was replaced just now. Please try again.');
+    }
     describe(reply, stored);
     if (range !== undefined) {
       reply.code(206).header('content-range', `bytes ${range.start}-${range.end}/${stored.size}`);
