@@ -1,13 +1,23 @@
 import { randomBytes } from 'node:crypto';
-import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { request } from 'node:http';
 import { get } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { GetObjectCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
+import {
+  CompleteMultipartUploadCommand,
+  CreateMultipartUploadCommand,
+  GetObjectCommand,
+  ListObjectsV2Command,
+  S3Client,
+  UploadPartCommand,
+} from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { z } from 'zod';
+import { signedHead } from '../../packages/server/src/http/s3/testing/raw-client.ts';
 import { run } from '../../packages/server/src/platform/process.ts';
 import { type Darkroom, startDarkroom } from '../support/darkroom.ts';
+import { eventually } from '../support/eventually.ts';
 import { pythonSdkVersions, pythonWithSdk } from '../support/python-sdk.ts';
 
 /** Directories go up by the official SDKs, unmodified, over http and over https with the CA that `--tls` makes. */
@@ -47,8 +57,7 @@ async function newDirectory(): Promise<string> {
   return directory;
 }
 
-/** All contexts that the server has, by name: bytes of tars. */
-async function contextsOf(darkroom: Darkroom): Promise<Map<string, Buffer>> {
+async function clientOf(darkroom: Darkroom): Promise<{ client: S3Client; access: z.infer<typeof accessSchema> }> {
   const access = accessSchema.parse(await askPushAccess(darkroom));
   const tls = darkroom.url.startsWith('https:') ? { ca: await readFile(caOf(darkroom)) } : {};
   const client = new S3Client({
@@ -62,6 +71,12 @@ async function contextsOf(darkroom: Darkroom): Promise<Map<string, Buffer>> {
       sessionToken: access.sessionToken,
     },
   });
+  return { client, access };
+}
+
+/** All contexts that the server has, by name: bytes of tars. */
+async function contextsOf(darkroom: Darkroom): Promise<Map<string, Buffer>> {
+  const { client, access } = await clientOf(darkroom);
   const Bucket = access.bucket;
   const { Contents = [] } = await client.send(new ListObjectsV2Command({ Bucket, Prefix: darkroom.organizationId }));
   const contexts = new Map<string, Buffer>();
@@ -153,4 +168,40 @@ test('the server says how its CA is trusted, and keeps both over a restart', asy
   await secure.restart();
   expect(await readFile(caOf(secure), 'utf8')).toBe(ca);
   expect([...(await contextsOf(secure)).keys()]).toEqual([...before.keys()]);
+});
+
+test('a server that is killed goes on with uploads in parts, and keeps nothing of others', async () => {
+  const { client, access } = await clientOf(plain);
+  const at = (letter: string) => ({
+    Bucket: access.bucket,
+    Key: `${plain.organizationId}/${letter.repeat(32)}/context.tar`,
+  });
+  const { UploadId } = await client.send(new CreateMultipartUploadCommand(at('a')));
+  const part = async (PartNumber: number, Body: string) => {
+    const { ETag } = await client.send(new UploadPartCommand({ ...at('a'), UploadId, PartNumber, Body }));
+    return { PartNumber, ETag };
+  };
+  const one = await part(1, 'before ');
+  const wanted = { method: 'PUT', path: `/${access.bucket}/${at('b').Key}`, payload: 'UNSIGNED-PAYLOAD' };
+  const { headers } = signedHead(plain.url, access, wanted);
+  const half = request(new URL(wanted.path, plain.url), {
+    method: 'PUT',
+    headers: { ...headers, 'content-length': '200000' },
+  });
+  half.on('error', () => {});
+  half.write(Buffer.alloc(100_000));
+  const uploads = join(plain.stateDir, 'pool', 'contexts', 'uploads');
+  const drafts = async () => (await readdir(uploads)).filter((name) => name.endsWith('.draft'));
+  await eventually('the upload has begun', async () => ((await drafts()).length > 0 ? true : undefined));
+
+  await plain.kill();
+  await plain.restart();
+  expect(await drafts()).toEqual([]);
+  // What was given out before holds: nothing of it was in memory alone.
+  const two = await part(2, 'and after');
+  const MultipartUpload = { Parts: [one, two] };
+  await client.send(new CompleteMultipartUploadCommand({ ...at('a'), UploadId, MultipartUpload }));
+  const contexts = await contextsOf(plain);
+  expect(String(contexts.get(at('a').Key))).toBe('before and after');
+  expect(contexts.has(at('b').Key)).toBe(false);
 });

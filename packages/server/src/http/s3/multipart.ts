@@ -1,4 +1,3 @@
-import { XMLParser } from 'fast-xml-parser';
 import { LRUCache } from 'lru-cache';
 import { z } from 'zod';
 import type { ContextKey, UploadedPart } from '../../builds/contexts/context-store.ts';
@@ -37,7 +36,7 @@ export const putPart =
 export function createCompleteUpload(): (key: ContextKey, uploadId: string) => Operation {
   const completed = new LRUCache<string, string>({ max: REMEMBERED });
   return (key, uploadId) => async (call) => {
-    const parts = readPartList((await readShortBody(call, MAX_LIST_BYTES)).toString());
+    const parts = await readPartList((await readShortBody(call, MAX_LIST_BYTES)).toString());
     const name = nameOf(key);
     const etag = completed.get(`${name} ${uploadId}`) ?? (await complete(call, key, uploadId, parts));
     completed.set(`${name} ${uploadId}`, etag);
@@ -101,21 +100,22 @@ const partListSchema = z.object({
   }),
 });
 
-/** Entities stay as they are: whatever needs one has no place in such a list. */
-const parser = new XMLParser({
-  ignoreAttributes: true,
-  parseTagValue: false,
-  processEntities: false,
-  removeNSPrefix: true,
-  isArray: (name) => name === 'Part',
-});
-
-function readPartList(text: string): UploadedPart[] {
+async function readPartList(text: string): Promise<UploadedPart[]> {
   const malformed = (cause?: unknown) =>
     new S3Error('MalformedXML', 'The XML you provided was not well-formed or did not validate against our schema', {
       cause,
     });
   if (text.includes('<!')) throw malformed();
+  // Loaded by the first who needs it: an idle server should stay small.
+  const { XMLParser } = await import('fast-xml-parser');
+  const parser = new XMLParser({
+    ignoreAttributes: true,
+    parseTagValue: false,
+    // They stay as they are: whatever needs one has no place in such a list.
+    processEntities: false,
+    removeNSPrefix: true,
+    isArray: (name) => name === 'Part',
+  });
   let content: unknown;
   try {
     content = parser.parse(text, true);
