@@ -4,10 +4,10 @@ import type { TarEntry, TarSink, Timestamp } from '../../images/tar/types.ts';
 import type { IdShift } from '../../images/unpack/id-shift.ts';
 import { EntryRefused } from '../../images/unpack/unpack-error.ts';
 import { hostXattr } from '../../images/unpack/xattrs.ts';
+import { invalidRequest } from '../../platform/errors.ts';
 import { setXattr } from '../../platform/libc.ts';
 import { setFileTime, setOpenFileTime, setOpenFileXattr } from '../../platform/libc-inode.ts';
 import { nameOfBytes } from '../../runtime/container/name-bytes.ts';
-import { ensureDirectory } from './copy-source.ts';
 import type { Owner } from './file-owner.ts';
 import { followPath } from './follow-path.ts';
 import type { LayerDraft } from './layer-draft.ts';
@@ -30,7 +30,6 @@ export interface ArchiveWriterOptions {
 
 const NAME_MAX = 255;
 const PATH_MAX = 4095;
-const NO_RULES = { owner: undefined, mode: undefined };
 
 /** Unpacks into a layer as Docker's ADD does: what is in the way is replaced, directories are merged, whiteouts are ordinary names. */
 export class ArchiveWriter implements TarSink {
@@ -110,11 +109,13 @@ export class ArchiveWriter implements TarSink {
     }
     const path = this.#placeOf(name);
     if (path === this.#options.target) {
+      // Docker passes over what is called `.`, whatever it is.
+      if (!entry.name.toString('latin1').startsWith('/')) return;
       if (entry.type !== 'directory') throw new EntryRefused('it stands where the directory itself is');
-      if (entry.name.toString('latin1').startsWith('/')) this.#dress(this.#draft.own(path), entry);
+      this.#dress(this.#draft.own(path), entry);
       return;
     }
-    ensureDirectory(this.#draft, parentOf(path), NO_RULES);
+    this.#ensureImplied(parentOf(path));
     const there = this.#draft.lstat(path);
     if (there !== undefined && !(there.isDirectory() && entry.type === 'directory')) this.#draft.discard(path);
     if (entry.type === 'directory') {
@@ -123,6 +124,15 @@ export class ArchiveWriter implements TarSink {
       const [seconds, nanoseconds] = timeOf(entry);
       this.#times.set(path, { seconds, nanoseconds });
     } else this.#make(entry, path);
+  }
+
+  /** Makes directories that the archive does not list. They are root's, also in set-gid ones. */
+  #ensureImplied(path: TreePath): void {
+    const there = this.#draft.lstat(path);
+    if (there?.isDirectory() === true) return;
+    if (there !== undefined) throw invalidRequest(`/${path} is there and not a directory`);
+    this.#ensureImplied(parentOf(path));
+    lchownSync(this.#draft.makeDirectory(path, 0o755), this.#options.shift(0), this.#options.shift(0));
   }
 
   #make(entry: TarEntry, path: TreePath): void {

@@ -6,7 +6,7 @@ import { buildTar } from '../../images/tar/testing/build-tar.ts';
 import { ID_BASE } from '../../images/unpack/testing/layer-blob.ts';
 import { run } from '../../platform/process.ts';
 import { describeLines } from './testing/describe-cases.ts';
-import { contextMembers } from './testing/fixture-trees.ts';
+import { basesIn, contextMembers } from './testing/fixture-trees.ts';
 import { caseDirectory, caseText, indexed, oracleDockerfile } from './testing/oracle-dockerfile.ts';
 import { CASES } from './testing/transfer-cases.ts';
 import { createTransferLab, type TransferLab } from './testing/transfer-lab.ts';
@@ -23,8 +23,10 @@ beforeAll(async () => {
   root = mkdtempSync(join(tmpdir(), 'buildah-'));
   const context = join(root, 'context');
   mkdirSync(context);
-  writeFileSync(join(root, 'Dockerfile'), oracleDockerfile(COMPARED));
+  writeFileSync(join(root, 'Dockerfile'), oracleDockerfile(COMPARED, 'bases.tar'));
   await run('tar', ['-xp', '-C', context], { input: buildTar(contextMembers()), timeoutMs: 30_000 });
+  const bases = basesIn(COMPARED.map(({ index }) => caseDirectory(index)));
+  writeFileSync(join(context, 'bases.tar'), buildTar(bases));
   const build = [
     'bud',
     '--isolation',

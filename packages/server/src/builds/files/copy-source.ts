@@ -62,8 +62,7 @@ export function ensureDirectory(draft: LayerDraft, path: TreePath, rules: Pick<C
   if (there !== undefined) throw invalidRequest(`/${path} is there and not a directory`);
   if (path !== '') ensureDirectory(draft, parentOf(path), rules);
   const at = draft.makeDirectory(path, (rules.mode?.absolute ?? 0o755) & 0o777);
-  const { uid, gid } = rules.owner ?? { uid: 0, gid: 0 };
-  lchownSync(at, draft.idBase + uid, draft.idBase + gid);
+  if (rules.owner !== undefined) lchownSync(at, draft.idBase + rules.owner.uid, draft.idBase + rules.owner.gid);
 }
 
 class Copier implements SelectionVisitor {

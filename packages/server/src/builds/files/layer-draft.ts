@@ -39,6 +39,7 @@ export interface LayerDraftOptions {
 const CREATE = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
 const READ = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 const S_IFIFO = 0o010000;
+const S_ISGID = 0o2000;
 const OPAQUE = 'trusted.overlay.opaque';
 const BILLION = 1_000_000_000n;
 
@@ -115,13 +116,14 @@ export class LayerDraft implements TreeView {
     return this.#at(path);
   }
 
-  /** Makes a directory where nothing is. */
+  /** Makes a directory where nothing is. It is root's; in a set-gid directory, as everywhere, it is of that one's group and set-gid too. */
   makeDirectory(path: TreePath, mode: number): string | Buffer {
     const at = this.#prepare(path);
+    const group = this.#inheritedGroup(path);
     const hides = this.#statBelow(path)?.isDirectory() === true;
     mkdirSync(at, mode);
-    chmodSync(at, mode);
-    lchownSync(at, this.idBase, this.idBase);
+    lchownSync(at, this.idBase, group ?? this.idBase);
+    chmodSync(at, group === undefined ? mode : mode | S_ISGID);
     this.#made.add(path);
     this.#bare.add(path);
     if (hides) setXattr(at, OPAQUE, Buffer.from('y'));
@@ -191,6 +193,12 @@ export class LayerDraft implements TreeView {
     const own = this.#ownStat(path);
     if (own !== undefined && !own.isDirectory()) unlinkSync(this.#at(path));
     return this.#at(path);
+  }
+
+  /** The host's id of the group that new things get from the directory that they are made in. */
+  #inheritedGroup(path: TreePath): number | undefined {
+    const parent = this.lstat(parentOf(path));
+    return parent !== undefined && (Number(parent.mode) & S_ISGID) !== 0 ? Number(parent.gid) : undefined;
   }
 
   #at(path: TreePath): string | Buffer {

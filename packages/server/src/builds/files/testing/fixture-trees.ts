@@ -57,6 +57,13 @@ export const BASE: readonly TestMember[] = [
   file('replaced/inside', 'inside'),
 ];
 
+/** The same in several directories at once. */
+export function basesIn(directories: readonly string[]): TestMember[] {
+  return directories.flatMap((directory) =>
+    BASE.map((member) => ({ ...member, name: Buffer.from(`${directory}/${member.name.toString()}`) })),
+  );
+}
+
 /** At the root of the stage that is copied into. */
 export const ACCOUNTS: readonly TestMember[] = [
   directory('etc'),

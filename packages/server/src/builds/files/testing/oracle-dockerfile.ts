@@ -9,10 +9,13 @@ export function caseText(text: string, index: number): string {
   return text.replaceAll('@', caseDirectory(index));
 }
 
-/** One Dockerfile for many cases: each in a directory of its own that is filled as the base first. */
-export function oracleDockerfile(cases: readonly { index: number; text: string }[]): string {
+/**
+ * One Dockerfile for many cases: each in a directory of its own that is filled as the base first; or at once, by an archive of all of those
+ * directories.
+ */
+export function oracleDockerfile(cases: readonly { index: number; text: string }[], allBases?: string): string {
   const blocks = cases.flatMap(({ index, text }) => [
-    `ADD .fixture/base.tar ${caseDirectory(index)}/`,
+    ...(allBases === undefined ? [`ADD .fixture/base.tar ${caseDirectory(index)}/`] : []),
     `WORKDIR ${caseDirectory(index)}/work`,
     caseText(text, index),
   ]);
@@ -21,6 +24,7 @@ export function oracleDockerfile(cases: readonly { index: number; text: string }
     'ADD .fixture/other.tar /',
     'FROM scratch',
     'ADD .fixture/accounts.tar /',
+    ...(allBases === undefined ? [] : [`ADD ${allBases} /`]),
     ...blocks,
     '',
   ].join('\n');

@@ -62,6 +62,18 @@ export const CASES: readonly TransferCase[] = [
   differs('with an executable mode', 'COPY --chmod=+x one.txt @/x/y', 'it knows octal modes only'),
   same('from a stage', 'COPY --from=other /opt @/x'),
   same('a file from a stage', 'COPY --from=other /opt/suid @/x/'),
+  differs('to new directories in a set-gid one', 'COPY one.txt @/full/n/m/', 'it makes them root’s'),
+  differs('a directory into a set-gid one', 'COPY dir @/full/n', 'it makes it root’s'),
+  differs(
+    'with an owner in a set-gid directory',
+    'COPY --chown=5:6 dir/sub @/full/n/m/',
+    'new directories are not set-gid there',
+  ),
+  differs(
+    'ADD of an archive in a set-gid directory',
+    'ADD archives/plain.tar @/full/',
+    'it takes the root and whiteouts of an archive as a layer would',
+  ),
   same('by a symlink of a stage', 'COPY --from=other /current/sub @/x'),
   same('from a stage with an owner', 'COPY --from=other --chown=1:2 /opt @/x'),
   same('all of a stage', 'COPY --from=other / @/x/'),

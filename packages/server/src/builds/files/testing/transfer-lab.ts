@@ -11,7 +11,7 @@ import { parseDockerfile } from '../../dockerfile/parse.ts';
 import { carryOut } from '../carry-out.ts';
 import { transferInstruction } from '../transfer-instruction.ts';
 import type { SourceTree, TransferRequest, TransferResult } from '../transfer-types.ts';
-import { ACCOUNTS, BASE, contextMembers, OTHER } from './fixture-trees.ts';
+import { ACCOUNTS, basesIn, contextMembers, OTHER } from './fixture-trees.ts';
 
 const SCOPE = { escapeChar: '\\', env: new Map<string, string>(), args: new Map<string, string>() } as const;
 
@@ -43,13 +43,7 @@ export interface LabResult extends TransferResult {
 export async function createTransferLab(directories: readonly string[] = ['']): Promise<TransferLab> {
   const root = mkdtempSync(join(tmpdir(), 'transfer-'));
   const path = (name: string) => join(root, name);
-  const below = directories.flatMap((directory) =>
-    BASE.map((member) => {
-      const placed = (name: typeof member.name) => Buffer.concat([Buffer.from(`${directory}/`), Buffer.from(name)]);
-      return { ...member, name: placed(member.name) };
-    }),
-  );
-  await unpackArchive(buildTar([...ACCOUNTS, ...below]), path('base'));
+  await unpackArchive(buildTar([...ACCOUNTS, ...basesIn(directories)]), path('base'));
   await unpackArchive(buildTar(OTHER), path('other'));
   mkdirSync(path('context'));
   const merge = new ContextMerge({
