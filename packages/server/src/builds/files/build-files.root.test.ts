@@ -1,5 +1,6 @@
 import {
   chmodSync,
+  chownSync,
   closeSync,
   constants,
   lstatSync,
@@ -12,6 +13,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { buildTar } from '../../images/tar/testing/build-tar.ts';
 import { ID_BASE, ID_COUNT } from '../../images/unpack/testing/layer-blob.ts';
 import { describeTree } from '../../images/unpack/testing/tree.ts';
 import { getXattr } from '../../platform/libc.ts';
@@ -101,6 +103,26 @@ describe('in a thread of its own', () => {
       'nothing* matches nothing in the build’s context',
       expect.stringContaining('only the last is left'),
     ]);
+  });
+
+  test('what was fetched for ADD is a file, or is unpacked when that is asked for', async () => {
+    const directory = join(lab.root, 'fetched');
+    mkdirSync(directory, { recursive: true });
+    writeFileSync(
+      join(directory, 'a.tar'),
+      buildTar([{ name: 'inside', data: Buffer.from('x'), mode: 0o640, uid: 3 }]),
+      {
+        mode: 0o600,
+      },
+    );
+    chownSync(join(directory, 'a.tar'), ID_BASE, ID_BASE);
+    const fetched = new Map([[0, { directory, name: 'a.tar', sha256: 'f'.repeat(64) }]]);
+    const kept = request('ADD https://example.com/a.tar /x/', { fetched });
+    await files.transfer(kept, live());
+    expect(describeTree(kept.upper, { idBase: ID_BASE })['/x/a.tar']).toMatchObject({ mode: '600', uid: 0 });
+    const unpacked = request('ADD --unpack=true https://example.com/a.tar /x/', { fetched });
+    await files.transfer(unpacked, live());
+    expect(describeTree(unpacked.upper, { idBase: ID_BASE })['/x/inside']).toMatchObject({ mode: '640', uid: 3 });
   });
 
   test('git, and URLs of COPY, are refused by name', async () => {
