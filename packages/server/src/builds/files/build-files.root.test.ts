@@ -52,6 +52,18 @@ describe('in a thread of its own', () => {
     expect(lstatSync(join(asked.upper, 'usr/bin/suid'))).toMatchObject({ uid: ID_BASE + 1000, mode: 0o106755 });
   });
 
+  test('one that was started ahead serves the first call', async () => {
+    const own = createBuildFiles({ idBase: ID_BASE, idCount: ID_COUNT });
+    try {
+      own.warm();
+      await expect(own.transfer(request('COPY one.txt /x'), live())).resolves.toMatchObject({ entries: 1 });
+    } finally {
+      await own.close();
+    }
+    own.warm();
+    await expect(own.transfer(request('COPY one.txt /x'), live())).rejects.toMatchObject({ code: 'unavailable' });
+  });
+
   test('many at once', async () => {
     const results = await Promise.all(
       Array.from({ length: 12 }, (_, index) => files.transfer(request(`COPY dir /d${index}`), live())),
