@@ -15,35 +15,35 @@ export interface Tls {
 
 const LOOK_MS = 60_000;
 
+export interface TlsDeps {
+  config: Pick<Config, 'tls' | 'stateDir' | 'listen' | 'publicUrl' | 'preview'>;
+  log: Pick<Log, 'info' | 'error'>;
+  closers: Pick<Closers, 'add'>;
+  /** How often to look for a renewed one. */
+  lookMs?: number;
+}
+
 /** Undefined where the server speaks plain HTTP. */
-export async function startTls({
-  config,
-  log,
-  closers,
-}: {
-  config: Config;
-  log: Log;
-  closers: Closers;
-}): Promise<Tls | undefined> {
+export async function startTls(deps: TlsDeps): Promise<Tls | undefined> {
+  const { config } = deps;
   const { enabled, certFile, keyFile } = config.tls;
   if (certFile !== undefined && keyFile !== undefined) {
     const read = () => readGivenCertificate(certFile, keyFile);
     const identity = await read();
-    return { identity, caFile: undefined, follow: follower(identity, read, log, closers) };
+    return { identity, caFile: undefined, follow: follower(identity, read, deps) };
   }
   if (!enabled) return undefined;
   const ca = await openLocalCa(config.stateDir);
   const names = certificateNames(config);
   const read = () => ca.identityFor(names);
   const identity = await read();
-  return { identity, caFile: ca.caFile, follow: follower(identity, read, log, closers) };
+  return { identity, caFile: ca.caFile, follow: follower(identity, read, deps) };
 }
 
 function follower(
   first: ServerIdentity,
   read: () => Promise<ServerIdentity>,
-  log: Log,
-  closers: Closers,
+  { log, closers, lookMs = LOOK_MS }: TlsDeps,
 ): Tls['follow'] {
   return (use) => {
     let last = first.cert;
@@ -59,7 +59,7 @@ function follower(
         log.error({ err: error }, 'the certificate of the server cannot be renewed; the old one stays in use');
       }
     };
-    const timer = setInterval(() => void look(), LOOK_MS);
-    closers.add('certificate', async () => clearInterval(timer));
+    const timer = setInterval(() => void look(), lookMs);
+    closers.add('certificate', () => clearInterval(timer));
   };
 }

@@ -29,7 +29,11 @@ export function objectStorageRoutes({ uploadKeys, config }: ObjectStorageRouteDe
       '/object-storage/push-access',
       {
         onRequest: requirePermission('write:snapshots', 'write:sandboxes'),
-        schema: { tags: ['object-storage'], response: { 200: pushAccessSchema } },
+        schema: {
+          tags: ['object-storage'],
+          summary: 'Where to upload the files of a build, and credentials for it',
+          response: { 200: pushAccessSchema },
+        },
       },
       async (request, reply) => {
         const { organizationId } = request.auth;
