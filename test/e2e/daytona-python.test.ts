@@ -1,13 +1,11 @@
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { run } from '../../packages/server/src/platform/process.ts';
 import { type OutsideWorld, openOutsideWorld } from '../../packages/server/src/test-support/outside-world.ts';
 import { type Darkroom, startDarkroom } from '../support/darkroom.ts';
+import { pythonSdkVersions, pythonWithSdk } from '../support/python-sdk.ts';
 
-/** The official Python package, sync and async, oldest that installs and newest: `test/python` holds what they do. */
-const versions = ['0.190.0', '0.226.1'];
-const cache = join(import.meta.dirname, '..', '..', '.cache');
+/** The official Python package, sync and async: `test/python` holds what they do. */
 const suite = join(import.meta.dirname, '..', 'python');
 
 let darkroom: Darkroom;
@@ -28,23 +26,9 @@ afterAll(async () => {
   await world?.close();
 });
 
-/** A virtual environment with exactly this version, kept in the checkout's cache. */
-async function environmentOf(version: string): Promise<string> {
-  const directory = join(cache, `daytona-python-${version}`);
-  const complete = join(directory, 'complete');
-  if (!existsSync(complete)) {
-    await run('python3', ['-m', 'venv', '--clear', directory], { timeoutMs: 60_000 });
-    await run(join(directory, 'bin', 'pip'), ['install', '--quiet', `daytona==${version}`, 'pytest==9.1.0'], {
-      timeoutMs: 300_000,
-    });
-    await run('touch', [complete], { timeoutMs: 5_000 });
-  }
-  return join(directory, 'bin', 'python');
-}
-
-describe.each(versions)('daytona %s', (version) => {
+describe.each(pythonSdkVersions)('daytona %s', (version) => {
   test('passes the suite of calls', { timeout: 600_000 }, async () => {
-    const python = await environmentOf(version);
+    const python = await pythonWithSdk(version);
     const result = await run(python, ['-m', 'pytest', '-q', '-x', '-p', 'no:cacheprovider', suite], {
       timeoutMs: 240_000,
       okCodes: [0, 1, 2, 3, 4, 5],

@@ -13,6 +13,8 @@ export interface DarkroomOptions {
   /** The configuration file's content; `registries.mirrors` and the like. */
   config?: Record<string, unknown>;
   env?: Record<string, string>;
+  /** More of the command line, such as `--tls`. */
+  flags?: string[];
   /** The `darkroom` program; by default the checkout's. */
   launcher?: string;
 }
@@ -51,7 +53,10 @@ export async function startDarkroom(options: DarkroomOptions = {}): Promise<Dark
 
   async function launch() {
     const started = await spawnServer(
-      [options.launcher ?? checkoutLauncher, 'up', '--state-dir', stateDir, '--listen', listen, '--config', configFile],
+      [
+        ...[options.launcher ?? checkoutLauncher, 'up', '--state-dir', stateDir],
+        ...['--listen', listen, '--config', configFile, ...(options.flags ?? [])],
+      ],
       options.env ?? {},
     );
     const credentials = credentialsSchema.parse(JSON.parse(await readFile(join(stateDir, 'credentials.json'), 'utf8')));

@@ -9,6 +9,7 @@ import { version } from './version.ts';
 interface ConfigFlags {
   stateDir?: string;
   listen?: string;
+  tls?: boolean;
   config?: string;
 }
 
@@ -41,6 +42,7 @@ function makeProgram(env: NodeJS.ProcessEnv, outcome: { exitCode: number }): Com
     .description('run the server in the foreground')
     .option('--state-dir <dir>', 'keep everything there (default: /var/lib/darkroom)')
     .option('--listen <host:port>', 'serve HTTP there (default: 127.0.0.1:3986; port 0 takes a free one)')
+    .option('--tls', 'serve https, with a certificate of a local CA unless the configuration names one')
     .option('--config <file>', 'read settings from a YAML file')
     .addHelpText('after', UP_HELP)
     .action(async (flags: ConfigFlags) => {
@@ -60,10 +62,11 @@ function makeProgram(env: NodeJS.ProcessEnv, outcome: { exitCode: number }): Com
   return program;
 }
 
-function configFlags({ stateDir, listen, config }: ConfigFlags) {
+function configFlags({ stateDir, listen, tls, config }: ConfigFlags) {
   return {
     ...(stateDir === undefined ? {} : { stateDir: resolve(stateDir) }),
     ...(listen === undefined ? {} : { listen }),
+    ...(tls === undefined ? {} : { tls }),
     ...(config === undefined ? {} : { configFile: config }),
   };
 }

@@ -40,7 +40,7 @@ function announceStop(signal: NodeJS.Signals): void {
   }, STOP_TIMEOUT_MS);
 }
 
-async function startLines(config: Config, pool: Pool, { url, ssh }: RunningServer): Promise<string> {
+async function startLines(config: Config, pool: Pool, { url, ssh, caFile }: RunningServer): Promise<string> {
   const free = `${((await poolFreeBytes(pool)) / 2 ** 30).toFixed(1)} GiB free`;
   const kind = pool.kind === 'image' ? `${pool.fileSystem} image` : pool.fileSystem;
   const credentials = join(config.stateDir, 'credentials.json');
@@ -48,11 +48,22 @@ async function startLines(config: Config, pool: Pool, { url, ssh }: RunningServe
     `State directory  ${config.stateDir} (pool: ${kind}, ${free})`,
     `Database         ${databaseName(config)}`,
     `Listening on     ${url}`,
+    ...(caFile === undefined ? [] : trustLines(caFile)),
     `SSH              ${ssh === undefined ? 'off' : `${ssh.address.host}:${ssh.address.port} (${ssh.hostKey.fingerprint})`}`,
     `Credentials      ${credentials}`,
     `Next             set DAYTONA_API_URL=${url}/api and DAYTONA_API_KEY to the apiKey there; routes: ${url}/docs`,
     '',
   ].join('\n');
+}
+
+/** Nobody knows a CA of our own making until told. The Python SDK clears its environment before it opens uploads. */
+function trustLines(caFile: string): string[] {
+  return [
+    `Trust            ${caFile}: clients must be told to trust this CA`,
+    `  in a shell     export NODE_EXTRA_CA_CERTS=${caFile} SSL_CERT_FILE=${caFile}`,
+    `  everywhere     sudo cp ${caFile} /usr/local/share/ca-certificates/darkroom.crt && sudo update-ca-certificates`,
+    '                 (uploads of the Python SDK need the second: they look at no variable)',
+  ];
 }
 
 function databaseName({ database, stateDir }: Config): string {

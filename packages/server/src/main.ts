@@ -1,6 +1,8 @@
 import { statfs } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Server as TlsServer } from 'node:tls';
 import type { FastifyInstance } from 'fastify';
+import type { ContextStore } from './builds/contexts/context-store.ts';
 import { buildApp, closeApp } from './http/app.ts';
 import { apiRoutes } from './http/daytona/routes.ts';
 import { sandboxRoutes } from './http/daytona/sandbox/index.ts';
@@ -24,12 +26,15 @@ import { startSnapshotWorkers } from './snapshots/workers.ts';
 import type { SshGateway } from './ssh/gateway.ts';
 import { createClosers } from './start/closers.ts';
 import type { Ground } from './start/ground.ts';
+import { startContexts } from './start/start-contexts.ts';
 import { type Machine, startMachine } from './start/start-machine.ts';
 import { JOB_GRACE_MS, startPlatform } from './start/start-platform.ts';
 import { startSsh } from './start/start-ssh.ts';
+import { startTls, type Tls } from './start/start-tls.ts';
 import { bootstrapTenancy } from './tenancy/bootstrap.ts';
 import { createKeyVerifier } from './tenancy/key-verifier.ts';
 import { credentialsFor } from './tenancy/registries.ts';
+import { createUploadKeys } from './tenancy/upload-credentials.ts';
 import { serverVersion } from './version.ts';
 
 export interface StartOptions {
@@ -42,6 +47,8 @@ export interface StartOptions {
 export interface RunningServer {
   /** Without a path and without a slash at the end. */
   url: string;
+  /** What clients must trust; undefined without TLS or with a certificate of the operator's own. */
+  caFile: string | undefined;
   /** Undefined where it is switched off. */
   ssh: Pick<SshGateway, 'address' | 'hostKey'> | undefined;
   /** Drains requests and jobs. Sandboxes go on running. */
@@ -58,6 +65,7 @@ export async function startServer(config: Config, options: StartOptions): Promis
   const log = createLog(config);
   const closers = createClosers(log);
   try {
+    const tls = await startTls({ config, log, closers });
     const platform = await startPlatform(config, log, closers);
     // The machine starts later, and with these.
     let running: Machine | undefined;
@@ -73,18 +81,19 @@ export async function startServer(config: Config, options: StartOptions): Promis
     running = machine;
     const sandboxes = await startSandboxes(ground, machine);
     await startSnapshots(ground, machine);
+    const contexts = await startContexts(ground, options.pool.root);
     // Here too, and so before the floors above them: a job must not find what it works with closed.
     closers.add('work on jobs', () => platform.jobs.stop({ graceMs: JOB_GRACE_MS }));
     const ssh = await startSsh(ground, sandboxes);
-    const app = await buildServer(ground, machine, sandboxes, ssh);
+    const app = await buildServer(ground, machine, { sandboxes, ssh, contexts, tls });
     closers.add('HTTP', () => closeApp(app, { graceMs: REQUEST_GRACE_MS }));
-    const url = await listen(app, config);
+    const url = await listen(app, config, tls);
     await bootstrapTenancy(platform.db, {
       stateDir: config.stateDir,
       url: config.publicUrl ?? url,
       quotas: config.quotas,
     });
-    return { url, ssh, stop: () => closers.closeAll() };
+    return { url, ssh, caFile: tls?.caFile, stop: () => closers.closeAll() };
   } catch (error) {
     await closers.closeAll();
     throw error;
@@ -148,11 +157,17 @@ async function startSnapshots(ground: Ground, { layers, puller }: Machine): Prom
   closers.add('watch over deadlines', () => watch.close());
 }
 
+interface Served {
+  sandboxes: Sandboxes;
+  ssh: SshGateway | undefined;
+  contexts: ContextStore;
+  tls: Tls | undefined;
+}
+
 async function buildServer(
   ground: Ground,
   machine: Machine,
-  sandboxes: Sandboxes,
-  ssh: SshGateway | undefined,
+  { sandboxes, ssh, contexts, tls }: Served,
 ): Promise<FastifyInstance> {
   const { config, log, closers, db, reader, jobs } = ground;
   const keys = createKeyVerifier({
@@ -175,9 +190,11 @@ async function buildServer(
     },
     { name: 'runtime', check: async () => void (await machine.runtime.list()) },
   ];
+  const uploadKeys = createUploadKeys(ground.secrets);
   return buildApp({
     log,
     version: serverVersion,
+    tls: tls?.identity,
     metrics: ground.metrics,
     readiness,
     previews: createPreviewFront({
@@ -186,6 +203,7 @@ async function buildServer(
       rateLimiter,
       settings: config.preview,
       publicUrl: config.publicUrl,
+      protocol: tls === undefined ? 'http' : 'https',
       metrics: ground.metrics,
       log,
     }),
@@ -206,6 +224,7 @@ async function buildServer(
           secrets: ground.secrets,
           layers: machine.layers,
           runtime: machine.runtime,
+          uploadKeys,
           reads: createSnapshotReads(reader, SNAPSHOT_JSON_SQL),
         }),
         sandboxRoutes({ sandboxes, sshCommand: ssh?.command, publicUrl: config.publicUrl, preview: config.preview }),
@@ -222,10 +241,13 @@ async function buildServer(
         }),
       ],
     },
+    s3: { keys: uploadKeys, contexts, rateLimiter, publicUrl: config.publicUrl },
   });
 }
 
-async function listen(app: FastifyInstance, config: Config): Promise<string> {
+async function listen(app: FastifyInstance, config: Config, tls: Tls | undefined): Promise<string> {
+  const { server } = app;
+  if (server instanceof TlsServer) tls?.follow((identity) => server.setSecureContext(identity));
   try {
     await app.listen(parseListen(config.listen));
   } catch (cause) {
@@ -237,7 +259,7 @@ async function listen(app: FastifyInstance, config: Config): Promise<string> {
   const address = app.server.address();
   if (address === null || typeof address === 'string') throw new Error('the server has no TCP address');
   const host = address.family === 'IPv6' ? `[${address.address}]` : address.address;
-  return `http://${host}:${address.port}`;
+  return `${tls === undefined ? 'http' : 'https'}://${host}:${address.port}`;
 }
 
 const spoolDirectory = (config: Config) => join(config.stateDir, 'spool');

@@ -11,13 +11,18 @@ import { healthRoutes, type ReadinessCheck } from './health.ts';
 import { addMetrics, type HttpMetrics } from './metrics.ts';
 import { addOpenApi } from './openapi.ts';
 import type { PreviewFront } from './preview/index.ts';
+import { type S3Deps, s3Dialect, s3Prefix } from './s3/index.ts';
 
 export interface AppDeps {
   log: FastifyBaseLogger;
   version: string;
+  /** A certificate and its key (PEM), for https. */
+  tls?: { cert: string; key: string } | undefined;
   metrics: HttpMetrics;
   readiness: readonly ReadinessCheck[];
   daytona: DaytonaDeps;
+  /** Without it nothing can be uploaded for builds. */
+  s3?: S3Deps;
   /** Asked before everything below, because it has host names of its own. */
   previews?: PreviewFront;
 }
@@ -41,6 +46,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
       headersTimeout: HEADERS_TIMEOUT_MS,
       requestTimeout: REQUEST_TIMEOUT_MS,
       keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+      tls: deps.tls,
     },
     deps.previews,
   );
@@ -65,6 +71,11 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id);
   });
+  // After every `onRequest`: a key that may not is refused before a body is on its way.
+  app.addHook('preParsing', (_request, reply, payload, done) => {
+    front.inviteBody(reply.raw);
+    done(null, payload);
+  });
   app.setErrorHandler(sendApiError);
   app.setNotFoundHandler((request) => {
     throw routeNotFound(request);
@@ -77,6 +88,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   await addOpenApi(app, { version: deps.version });
   await app.register(healthRoutes(deps.readiness));
   await app.register(daytonaDialect(deps.daytona));
+  if (deps.s3 !== undefined) await app.register(s3Dialect(deps.s3), { prefix: s3Prefix });
   return app;
 }
 

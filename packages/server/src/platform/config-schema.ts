@@ -25,6 +25,25 @@ export const configSchema = z.strictObject({
     .default('/var/lib/darkroom')
     .describe('Everything that Darkroom keeps: database, layers, sandboxes, keys.'),
   listen: listenAddress.default('127.0.0.1:3986').describe('HOST:PORT to listen on; port 0 takes a free one.'),
+  tls: z
+    .strictObject({
+      enabled: z
+        .boolean()
+        .default(false)
+        .describe(
+          'Serve https: with the certificate below, else with one of a local CA that is made in the state directory. `--tls` is the same.',
+        ),
+      certFile: z
+        .string()
+        .startsWith('/', 'must be an absolute path')
+        .optional()
+        .describe('A certificate (PEM, with what stands between it and its CA); read again when it changes.'),
+      keyFile: z.string().startsWith('/', 'must be an absolute path').optional().describe('The key of it (PEM).'),
+    })
+    .refine(({ certFile, keyFile }) => (certFile === undefined) === (keyFile === undefined), {
+      error: 'certFile and keyFile belong together',
+    })
+    .prefault({}),
   publicUrl: httpUrl
     .optional()
     .describe('How clients reach the server, where that is not the Host header of their request.'),
@@ -183,6 +202,48 @@ export const configSchema = z.strictObject({
         .describe('Registries (HOST or HOST:PORT) that may be talked to over http; loopback ones may in any case.'),
       caFiles: z.array(z.string()).default([]).describe('Extra CA certificates (PEM files).'),
       concurrency: z.int().min(1).max(16).default(4).describe('Layers fetched at the same time in one pull.'),
+    })
+    .prefault({}),
+  builds: z
+    .strictObject({
+      maxContextBytes: bytes.default(4 * 1024 ** 3).describe('One upload of files for a build.'),
+      maxContextBytesPerOrganization: bytes
+        .default(20 * 1024 ** 3)
+        .describe('All uploads of an organization; the ones not used for longest, and not within a day, make way.'),
+      unusedContextDays: z
+        .int()
+        .min(1)
+        .default(30)
+        .describe('Uploads that no build and no client asked for in so many days are deleted.'),
+    })
+    .prefault({}),
+  objectStore: z
+    .strictObject({
+      endpoint: httpUrl
+        .optional()
+        .describe(
+          'An S3-compatible store that keeps the uploads of builds; without it they are kept beside the layers.',
+        ),
+      bucket: z.string().min(1).default('darkroom').describe('The bucket, which must be there.'),
+      prefix: z
+        .string()
+        .regex(/^([^/].*\/)?$/, 'must end with a slash, and not begin with one')
+        .default('contexts/')
+        .describe('Stands before every name in the bucket.'),
+      region: z.string().min(1).default('us-east-1').describe('The region that requests are signed for.'),
+      accessKeyId: z
+        .string()
+        .min(1)
+        .optional()
+        .describe('The access key; without it what the AWS SDK finds in the environment or on the machine.'),
+      secretAccessKey: z.string().min(1).optional().describe('The secret of the access key.'),
+      pathStyle: z
+        .boolean()
+        .default(true)
+        .describe('The bucket stands in the path, as most stores want it; `false`: in the host name.'),
+    })
+    .refine(({ accessKeyId, secretAccessKey }) => (accessKeyId === undefined) === (secretAccessKey === undefined), {
+      error: 'accessKeyId and secretAccessKey belong together',
     })
     .prefault({}),
   defaultSnapshot: z

@@ -9,7 +9,7 @@ export type { Config } from './config-schema.ts';
 
 export interface LoadConfigOptions {
   /** From the command line. */
-  flags: { stateDir?: string; listen?: string; configFile?: string };
+  flags: { stateDir?: string; listen?: string; tls?: boolean; configFile?: string };
   env: NodeJS.ProcessEnv;
 }
 
@@ -17,6 +17,9 @@ export interface LoadConfigOptions {
 const OTHER_VARIABLES: ReadonlySet<string> = new Set(['DARKROOM_CONFIG', 'DARKROOM_API_KEY', 'DARKROOM_API_URL']);
 const TEST_PREFIX = 'DARKROOM_TEST_';
 const FLAGS = { stateDir: '--state-dir', listen: '--listen' } as const;
+
+/** Not shown in messages; a database URL has a password in it. */
+const SECRETS: ReadonlySet<string> = new Set(['database.url', 'objectStore.secretAccessKey']);
 
 /** A value and where it came from, for messages. */
 interface Source {
@@ -124,9 +127,10 @@ function parseVariable(schema: z.ZodType, text: string): unknown {
 }
 
 function fromFlags(flags: LoadConfigOptions['flags']): Source[] {
-  return (['stateDir', 'listen'] as const).flatMap((key) =>
+  const given = (['stateDir', 'listen'] as const).flatMap((key) =>
     flags[key] === undefined ? [] : [{ path: [key], value: flags[key], from: FLAGS[key] }],
   );
+  return flags.tls === true ? [...given, { path: ['tls', 'enabled'], value: true, from: '--tls' }] : given;
 }
 
 function assign(target: Record<string, unknown>, path: readonly string[], value: unknown): void {
@@ -152,8 +156,8 @@ function explain(issue: z.core.$ZodIssue, sources: readonly Source[], settings: 
   }
   const source = sourceOf(path, sources);
   const name = path.join('.');
-  // A database URL has a password in it.
-  const got = source === undefined || name === 'database.url' ? '' : `; got ${JSON.stringify(source.value)}`;
+  const got =
+    source === undefined || SECRETS.has(name) || isRecord(source.value) ? '' : `; got ${JSON.stringify(source.value)}`;
   const wanted = needsJson(source, settings) ? `${issue.message} (written as JSON)` : issue.message;
   return [`${name} (${source?.from ?? 'default'}): ${wanted}${got}`];
 }

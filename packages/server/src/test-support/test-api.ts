@@ -7,6 +7,9 @@ import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import formats from 'ajv-formats';
 import type { FastifyInstance } from 'fastify';
 import { pino } from 'pino';
+import { boundedContextStore } from '../builds/contexts/bounded-context-store.ts';
+import type { ContextStore } from '../builds/contexts/context-store.ts';
+import { createLocalContextStore } from '../builds/contexts/local-context-store.ts';
 import { buildApp } from '../http/app.ts';
 import { apiRoutes } from '../http/daytona/routes.ts';
 import { SNAPSHOT_JSON_SQL } from '../http/daytona/snapshot-json.ts';
@@ -24,6 +27,7 @@ import { createLayerKeeper, type LayerKeeper } from '../snapshots/layer-keeper.t
 import { createSnapshotReads } from '../snapshots/read.ts';
 import { generateKey } from '../tenancy/api-key.ts';
 import { createKeyVerifier } from '../tenancy/key-verifier.ts';
+import { createUploadKeys } from '../tenancy/upload-credentials.ts';
 import { addOrganization } from './rows.ts';
 import { startTestDatabase, type TestDatabase } from './test-database.ts';
 
@@ -35,6 +39,7 @@ export interface TestApi {
   events: EventBus;
   layers: LayerKeeper;
   secrets: SecretBox;
+  contexts: ContextStore;
   stateDir: string;
   instanceId: string;
   addOrganization(): Promise<string>;
@@ -88,6 +93,19 @@ export async function startTestApi(limits: Partial<Record<RateLimitName, number>
   const keys = createKeyVerifier({ db, onError: (error) => log.error(error) });
   const reader = openReader(connection, { maxConnections: 2 });
   const config = configSchema.parse({ stateDir });
+  const contexts = boundedContextStore(await createLocalContextStore(join(stateDir, 'contexts')), {
+    maxBytes: config.builds.maxContextBytes,
+    maxTotalBytes: config.builds.maxContextBytesPerOrganization,
+  });
+  const uploadKeys = createUploadKeys(secrets);
+  const rateLimiter = new RateLimiter({
+    anonymous: MANY,
+    authenticated: MANY,
+    'failed-auth': MANY,
+    'sandbox-create': MANY,
+    'sandbox-lifecycle': MANY,
+    ...limits,
+  });
   const app = await buildApp({
     log,
     version: '0.0.0-test',
@@ -96,14 +114,7 @@ export async function startTestApi(limits: Partial<Record<RateLimitName, number>
     daytona: {
       auth: {
         keys,
-        rateLimiter: new RateLimiter({
-          anonymous: MANY,
-          authenticated: MANY,
-          'failed-auth': MANY,
-          'sandbox-create': MANY,
-          'sandbox-lifecycle': MANY,
-          ...limits,
-        }),
+        rateLimiter,
       },
       api: apiRoutes({
         config,
@@ -115,11 +126,13 @@ export async function startTestApi(limits: Partial<Record<RateLimitName, number>
         secrets,
         layers,
         runtime: { checkClass: async (sandboxClass) => (sandboxClass === 'gvisor' ? withoutGvisor() : undefined) },
+        uploadKeys,
         reads: createSnapshotReads(reader, SNAPSHOT_JSON_SQL),
       }),
       toolboxGuests: undefined,
       toolbox: [],
     },
+    s3: { keys: uploadKeys, contexts, rateLimiter, publicUrl: undefined },
   });
 
   return {
@@ -129,6 +142,7 @@ export async function startTestApi(limits: Partial<Record<RateLimitName, number>
     events,
     layers,
     secrets,
+    contexts,
     stateDir,
     instanceId,
     addOrganization: () => addOrganization(db),

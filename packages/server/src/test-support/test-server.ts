@@ -20,6 +20,7 @@ import { openListener } from '../platform/db/listener.ts';
 import { createJobQueue } from '../platform/job-queue.ts';
 import type { JobQueue } from '../platform/jobs.ts';
 import { openSecretBox } from '../platform/secrets.ts';
+import { openLocalCa } from '../platform/tls/local-ca.ts';
 import { instanceTag } from '../runtime/instance-tag.ts';
 import { createNetworkPool } from '../runtime/network/network-pool.ts';
 import { detachPool, ensurePool } from '../runtime/pool.ts';
@@ -40,6 +41,7 @@ const LIMIT = 1_000_000;
 /** A machine with one server on it: database, layers, containers and HTTP, all real, in a state directory of its own. */
 export interface TestServer {
   url: string;
+  stateDir: string;
   db: TestDatabase['db'];
   layers: LayerStore;
   runtime: SandboxRuntime;
@@ -68,6 +70,8 @@ interface Parts {
 }
 
 export interface TestServerOptions {
+  /** Serves https, with a CA of its own in the state directory. */
+  tls?: boolean;
   preview?: Partial<Config['preview']>;
   /** Name servers of sandboxes; the host's without it. */
   dns?: readonly string[];
@@ -90,6 +94,9 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     hostMountNamespace: await outerMountNamespace(),
   });
   const runnerId = 'test-runner';
+
+  const names = { dns: ['localhost', '*.preview.localhost'], ip: ['127.0.0.1'] };
+  const tls = options.tls === true ? await (await openLocalCa(stateDir)).identityFor(names) : undefined;
 
   async function open(): Promise<Parts> {
     const { db } = database;
@@ -163,6 +170,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     const app = await buildApp({
       log,
       version: '0.0.0-test',
+      tls,
       metrics,
       previews: createPreviewFront({
         previews: sandboxes.previews,
@@ -170,6 +178,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
         rateLimiter,
         settings: preview,
         publicUrl: undefined,
+        protocol: tls === undefined ? 'http' : 'https',
         metrics,
         log,
       }),
@@ -225,8 +234,10 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   });
   return {
     get url() {
-      return parts.app.listeningOrigin;
+      const { listeningOrigin } = parts.app;
+      return tls === undefined ? listeningOrigin : listeningOrigin.replace(/^http:/, 'https:');
     },
+    stateDir,
     get runtime() {
       return parts.runtime;
     },

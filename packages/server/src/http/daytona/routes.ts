@@ -5,14 +5,15 @@ import { adminRoutes } from './admin.ts';
 import { type ApiKeyRouteDeps, apiKeyRoutes } from './api-keys.ts';
 import { type ConfigurationRouteDeps, configurationRoutes } from './configuration.ts';
 import { dockerRegistryRoutes } from './docker-registry.ts';
-import { objectStorageRoutes } from './object-storage.ts';
+import { type ObjectStorageRouteDeps, objectStorageRoutes } from './object-storage.ts';
 import { organizationRoutes } from './organizations.ts';
 import { type SnapshotRouteDeps, snapshotRoutes } from './snapshots.ts';
 import { unsupportedServiceRoutes } from './unsupported.ts';
 
 export type AccountRouteDeps = ConfigurationRouteDeps &
   ApiKeyRouteDeps &
-  RegistryDeps & { readiness: readonly ReadinessCheck[] };
+  RegistryDeps &
+  ObjectStorageRouteDeps & { readiness: readonly ReadinessCheck[] };
 
 /** `/api`, except sandboxes. */
 export function apiRoutes(deps: AccountRouteDeps & SnapshotRouteDeps): FastifyPluginAsyncZod[] {
@@ -24,7 +25,7 @@ export function apiRoutes(deps: AccountRouteDeps & SnapshotRouteDeps): FastifyPl
     organizationRoutes({ db: deps.db, rateLimits: deps.config.rateLimits }),
     apiKeyRoutes(deps),
     dockerRegistryRoutes(deps),
-    objectStorageRoutes(),
+    objectStorageRoutes(deps),
     unsupportedServiceRoutes(),
   ];
 }

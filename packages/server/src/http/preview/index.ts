@@ -17,6 +17,8 @@ import { answerProblem, PreviewProblem, toProblem, wantsPage } from './problem.t
 export interface PreviewFrontDeps extends Omit<AdmitDeps, 'sandboxAt'> {
   settings: Config['preview'];
   publicUrl: string | undefined;
+  /** How this server is reached, where `publicUrl` does not say it. */
+  protocol: 'http' | 'https';
   metrics: Pick<HttpMetrics, 'observeRequest'>;
   log: { debug(data: object, message: string): void; error(data: object, message: string): void };
 }
@@ -42,7 +44,7 @@ export function createPreviewFront(deps: PreviewFrontDeps): PreviewFront {
     domain: settings.domain === undefined ? undefined : hostNameOf(settings.domain),
     ownHost: base?.hostname,
   };
-  const protocol = base?.protocol === 'https:' ? 'https' : 'http';
+  const protocol = base === undefined ? deps.protocol : base.protocol === 'https:' ? 'https' : 'http';
   const idleMs = settings.idleSeconds * 1000;
   const admission = createAdmission(settings);
   /** What is open without an end of its own (WebSockets, streams of events), and what came by a signed link. */

@@ -16,6 +16,7 @@ describe('a host name', () => {
       `3000-${ID}.preview.example:8443`,
       `3000-${ID.toUpperCase()}.PREVIEW.example.`,
       `3000-${ID}.localhost:3986`,
+      `3000-${ID}.preview.localhost:3986`,
     ]) {
       expect(at(host, '/a?b'), host).toEqual(place);
     }

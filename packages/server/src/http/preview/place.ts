@@ -63,7 +63,7 @@ function subjectOf(name: string): PreviewSubject | undefined {
 /** What stands before a domain of previews, where it begins as only the names of previews do. */
 function labelOf(host: string, { domain, ownHost }: PlaceRules): string | undefined {
   if (host === ownHost || !/^\d+-/.test(host)) return undefined;
-  for (const below of [domain, 'localhost']) {
+  for (const below of [domain, 'preview.localhost', 'localhost']) {
     if (below !== undefined && host.endsWith(`.${below}`)) return host.slice(0, -below.length - 1);
   }
   return undefined;

@@ -13,10 +13,14 @@ export function previewUrl(base: string, settings: PreviewUrlSettings, name: str
 function previewHost(own: URL, { domain }: PreviewUrlSettings): string | undefined {
   const port = own.port === '' ? '' : `:${own.port}`;
   if (domain !== undefined) return domain.includes(':') ? domain : domain + port;
-  return isLoopback(own.hostname) ? `localhost${port}` : undefined;
+  if (!isLoopback(own.hostname)) return undefined;
+  return (own.protocol === 'https:' ? 'preview.localhost' : 'localhost') + port;
 }
 
-/** Browsers lead every name below `localhost` back to their own machine. */
+/**
+ * Browsers lead every name below `localhost` back to their own machine. Under https it is one below `preview.localhost`, because
+ * no certificate can be for all names below a top-level one.
+ */
 function isLoopback(host: string): boolean {
   return host === 'localhost' || host.endsWith('.localhost') || host === '[::1]' || /^127(\.\d+){3}$/.test(host);
 }

@@ -1,0 +1,167 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { createReadStream, type Stats } from 'node:fs';
+import { access, mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
+import { join } from 'node:path';
+import { DarkroomError, errnoOf, invalidRequest, notFound } from '../../platform/errors.ts';
+import { syncDirectory } from '../../platform/sync-directory.ts';
+import type { ContextKey, ContextStore, StoredContext } from './context-store.ts';
+import { joinParts, noUpload, readParts, writeNewFile, writePart } from './local-files.ts';
+
+/** As in S3; parts are numbered from 1. */
+const MAX_PARTS = 10_000;
+const UPLOAD_MS = 24 * 3600_000;
+const USE_NOTED_MS = 3600_000;
+const SAFE = /^[0-9a-zA-Z-]{1,64}$/;
+
+/**
+ * `stored/ORGANIZATION/HASH.tar` and `uploads/ID.ORGANIZATION.HASH/PART` below one directory. A file is written under another
+ * name, synced, and renamed; what a crash leaves in `uploads` is swept. One server at a time works on it.
+ */
+export async function createLocalContextStore(directory: string): Promise<ContextStore> {
+  const contexts = join(directory, 'stored');
+  const uploads = join(directory, 'uploads');
+  await mkdir(contexts, { recursive: true, mode: 0o700 });
+  await mkdir(uploads, { recursive: true, mode: 0o700 });
+  await removeDrafts(uploads);
+
+  const folderOf = ({ organizationId }: Pick<ContextKey, 'organizationId'>) => join(contexts, safe(organizationId));
+  const pathOf = (key: ContextKey) => join(folderOf(key), `${safe(key.hash)}.tar`);
+  /** An upload belongs to its key: another organization's id finds nothing. */
+  const uploadOf = (key: ContextKey, uploadId: string) =>
+    join(uploads, `${safe(uploadId)}.${safe(key.organizationId)}.${safe(key.hash)}`);
+
+  async function look(key: ContextKey): Promise<StoredContext | undefined> {
+    const file = await stat(pathOf(key)).catch(nothingWhenMissing);
+    return file && storedOf(key, file);
+  }
+
+  async function list(organizationId: string): Promise<StoredContext[]> {
+    const names = (await readdir(folderOf({ organizationId })).catch(nothingWhenMissing)) ?? [];
+    const found = await Promise.all(
+      names.filter((name) => name.endsWith('.tar')).map((name) => look({ organizationId, hash: name.slice(0, -4) })),
+    );
+    return found.filter((stored) => stored !== undefined).sort((a, b) => (a.hash < b.hash ? -1 : 1));
+  }
+
+  async function noteUse(stored: StoredContext): Promise<StoredContext> {
+    const now = new Date();
+    if (now.getTime() - stored.usedAt.getTime() < USE_NOTED_MS) return stored;
+    // Whole seconds, as it was stored: the tag must stay the same.
+    await utimes(pathOf(stored), now, stored.modifiedAt).catch(() => {});
+    return { ...stored, usedAt: now };
+  }
+
+  /** Writes beside the place and renames, so that nobody sees a half. */
+  async function store(key: ContextKey, write: (draft: string) => Promise<unknown>): Promise<StoredContext> {
+    const path = pathOf(key);
+    await mkdir(folderOf(key), { recursive: true, mode: 0o700 });
+    const draft = join(uploads, `${randomUUID()}.draft`);
+    try {
+      await write(draft);
+      const seconds = Math.floor(Date.now() / 1000);
+      await utimes(draft, seconds, seconds);
+      await rename(draft, path);
+      await syncDirectory(folderOf(key));
+    } catch (error) {
+      await rm(draft, { force: true });
+      throw error;
+    }
+    const stored = await look(key);
+    if (stored === undefined)
+      throw new DarkroomError('internal', `the context ${key.hash} vanished when it was stored`);
+    return stored;
+  }
+
+  async function existing(key: ContextKey, uploadId: string): Promise<string> {
+    const folder = uploadOf(key, uploadId);
+    await access(folder).catch(() => {
+      throw noUpload(uploadId);
+    });
+    return folder;
+  }
+
+  return {
+    async find(key) {
+      const stored = await look(key);
+      return stored && (await noteUse(stored));
+    },
+    put: (key, body) => store(key, (draft) => writeNewFile(draft, body)),
+    async read(key, range) {
+      const file = await open(pathOf(key)).catch(nothingWhenMissing);
+      if (file === undefined) throw notFound(`There is no context ${key.hash}`);
+      try {
+        const stored = await noteUse(storedOf(key, await file.stat()));
+        return { stored, stream: createReadStream('', { fd: file, ...range }) };
+      } catch (error) {
+        await file.close();
+        throw error;
+      }
+    },
+    list,
+    remove: (key) => rm(pathOf(key), { force: true }),
+    async beginUpload(key) {
+      const uploadId = randomUUID();
+      await mkdir(uploadOf(key, uploadId), { mode: 0o700 });
+      return uploadId;
+    },
+    async putPart(key, uploadId, part, body) {
+      if (!Number.isInteger(part) || part < 1 || part > MAX_PARTS) {
+        throw invalidRequest(`Part number must be an integer between 1 and ${MAX_PARTS}`);
+      }
+      const folder = await existing(key, uploadId);
+      // Aborted in the middle.
+      return await writePart(folder, part, body).catch((error: unknown) => {
+        throw errnoOf(error) === 'ENOENT' ? noUpload(uploadId) : error;
+      });
+    },
+    listParts: async (key, uploadId) => readParts(await existing(key, uploadId)),
+    async completeUpload(key, uploadId, parts) {
+      const folder = await existing(key, uploadId);
+      const stored = await store(key, (draft) => joinParts(folder, parts, draft));
+      await rm(folder, { recursive: true, force: true });
+      return stored;
+    },
+    abortUpload: async (key, uploadId) => rm(uploadOf(key, uploadId), { recursive: true, force: true, maxRetries: 3 }),
+    async sweep(now, unusedSince) {
+      let swept = 0;
+      for (const name of await readdir(uploads)) {
+        const path = join(uploads, name);
+        const changed = await stat(path).catch(() => undefined);
+        if (changed === undefined || now.getTime() - changed.mtimeMs < UPLOAD_MS) continue;
+        await rm(path, { recursive: true, force: true });
+        swept += 1;
+      }
+      for (const organizationId of await readdir(contexts)) {
+        for (const stored of await list(organizationId)) {
+          if (stored.usedAt >= unusedSince) continue;
+          await rm(pathOf(stored), { force: true });
+          swept += 1;
+        }
+      }
+      return swept;
+    },
+  };
+}
+
+function storedOf(key: ContextKey, { size, mtime, atime, ino }: Stats): StoredContext {
+  const etag = createHash('md5').update(`${ino} ${size} ${mtime.getTime()}`).digest('hex');
+  return { ...key, size, modifiedAt: mtime, usedAt: atime > mtime ? atime : mtime, etag };
+}
+
+/** Nobody writes to them any more: whoever did ended with the server before. */
+async function removeDrafts(uploads: string): Promise<void> {
+  for (const name of await readdir(uploads)) {
+    if (name.endsWith('.draft')) await rm(join(uploads, name), { force: true });
+  }
+}
+
+/** An id of the database or a hash: it becomes a file's name. */
+function safe(name: string): string {
+  if (SAFE.test(name)) return name;
+  throw invalidRequest(`${JSON.stringify(name.slice(0, 80))} cannot be part of the name of a context`);
+}
+
+function nothingWhenMissing(error: unknown): undefined {
+  if (errnoOf(error) === 'ENOENT') return undefined;
+  throw error;
+}
