@@ -23,7 +23,8 @@ export interface StoredLayer {
  *     by-diff-id/<diffID>      symlink to ../layers/<n>
  *     tmp/<name>/              layers that are being filled or removed
  *
- * A directory in `layers` is complete, because it gets there by a rename after its file system was synced. The index can
+ * A directory in `layers` is complete, because it gets there by a rename; and after a power cut too, because its file system was synced
+ * before. For layers that were built that comes later, and whoever refers to one says whether it has (`LayerStore.make`). The index can
  * be made again from the records, and `open` does so after a crash between the two.
  */
 export interface LayerDirectory {
@@ -31,10 +32,14 @@ export interface LayerDirectory {
   newTemporary(): string;
   /** Empty, private, with `diff` in it. */
   makeTemporary(temporary: string): Promise<void>;
-  /** Adds the record to a filled temporary directory. All of it is on disk when this resolves. */
+  /** Adds the record to a filled temporary directory. */
   complete(temporary: string, record: LayerRecord): Promise<void>;
-  /** Makes a complete temporary directory the layer, durably. */
+  /** Everything that was written before is on disk when this resolves. */
+  sync(): Promise<void>;
+  /** Makes a complete temporary directory the layer. */
   publish(temporary: string, layer: StoredLayer): Promise<void>;
+  /** What was published before stays so. */
+  syncNames(): Promise<void>;
   /** Takes a layer out of the store. Its bytes may go later, with `removeTemporary`. */
   discard(layer: StoredLayer): Promise<string>;
   removeTemporary(path: string): Promise<void>;
@@ -64,13 +69,13 @@ export async function openLayerDirectory(
       await mkdir(temporary, { mode: 0o700 });
       await mkdir(join(temporary, 'diff'), { mode: 0o700 });
     },
-    async complete(temporary, record) {
-      await writeLayerRecord(temporary, record);
-      await sync();
-    },
+    complete: (temporary, record) => writeLayerRecord(temporary, record),
+    sync,
     async publish(temporary, { number, record }) {
       await rename(temporary, join(layersPath, String(number)));
       await symlink(indexTarget(number), join(indexPath, record.diffId));
+    },
+    async syncNames() {
       await syncDirectory(layersPath);
       await syncDirectory(indexPath);
     },

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { DarkroomError, errnoOf } from '../platform/errors.ts';
 import { type LayerDirectory, openLayerDirectory, type StoredLayer } from './layer-directory.ts';
@@ -84,6 +85,31 @@ export async function createLayerStore(root: string, options: LayerStoreOptions 
       signal.throwIfAborted();
       const record = { diffId, sizeBytes, createdAt: new Date().toISOString() };
       await directory.complete(temporary, record);
+      await directory.sync();
+      const layer = await oneAtATime(() => publish(temporary, record));
+      await directory.syncNames();
+      return layer;
+    } catch (error) {
+      await discardTemporary(directory, temporary);
+      throw storageError(diffId, error);
+    } finally {
+      inUse.delete(temporary);
+    }
+  }
+
+  async function make(fill: Parameters<LayerStore['make']>[0]): Promise<Layer | undefined> {
+    const diffId = `built:${randomBytes(32).toString('hex')}`;
+    const temporary = directory.newTemporary();
+    inUse.add(temporary);
+    try {
+      await directory.makeTemporary(temporary);
+      const filled = await fill(join(temporary, 'diff'));
+      if (filled === undefined) {
+        await discardTemporary(directory, temporary);
+        return undefined;
+      }
+      const record = { diffId, sizeBytes: filled.sizeBytes, createdAt: new Date().toISOString() };
+      await directory.complete(temporary, record);
       return await oneAtATime(() => publish(temporary, record));
     } catch (error) {
       await discardTemporary(directory, temporary);
@@ -95,6 +121,8 @@ export async function createLayerStore(root: string, options: LayerStoreOptions 
 
   return {
     root,
+    make,
+    sync: () => directory.sync(),
     get: async (diffId) => giveOut(diffId),
     async add(diffId, fill, signal) {
       const existing = giveOut(diffId);

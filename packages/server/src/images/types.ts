@@ -24,6 +24,21 @@ export interface ImageConfig {
   exposedPorts: string[];
   volumes: string[];
   stopSignal: string | undefined;
+  /** What only builds from the image and its runners look at; absent where the image says nothing. */
+  shell?: string[] | undefined;
+  onBuild?: string[] | undefined;
+  healthcheck?: Healthcheck | undefined;
+}
+
+/** As the image config has it, in lower camel case; durations in nanoseconds, 0 for the default. */
+export interface Healthcheck {
+  /** `NONE`, `CMD` and the arguments, or `CMD-SHELL` and the line. */
+  test: string[];
+  interval: number;
+  timeout: number;
+  startPeriod: number;
+  startInterval: number;
+  retries: number;
 }
 
 export interface RegistryCredentials {
@@ -73,6 +88,7 @@ export interface ImagePuller {
 
 /** One immutable directory of changes in overlayfs form, with uids already shifted. */
 export interface Layer {
+  /** The digest of its archive; of a layer that was built here `built:` and random digits. */
   diffId: string;
   /** Absolute path of the `diff` directory, for a lowerdir. */
   path: string;
@@ -94,6 +110,13 @@ export interface LayerStore {
     fill: (directory: string, signal: AbortSignal) => Promise<{ sizeBytes: number }>,
     signal: AbortSignal,
   ): Promise<Layer>;
+  /**
+   * Makes a layer that has no archive: `fill` gets an empty private directory, beside which it leaves nothing, and answers undefined when there
+   * is no change to keep. The layer outlives this process, and a power cut only after `sync`. A failed call leaves only litter that `sweep` takes.
+   */
+  make(fill: (directory: string) => Promise<{ sizeBytes: number } | undefined>): Promise<Layer | undefined>;
+  /** All that was made before is on disk when this resolves. Calls at the same time share the work. */
+  sync(): Promise<void>;
   /** Removes layers that are not in `reachable`, and aged litter of calls that never ended. Returns the freed diffIDs. */
   sweep(reachable: ReadonlySet<string>): Promise<string[]>;
   list(): Promise<Layer[]>;

@@ -6,6 +6,7 @@ import type { Duplex, Readable, Writable } from 'node:stream';
 import type { ContainerFiles } from './file-types.ts';
 
 export type * from './file-types.ts';
+export type * from './step-types.ts';
 
 export interface ContainerLimits {
   /** Cores; fractions are allowed. */

@@ -43,6 +43,12 @@ export function createLayerKeeper(store: LayerStore, now: () => number = () => p
       touch(diffId);
       return layer;
     },
+    async make(fill) {
+      const layer = await store.make(fill);
+      if (layer !== undefined) touch(layer.diffId);
+      return layer;
+    },
+    sync: () => store.sync(),
     list: () => store.list(),
     hold() {
       const key = Symbol('hold');
