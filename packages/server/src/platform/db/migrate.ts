@@ -8,6 +8,8 @@ import * as previewLinks from './migrations/0005-preview-links.ts';
 import * as sshAccess from './migrations/0006-ssh-access.ts';
 import * as sandboxBandwidth from './migrations/0007-sandbox-bandwidth.ts';
 import * as signingKeys from './migrations/0008-signing-keys.ts';
+import * as buildCache from './migrations/0010-build-cache.ts';
+import * as builds from './migrations/0009-builds.ts';
 import type { Database } from './schema.ts';
 
 const MIGRATIONS: Readonly<Record<string, Migration>> = {
@@ -18,6 +20,8 @@ const MIGRATIONS: Readonly<Record<string, Migration>> = {
   '0006-ssh-access': sshAccess,
   '0007-sandbox-bandwidth': sandboxBandwidth,
   '0008-signing-keys': signingKeys,
+  '0009-builds': builds,
+  '0010-build-cache': buildCache,
 };
 
 /** Brings the tables up to this version's. Servers that start at the same time take turns (an advisory lock). */

@@ -10,11 +10,15 @@ export interface Database {
   instances: InstanceTable;
   snapshots: SnapshotTable;
   sandboxes: SandboxTable;
+  builds: BuildTable;
+  build_steps: BuildStepTable;
   preview_links: PreviewLinkTable;
   ssh_accesses: SshAccessTable;
   events: EventTable;
   job_runs: JobRunTable;
   state_counts: StateCountTable;
+  build_cache: BuildCacheTable;
+  base_images: BaseImageTable;
 }
 
 type Timestamp = ColumnType<Date, Date | string | undefined, Date | string>;
@@ -108,6 +112,8 @@ export interface SnapshotTable {
   sandbox_class: Generated<string>;
   runner_id: string | null;
   source_sandbox_id: string | null;
+  /** Of a snapshot that is built here. */
+  build_id: string | null;
   /** diffIDs, base first. Set together with `active`. */
   layers: string[] | null;
   /** What a sandbox needs of the image config (`SnapshotImage` in `snapshots/types.ts`). */
@@ -156,6 +162,8 @@ export interface SandboxTable {
   layers: string[];
   image: JSONColumnType<object, string, string>;
   entrypoint: string[] | null;
+  /** Of a sandbox that was made from an image or a Dockerfile. */
+  build_id: string | null;
   created_at: Timestamp;
   updated_at: Timestamp;
   last_activity_at: Timestamp;
@@ -163,6 +171,50 @@ export interface SandboxTable {
   owner_id: string | null;
   state_entered_at: Timestamp;
   deadline_at: NullableTimestamp;
+}
+
+/** One run of a definition, for a snapshot or for a sandbox. */
+export interface BuildTable {
+  id: Generated<string>;
+  organization_id: string;
+  snapshot_id: string | null;
+  sandbox_id: string | null;
+  dockerfile: string;
+  context_hashes: string[];
+  /** What clients know the definition by. */
+  snapshot_ref: string;
+  /** `BuildOptions` of `builds/records.ts`. */
+  options: JSONColumnType<object, string, string>;
+  /** Sealed (`platform/secrets.ts`); gone when the build has ended. */
+  secrets: Buffer | null;
+  /** Null until it has ended. */
+  outcome: 'succeeded' | 'failed' | 'cancelled' | null;
+  /** `FailureRecord` of a build that failed. */
+  failure: JSONColumnType<object | null, string | null | undefined, string | null>;
+  /** How many servers have begun it. */
+  starts: Generated<number>;
+  created_at: Timestamp;
+  updated_at: Timestamp;
+  /** When it first had its turn. */
+  started_at: NullableTimestamp;
+  finished_at: NullableTimestamp;
+}
+
+export interface BuildStepTable {
+  build_id: string;
+  /** From 1. */
+  number: number;
+  stage: string;
+  line: number;
+  text: string;
+  /** As it was last written: after the end of the build nothing runs or waits any more. */
+  state: 'waiting' | 'running' | 'done' | 'cached' | 'failed' | 'skipped';
+  cache: 'hit' | 'miss' | 'shared' | 'none' | null;
+  cache_why: string | null;
+  bytes: number | null;
+  exit_code: number | null;
+  started_at: NullableTimestamp;
+  finished_at: NullableTimestamp;
 }
 
 /** A signed link to a port of a sandbox. */
@@ -214,4 +266,40 @@ export interface StateCountTable {
   state: string;
   general: boolean;
   count: number;
+}
+
+/** What a step of a build gave, by what it depends on. */
+export interface BuildCacheTable {
+  organization_id: string;
+  runner_id: string;
+  /** SHA-256 of the parts. */
+  key: Buffer;
+  /** Null for a step that changed no file. */
+  layer: string | null;
+  size_bytes: number;
+  /** What the key was made of: says what is different when the next one misses. */
+  parts: JSONColumnType<Record<string, string>, string, string>;
+  /** SHA-256 of the instruction as it is written. */
+  text_digest: Buffer;
+  build_id: string;
+  /** The boot of the machine in which the layer was written; null when it is known to be on disk. */
+  boot_id: string | null;
+  created_at: Timestamp;
+  last_used_at: Timestamp;
+}
+
+/** What a reference meant the last time that an organization built on it. */
+export interface BaseImageTable {
+  organization_id: string;
+  runner_id: string;
+  reference: string;
+  platform: string;
+  resolved: string;
+  /** Ids of layers, base first. */
+  layers: string[];
+  /** `ImageConfig` of `images/types.ts`. */
+  config: JSONColumnType<object, string, string>;
+  size_bytes: number;
+  resolved_at: Timestamp;
+  last_used_at: Timestamp;
 }
