@@ -12,6 +12,8 @@ export const SNAPSHOT_STATES = [
 export type SnapshotState = (typeof SNAPSHOT_STATES)[number];
 
 export const SANDBOX_STATES = [
+  'pending_build',
+  'building_snapshot',
   'creating',
   'starting',
   'started',

@@ -36,6 +36,8 @@ interface Change {
   ownerId?: string;
   /** Only while this instance owns it: it may have been given to another when this one was thought dead. */
   heldBy?: string;
+  /** Only while nobody owns it. */
+  unowned?: boolean;
   /** `false` where nobody is told of the change before a later, durable one: the commit does not wait for the disk. */
   durable?: boolean;
 }
@@ -58,7 +60,7 @@ export type SandboxMove<To extends SandboxState> = Change &
   };
 
 export type NewSnapshot = Omit<Insertable<SnapshotTable>, StateColumns> & { state: 'pending' | 'building' | 'active' };
-export type NewSandbox = Omit<Insertable<SandboxTable>, StateColumns> & { state: 'creating' };
+export type NewSandbox = Omit<Insertable<SandboxTable>, StateColumns> & { state: 'creating' | 'pending_build' };
 
 /** A new snapshot in its first state. A unique violation is left to the caller, who knows what the name means. */
 export function insertSnapshot(db: Kysely<Database>, values: NewSnapshot, change: Change): Promise<SnapshotRow> {
@@ -119,7 +121,8 @@ export async function moveRow<Row>(
   const failed = isFailed(move.to);
   if (failed && !move.reason) throw new DarkroomError('internal', `${subject.type} ${id}: ${move.to} needs a reason`);
   const note = { actor: move.actor, reason: move.reason, durable: move.durable ?? true };
-  const guard = { id, from: move.from, heldBy: move.heldBy, overdue: move.overdue };
+  const { heldBy, unowned, overdue } = move;
+  const guard = { id, from: move.from, heldBy, unowned, overdue };
   if (move.to === 'gone') {
     const statement = deleteStatement<Row>(subject, { ...guard, to: move.to }, note);
     return (await statement.execute(db)).rows[0];

@@ -18,6 +18,8 @@ export interface Guard {
   from: readonly string[];
   /** Only while this instance owns it. */
   heldBy?: string | undefined;
+  /** Only while nobody owns it. */
+  unowned?: boolean | undefined;
   /** Only when its deadline has passed. */
   overdue?: boolean | undefined;
 }
@@ -45,8 +47,9 @@ const definedColumns = (columns: Columns) => Object.entries(columns).filter(([, 
 
 function conditionOf(guard: Guard): RawBuilder<unknown> {
   const held = guard.heldBy === undefined ? sql`` : sql` and owner_id = ${guard.heldBy}::uuid`;
+  const unowned = guard.unowned ? sql` and owner_id is null` : sql``;
   const overdue = guard.overdue ? sql` and deadline_at <= clock_timestamp()` : sql``;
-  return sql`id = ${guard.id}::uuid and state = any(${[...guard.from]}::text[])${held}${overdue}`;
+  return sql`id = ${guard.id}::uuid and state = any(${[...guard.from]}::text[])${held}${unowned}${overdue}`;
 }
 
 /**

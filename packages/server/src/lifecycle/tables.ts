@@ -36,10 +36,11 @@ export const SNAPSHOT_TABLE = {
   },
   building: {
     kind: 'moving',
-    to: ['active', 'error', 'build_failed', 'removing'],
+    // To itself when a server takes it up, and when its turn comes: the time counts from then on.
+    to: ['building', 'active', 'error', 'build_failed', 'removing'],
     deadlineSeconds: 120 * 60,
     onTimeout: 'build_failed',
-    timeoutReason: 'The build took longer than 120 minutes.',
+    timeoutReason: 'The build, or the wait for its turn, took longer than 120 minutes.',
   },
   active: { kind: 'resting', to: ['inactive', 'error', 'removing'] },
   inactive: { kind: 'resting', to: ['active', 'pending', 'removing'] },
@@ -56,6 +57,21 @@ export const SNAPSHOT_TABLE = {
 } as const satisfies StateTable<SnapshotStep>;
 
 export const SANDBOX_TABLE = {
+  // Of a sandbox that is made from an image or a Dockerfile: before the build, and during it.
+  pending_build: {
+    kind: 'moving',
+    to: ['pending_build', 'building_snapshot', 'error', 'destroying'],
+    deadlineSeconds: 120 * 60,
+    onTimeout: 'error',
+    timeoutReason: 'The turn of the build did not come within 120 minutes.',
+  },
+  building_snapshot: {
+    kind: 'moving',
+    to: ['pending_build', 'building_snapshot', 'creating', 'error', 'destroying'],
+    deadlineSeconds: 120 * 60,
+    onTimeout: 'error',
+    timeoutReason: 'The build took longer than 120 minutes.',
+  },
   creating: {
     kind: 'moving',
     to: ['started', 'error', 'destroying'],

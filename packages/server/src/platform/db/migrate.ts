@@ -8,8 +8,8 @@ import * as previewLinks from './migrations/0005-preview-links.ts';
 import * as sshAccess from './migrations/0006-ssh-access.ts';
 import * as sandboxBandwidth from './migrations/0007-sandbox-bandwidth.ts';
 import * as signingKeys from './migrations/0008-signing-keys.ts';
-import * as buildCache from './migrations/0010-build-cache.ts';
 import * as builds from './migrations/0009-builds.ts';
+import * as buildCache from './migrations/0010-build-cache.ts';
 import type { Database } from './schema.ts';
 
 const MIGRATIONS: Readonly<Record<string, Migration>> = {
