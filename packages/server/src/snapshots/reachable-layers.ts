@@ -1,11 +1,24 @@
 import { type Kysely, sql } from 'kysely';
 import type { Database } from '../platform/db/schema.ts';
 
-/** diffIDs that a snapshot or a sandbox needs. Those of inactive snapshots may go: activation fetches them again. */
+// Those of inactive snapshots may go: activation fetches them again.
+const needed = sql`
+  select unnest(layers) as layer from snapshots where state not in ('inactive', 'removing', 'error', 'build_failed')
+  union
+  select unnest(layers) from sandboxes where state <> 'destroyed'`;
+
+/** Ids of layers that a snapshot or a sandbox needs. */
+export async function neededLayers(db: Kysely<Database>): Promise<ReadonlySet<string>> {
+  const { rows } = await sql<{ layer: string }>`${needed}`.execute(db);
+  return new Set(rows.map((row) => row.layer));
+}
+
+/** Those, and what the build cache keeps. */
 export async function reachableLayers(db: Kysely<Database>): Promise<ReadonlySet<string>> {
-  const { rows } = await sql<{ layer: string }>`
-    select distinct unnest(layers) as layer from snapshots where state not in ('inactive', 'removing', 'error', 'build_failed')
+  const { rows } = await sql<{ layer: string }>`${needed}
     union
-    select unnest(layers) from sandboxes where state <> 'destroyed'`.execute(db);
+    select layer from build_cache where layer is not null
+    union
+    select unnest(layers) from base_images`.execute(db);
   return new Set(rows.map((row) => row.layer));
 }

@@ -18,7 +18,7 @@ export interface StepRequest {
   organizationId: string;
   buildId: string;
   parts: KeyParts;
-  /** The instruction as it is written: of steps with the same one the last is what a miss is compared with. */
+  /** The instruction as it is written: a miss is compared with the most similar of the last steps with the same one. */
   text: string;
   /** Only what this same build recorded is a hit. */
   noCache: boolean;
@@ -36,8 +36,9 @@ export interface StepCache {
   /**
    * From the cache; or from a run for another build that asks for the same at this time; or by `execute`, whose result is recorded.
    * A shared run ends early only when no build waits for it any more; when it fails because of the build that began it (its limits, its
-   * cancel) another build begins its own. A layer that the store no longer has, or that was not on disk when the machine went down, is a miss.
-   * Raises what `execute` raises, or the signal's reason.
+   * cancel) another build begins its own; what its command exited with is the failure of all, with the step of the build that began it.
+   * So `execute` may go on after its build has ended, and holds what it reads by itself. The caller holds the layer keeper. A layer that
+   * the store no longer has, or that was not on disk when the machine went down, is a miss. Raises what `execute` raises, or the signal's reason.
    */
   obtain(
     request: StepRequest,
