@@ -19,6 +19,26 @@ export async function makeSnapshot(darkroom: Darkroom, name: string, imageName: 
 /** One kept connection, and little else: what a client costs is not what is measured. */
 const agent = new Agent({ keepAlive: true });
 
+/** Builds a snapshot and waits until it is active, looking every few milliseconds. */
+export async function buildSnapshot(
+  darkroom: Darkroom,
+  name: string,
+  dockerfileContent: string,
+  contextHashes: readonly string[] = [],
+): Promise<void> {
+  let snapshot = JSON.parse(
+    await post(darkroom, '/api/snapshots', { name, buildInfo: { dockerfileContent, contextHashes } }),
+  );
+  const deadline = Date.now() + 300_000;
+  while (snapshot.state !== 'active') {
+    if (['error', 'build_failed'].includes(snapshot.state))
+      throw new Error(`snapshot ${name}: ${snapshot.errorReason}`);
+    if (Date.now() > deadline) throw new Error(`snapshot ${name} did not become active`);
+    await new Promise((resolve) => setTimeout(resolve, 3));
+    snapshot = JSON.parse(await ask(darkroom, 'GET', `/api/snapshots/${snapshot.id}`));
+  }
+}
+
 export async function createSandbox(darkroom: Darkroom, snapshot: string): Promise<{ id: string }> {
   return JSON.parse(await post(darkroom, '/api/sandbox', { snapshot }));
 }
@@ -29,10 +49,15 @@ export async function execute(darkroom: Darkroom, id: string, command: string): 
 }
 
 /** The answer's text; raises for every other than 2xx. */
-export async function post(darkroom: Darkroom, path: string, body: unknown): Promise<string> {
-  const headers = { authorization: `Bearer ${darkroom.apiKey}`, 'content-type': 'application/json' };
-  const sent = request(`${darkroom.url}${path}`, { method: 'POST', agent, headers });
-  sent.end(JSON.stringify(body));
+export function post(darkroom: Darkroom, path: string, body: unknown): Promise<string> {
+  return ask(darkroom, 'POST', path, JSON.stringify(body));
+}
+
+async function ask(darkroom: Darkroom, method: string, path: string, body?: string): Promise<string> {
+  const type = body === undefined ? {} : { 'content-type': 'application/json' };
+  const headers = { authorization: `Bearer ${darkroom.apiKey}`, ...type };
+  const sent = request(`${darkroom.url}${path}`, { method, agent, headers });
+  sent.end(body);
   const [answer]: IncomingMessage[] = await once(sent, 'response');
   if (answer === undefined) throw new Error(`${path}: no answer`);
   const text = (await answer.setEncoding('utf8').toArray()).join('');

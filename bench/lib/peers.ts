@@ -90,19 +90,22 @@ async function unmountBelow(directory: string): Promise<void> {
   }
 }
 
+export interface Podman extends Docker {
+  /** Flags that lead buildah to the same images. */
+  readonly storage: readonly string[];
+}
+
 /** Podman over storage of its own. */
-export async function startPodman(): Promise<Docker> {
+export async function startPodman(): Promise<Podman> {
   const directory = await mkdtemp(join(tmpdir(), 'bench-podman-'));
   await mkdir(join(directory, 'root'));
   // Podman asks for more than every host allows.
   const settings = join(directory, 'containers.conf');
   await writeFile(settings, '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]\n');
   process.env.CONTAINERS_CONF = settings;
+  const storage = ['--root', `${directory}/root`, '--runroot', `${directory}/run`, '--storage-driver', 'overlay'];
   const base = [
-    '--root',
-    `${directory}/root`,
-    '--runroot',
-    `${directory}/run`,
+    ...storage,
     '--tmpdir',
     `${directory}/tmp`,
     '--cgroup-manager',
@@ -111,10 +114,9 @@ export async function startPodman(): Promise<Docker> {
     'none',
     '--runtime',
     'crun',
-    '--storage-driver',
-    'overlay',
   ];
   return {
+    storage,
     docker: async (...args) => (await run('podman', [...base, ...args], { timeoutMs: 600_000 })).stdout.trim(),
     toFirstOutput: (...args) => toFirstOutput('podman', [...base, ...args]),
     async close() {

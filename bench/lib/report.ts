@@ -13,7 +13,8 @@ export interface Summary {
 /** Milliseconds in, milliseconds out. */
 export function summarize(samples: readonly number[]): Summary {
   const sorted = samples.toSorted((a, b) => a - b);
-  const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.ceil(share * sorted.length) - 1)] ?? Number.NaN;
+  const at = (share: number) =>
+    sorted[Math.min(sorted.length - 1, Math.max(0, Math.ceil(share * sorted.length) - 1))] ?? Number.NaN;
   return { runs: sorted.length, p50: at(0.5), p95: at(0.95), min: at(0), max: at(1) };
 }
 
