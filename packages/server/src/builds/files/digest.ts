@@ -35,7 +35,8 @@ class Digester {
     this.#request = request;
     this.#check = check;
     this.#tree = ignoringTree(openTree(source.directory), source.ignore);
-    this.#known = source.digestFile === undefined ? new Map() : readDigestFile(source.digestFile);
+    const inFile = source.digestFile === undefined ? [] : readDigestFile(source.digestFile);
+    this.#known = new Map([...inFile, ...(source.digests ?? [])]);
   }
 
   run(): string {

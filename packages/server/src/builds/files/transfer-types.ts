@@ -10,6 +10,8 @@ export interface SourceTree {
   ignore?: string | undefined;
   /** A file of what `ContextMerge` found out about the bytes of its files. */
   digestFile?: string | undefined;
+  /** The same of single files, which count before those of `digestFile`. */
+  digests?: readonly (readonly [place: string, sha256: string])[] | undefined;
   /** Two trees of one identity have the same files: what is known of one need not be found out again. */
   identity?: string | undefined;
 }
