@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { errnoOf, messageOf } from '../platform/errors.ts';
 import type { SandboxRuntime } from '../runtime/types.ts';
-import { ChangeSignal } from './change-signal.ts';
+import { ChangeSignal } from '../platform/change-signal.ts';
 import { entrypointCommand } from './entrypoint-command.ts';
 import { sandboxEnvironment } from './environment.ts';
 import { parseImage } from './image.ts';

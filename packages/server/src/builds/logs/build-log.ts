@@ -34,4 +34,8 @@ export interface BuildLogs {
   /** The build has ended and nothing more is written: followers end. Idempotent. */
   finish(buildId: string): void;
   remove(buildId: string): Promise<void>;
+  /** Ids of all builds that have a log. */
+  list(): Promise<string[]>;
+  /** What is buffered is written, and followers end; builds without `finish` can be opened again by the next server. */
+  close(): Promise<void>;
 }
