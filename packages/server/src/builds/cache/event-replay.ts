@@ -21,7 +21,7 @@ export function createEventReplay(maxBytes: number = MAX_BYTES): EventReplay {
   return {
     add(event) {
       // A copy: what the caller has may be a small piece of a large buffer, or be written to again.
-      kept.push(event.kind === 'output' ? { ...event, bytes: event.bytes.slice() } : event);
+      kept.push(event.kind === 'output' ? { ...event, bytes: new Uint8Array(event.bytes) } : event);
       bytes += costOf(event);
       for (let oldest = kept[first]; bytes > maxBytes && first < kept.length - 1 && oldest; oldest = kept[first]) {
         bytes -= costOf(oldest);
