@@ -5,13 +5,14 @@ import { run } from '../packages/server/src/platform/process.ts';
 import { BASE_IMAGE, baseImageLayout } from '../scripts/base-image.ts';
 import { startLocalRegistry } from '../scripts/local-registry.ts';
 import { startDarkroom } from '../test/support/darkroom.ts';
+import { whyNoPackages } from '../test/support/package-index.ts';
 import {
   type BuildContestant,
   buildahContestant,
   darkroomContestant,
   dockerContestant,
 } from './lib/build-contestants.ts';
-import { type BuildScenario, scenariosFor, whyNoPackages } from './lib/build-scenarios.ts';
+import { type BuildScenario, scenariosFor } from './lib/build-scenarios.ts';
 import { startDocker, startPodman } from './lib/peers.ts';
 import { ms, printTable, ratio, type Summary, summarize, writeResults } from './lib/report.ts';
 
@@ -39,7 +40,7 @@ try {
   const contestants = await startContestants(base);
   const results: Record<string, unknown> = {};
   for (const scenario of scenariosFor(base, process.env, quick)) {
-    const why = scenario.name === 'packages' ? await whyNoPackages(process.env) : undefined;
+    const why = scenario.name === 'packages' ? await whyNoPackages() : undefined;
     if (why !== undefined) {
       console.log(`\n${scenario.title}: not run, no packages can be had here: ${why}`);
       continue;

@@ -1,5 +1,3 @@
-import { run } from '../../packages/server/src/platform/process.ts';
-
 /** What is built. The first step of a Dockerfile has the run's mark, so that everything after it is new; the last has one of its own. */
 export interface BuildScenario {
   name: string;
@@ -64,16 +62,3 @@ const PACKAGES = [
   'RUN apt-get update && apt-get install -y --no-install-recommends jq && rm -rf /var/lib/apt/lists/*',
   'RUN python -m pip install --no-cache-dir numpy',
 ];
-
-/** Why steps cannot install packages from here, or undefined. */
-export async function whyNoPackages(env: NodeJS.ProcessEnv): Promise<string | undefined> {
-  for (const url of ['http://deb.debian.org/debian/', `${env.PIP_INDEX_URL ?? 'https://pypi.org/simple'}/numpy/`]) {
-    const asked = ['-sS', '-f', '--max-time', '10', '-o', '/dev/null', url];
-    const { exitCode, stderr } = await run('curl', asked, {
-      timeoutMs: 15_000,
-      okCodes: Array.from({ length: 100 }, (_, code) => code),
-    });
-    if (exitCode !== 0) return `${url}: ${stderr.trim()}`;
-  }
-  return undefined;
-}

@@ -12,6 +12,8 @@ export default async function setup(project: TestProject) {
   const { layout } = await baseImageLayout();
   const registry = await startLocalRegistry(directory);
   await registry.push(layout, `library/${BASE_IMAGE}`);
+  // What `Image.debianSlim` asks for; the Python in it is the one of Debian.
+  await registry.push(layout, 'library/python:3.12.10-slim-bookworm');
   await registry.push(await paddedImage(700, 700), 'library/padded:700mb');
   project.provide('registryUrl', registry.url);
   project.provide('baseImage', BASE_IMAGE);
