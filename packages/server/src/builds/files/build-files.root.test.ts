@@ -137,13 +137,12 @@ describe('in a thread of its own', () => {
     expect(describeTree(unpacked.upper, { idBase: ID_BASE })['/x/inside']).toMatchObject({ mode: '640', uid: 3 });
   });
 
-  test('git, and URLs of COPY, are refused by name', async () => {
-    for (const text of [
-      'ADD https://example.com/repo.git#main:dir /x',
-      'ADD git@example.com:a/b.git /x',
-      'COPY https://example.com/x /x',
-    ]) {
-      await expect(files.transfer(request(text), live())).rejects.toMatchObject({ code: 'invalid_request' });
+  test('URLs of COPY are refused by name, and what was not fetched', async () => {
+    for (const [text, code] of [
+      ['COPY https://example.com/x /x', 'invalid_request'],
+      ['ADD https://example.com/repo.git#main:dir /x', 'internal'],
+    ] as const) {
+      await expect(files.transfer(request(text), live())).rejects.toMatchObject({ code });
     }
   });
 });

@@ -102,7 +102,10 @@ function isOf<K extends keyof FilesResults>(
 function digestKey({ source, instruction, fetched }: DigestRequest): string | undefined {
   if (source.identity === undefined) return undefined;
   const { kind, sources, heredocs, exclude, parents } = instruction;
-  const files = [...fetched].map(([index, { name, sha256 }]) => [index, name, sha256]);
+  const files = [...fetched].map(([index, file]) => [
+    index,
+    'identity' in file ? file.identity : [file.name, file.sha256],
+  ]);
   const parts = [source.identity, source.ignore ?? null, kind, sources, heredocs, exclude, parents, files];
   return createHash('sha256').update(JSON.stringify(parts)).digest('base64');
 }

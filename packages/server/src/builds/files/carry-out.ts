@@ -91,6 +91,14 @@ class Transfer {
   async #takeSource(index: number, text: string, rules: CopyRules): Promise<void> {
     const { instruction, fetched } = this.#request;
     const file = fetched.get(index);
+    if (file !== undefined && 'identity' in file) {
+      const owner = rules.owner ?? { uid: 0, gid: 0 };
+      copySource(this.#draft, treeAt(file.directory), { name: '', place: file.name }, this.#target, {
+        ...rules,
+        owner,
+      });
+      return;
+    }
     if (file !== undefined) {
       const unpack = instruction.unpack === true;
       await this.#take(treeAt(file.directory), { name: file.name, place: file.name }, rules, unpack);

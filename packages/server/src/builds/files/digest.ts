@@ -45,7 +45,8 @@ class Digester {
     for (const [index, text] of sources.entries()) {
       const file = fetched.get(index);
       if (file !== undefined) {
-        this.#say('fetched', file.name, file.sha256);
+        if ('identity' in file) this.#say('git', file.identity, exclude);
+        else this.#say('fetched', file.name, file.sha256);
         continue;
       }
       refuseRemote(kind, text);

@@ -50,7 +50,7 @@ async function fetchOne(
   options: { checksum?: string; maxBytes?: number; signal?: AbortSignal; by?: UrlFetcher } = {},
 ) {
   const [source] = remoteSources(add(url), options.checksum);
-  if (source === undefined) throw new Error(`${url} is not fetched`);
+  if (source?.kind !== 'url') throw new Error(`${url} is not fetched`);
   const { checksum, maxBytes = 1000, signal = new AbortController().signal, by = fetcher } = options;
   return await by.fetch(source, { directory, checksum, maxBytes, signal });
 }
@@ -150,18 +150,20 @@ describe('a URL of ADD', () => {
 describe('sources of ADD', () => {
   test('are URLs, or files', () => {
     expect(remoteSources(add('a', 'https://h/p/', 'http://h', './b', 'github.com/a/b'), undefined)).toEqual([
-      { index: 1, url: new URL('https://h/p/'), name: 'p' },
-      { index: 2, url: new URL('http://h'), name: '__unnamed__' },
+      { kind: 'url', index: 1, url: new URL('https://h/p/'), name: 'p' },
+      { kind: 'url', index: 2, url: new URL('http://h'), name: '__unnamed__' },
     ]);
   });
 
-  test.each(['https://h/r.git', 'https://user:secret@h/r.git#main:dir', 'git@h:a/b', 'git://h/r', 'ssh://git@h/r'])(
-    '%s is refused',
-    (text) => {
-      expect(() => remoteSources(add(text), undefined)).toThrow('from a git repository is not supported');
-      expect(() => remoteSources(add(text), undefined)).not.toThrow('secret');
-    },
-  );
+  test.each(['git@h:a/b', 'git://user:secret@h/r', 'ssh://git:secret@h/r'])('%s is refused by name', (text) => {
+    expect(() => remoteSources(add(text), undefined)).toThrow('not supported');
+    expect(() => remoteSources(add(text), undefined)).not.toThrow('secret');
+  });
+
+  test('a COPY takes none', () => {
+    for (const text of ['https://h/a', 'https://h/r.git', 'git@h:a/b'])
+      expect(() => remoteSources({ ...add(text), kind: 'copy' }, undefined)).toThrow('COPY takes no URL');
+  });
 
   test('a checksum goes with one URL', () => {
     expect(() => remoteSources(add('https://h/a', 'https://h/b'), 'sha256:1')).toThrow(

@@ -3,12 +3,11 @@ import { chmodSync, lchownSync } from 'node:fs';
 import { type FileHandle, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Agent, Dispatcher } from 'undici';
-import { createConnector } from '../../images/registry/connector.ts';
-import { failureOfConnection, RegistryFailure } from '../../images/registry/failure.ts';
-import { createTrustedContext } from '../../images/registry/trust.ts';
 import { DarkroomError, errnoOf, invalidRequest } from '../../platform/errors.ts';
 import { setFileTime } from '../../platform/libc-inode.ts';
-import type { RemoteSource } from './remote-source.ts';
+import { createRemoteAgent, type RemoteAgentOptions } from './remote-agent.ts';
+import { connectionError, credentialsFor } from './remote-error.ts';
+import type { UrlSource } from './remote-source.ts';
 import type { FetchedFile } from './transfer-types.ts';
 import { checkDigest, type WantedDigest, wantedDigest } from './url-checksum.ts';
 
@@ -18,7 +17,7 @@ export interface UrlFetcher {
    * leaves the directory empty. Raises `invalid_request` for what the author of the Dockerfile can put right (a missing file, a wrong
    * checksum, an address that is not for builds), `unavailable` for a server that does not answer, `quota_exceeded`, or the signal's reason.
    */
-  fetch(source: RemoteSource, options: FetchOptions): Promise<FetchedFile>;
+  fetch(source: UrlSource, options: FetchOptions): Promise<FetchedFile>;
   close(): Promise<void>;
 }
 
@@ -30,41 +29,18 @@ export interface FetchOptions {
   signal: AbortSignal;
 }
 
-export interface UrlFetcherOptions {
+export interface UrlFetcherOptions extends RemoteAgentOptions {
   /** Host id of the image's root. */
   idBase: number;
-  /** Loopback and private addresses too. Never those of a cloud's metadata. */
-  allowInternal: boolean;
-  caFiles: readonly string[];
 }
 
-const CONNECT_MS = 10_000;
-const HEADERS_MS = 60_000;
-const IDLE_MS = 30_000;
 /** A file that takes longer is better fetched ahead of the build. */
 const TOTAL_MS = 60 * 60_000;
 const MAX_REDIRECTS = 10;
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 
 export function createUrlFetcher(options: UrlFetcherOptions): UrlFetcher {
-  let agent: Promise<Agent> | undefined;
-  // Loaded with the first URL: a server that fetches none saves the memory.
-  const openAgent = async () => {
-    const library = await import('undici');
-    return new library.Agent({
-      connect: createConnector({
-        buildConnector: library.buildConnector,
-        publicOnly: !options.allowInternal,
-        insecure: false,
-        connectMs: CONNECT_MS,
-        secureContext: createTrustedContext(options.caFiles),
-        onConnect: () => {},
-      }),
-      headersTimeout: HEADERS_MS,
-      bodyTimeout: IDLE_MS,
-      keepAliveTimeout: 10_000,
-    });
-  };
+  const agent = createRemoteAgent(options);
 
   return {
     async fetch(source, { directory, checksum, maxBytes, signal }) {
@@ -72,8 +48,7 @@ export function createUrlFetcher(options: UrlFetcherOptions): UrlFetcher {
       const deadline = AbortSignal.timeout(TOTAL_MS);
       const path = join(directory, source.name);
       try {
-        agent ??= openAgent();
-        const response = await follow(await agent, source.url, AbortSignal.any([signal, deadline]));
+        const response = await follow(await agent.open(), source.url, AbortSignal.any([signal, deadline]));
         const sha256 = await save(response, path, { maxBytes, wanted, url: source.url });
         lchownSync(path, options.idBase, options.idBase);
         chmodSync(path, 0o600);
@@ -86,7 +61,7 @@ export function createUrlFetcher(options: UrlFetcherOptions): UrlFetcher {
         throw fetchError(source.url, error);
       }
     },
-    close: async () => (await agent)?.destroy(),
+    close: () => agent.close(),
   };
 }
 
@@ -114,13 +89,6 @@ async function follow(agent: Agent, start: URL, signal: AbortSignal): Promise<Di
       throw invalidRequest(`${shown(start)} redirects to ${url.protocol}`);
   }
   throw invalidRequest(`${shown(start)} redirects more than ${MAX_REDIRECTS} times`);
-}
-
-/** What stands before the @ is for the host that the Dockerfile names, and for no other. */
-function credentialsFor(url: URL, start: URL): Record<string, string> {
-  if (url.origin !== start.origin || start.username === '') return {};
-  const pair = `${decodeURIComponent(start.username)}:${decodeURIComponent(start.password)}`;
-  return { authorization: `Basic ${Buffer.from(pair).toString('base64')}` };
 }
 
 async function save(
@@ -165,14 +133,7 @@ function fetchError(url: URL, error: unknown): unknown {
   if (errnoOf(error) === 'ENOSPC' || errnoOf(error) === 'EDQUOT') {
     return new DarkroomError('insufficient_storage', 'the disk is full', { retryable: true, cause: error });
   }
-  const failure = failureOfConnection(`ADD ${shown(url)}`, error);
-  if (failure instanceof RegistryFailure && failure.kind === 'policy') {
-    return invalidRequest(`ADD ${shown(url)}: builds do not fetch from this address`, {
-      hint: 'Addresses of private networks must be allowed by whoever runs the server.',
-      cause: error,
-    });
-  }
-  return failed(url, failure.message.replace(/^ADD [^ ]*: /, ''), error);
+  return connectionError(`ADD ${shown(url)}`, error);
 }
 
 const failed = (url: URL, why: string, cause?: unknown) =>

@@ -24,6 +24,18 @@ export interface FetchedFile {
   sha256: string;
 }
 
+/** A directory of a repository that was fetched for ADD. Whoever owns its files there, they become root's. */
+export interface FetchedTree {
+  directory: string;
+  /** Its place in `directory`. */
+  name: string;
+  /** The commit and what was taken of it: two trees of which this is the same have the same files. */
+  identity: string;
+}
+
+/** What a source of ADD became. */
+export type Fetched = FetchedFile | FetchedTree;
+
 /** COPY or ADD with all words expanded. */
 export interface TransferInstruction {
   kind: 'copy' | 'add';
@@ -43,8 +55,8 @@ export interface TransferInstruction {
 export interface TransferRequest {
   instruction: TransferInstruction;
   source: SourceTree;
-  /** By the place in `instruction.sources`; all that are URLs. */
-  fetched: ReadonlyMap<number, FetchedFile>;
+  /** By the place in `instruction.sources`; all that are URLs or git sources. */
+  fetched: ReadonlyMap<number, Fetched>;
   /** Absolute, as WORKDIR left it. */
   workingDirectory: string;
   /** The merged root of the layers below, open for as long as the call runs; undefined for an empty one. */
@@ -66,5 +78,5 @@ export interface TransferResult {
 export interface DigestRequest {
   instruction: TransferInstruction;
   source: SourceTree;
-  fetched: ReadonlyMap<number, FetchedFile>;
+  fetched: ReadonlyMap<number, Fetched>;
 }
