@@ -4,7 +4,7 @@ import { getXattr } from '../platform/libc.ts';
 import { sniffCompression } from './compression.ts';
 import { restoreImplied } from './implied-directories.ts';
 import { createProgressMeter, type ProgressMeter } from './pull-progress.ts';
-import { formatReference } from './reference.ts';
+import { formatReference, parseReference } from './reference.ts';
 import { createRegistryClient, type RepositoryClient, type ResolvedImage } from './registry/client.ts';
 import type { RegistryLimits } from './registry/limits.ts';
 import type { Platform } from './registry/manifest.ts';
@@ -58,6 +58,11 @@ export function createImagePuller(deps: ImagePullerDeps): OpenImagePuller {
     const meter = createProgressMeter(options.onProgress);
     const image = formatReference(reference);
     const repository = client.repository(reference, options.credentials);
+    if (options.known !== undefined && (await isStill(deps, repository, options.known, options))) {
+      meter.start(new Map(), options.known.layers.length);
+      meter.done();
+      return options.known;
+    }
     const resolved = await repository.resolve(platform, signal);
 
     // From here on layers of other pulls may be used: this one has read, with its own credentials, a manifest and a config
@@ -113,6 +118,19 @@ export function createImagePuller(deps: ImagePullerDeps): OpenImagePuller {
     },
     close: () => client.close(),
   };
+}
+
+/** Its own earlier manifest and config name these layers, and the registry has just said with its credentials that they are what it means. */
+async function isStill(
+  { layers }: ImagePullerDeps,
+  repository: RepositoryClient,
+  known: PulledImage,
+  { maxBytes, signal }: PullOptions,
+): Promise<boolean> {
+  const { digest } = parseReference(known.resolved);
+  if (digest === undefined || known.sizeBytes > maxBytes) return false;
+  for (const diffId of known.layers) if ((await layers.get(diffId)) === undefined) return false;
+  return repository.isStill(digest, signal);
 }
 
 /**
@@ -189,6 +207,7 @@ function account(pull: Pull, layer: Layer): void {
     `The image ${pull.image} is refused: unpacked it has more than ${pull.maxBytes} bytes`,
     {
       hint: 'Use a smaller image, or raise the limit on the size of snapshots.',
+      details: { reason: 'too_large' },
     },
   );
 }

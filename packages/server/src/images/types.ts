@@ -73,6 +73,8 @@ export interface PullOptions {
   signal: AbortSignal;
   /** Refused when the layers, unpacked, are more than this. */
   maxBytes: number;
+  /** What this reference gave the same caller before. Where it still means that, and all layers are there, one request is enough. */
+  known?: PulledImage | undefined;
   onProgress?: (progress: PullProgress) => void;
 }
 

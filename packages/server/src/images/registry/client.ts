@@ -25,6 +25,11 @@ export interface ResolvedImage {
 /** One repository with the credentials of one pull: mirrors in their order, then the registry. Raises DarkroomErrors. */
 export interface RepositoryClient {
   resolve(platform: Platform, signal: AbortSignal): Promise<ResolvedImage>;
+  /**
+   * Whether the reference still means what has this digest: one request, which counts as no pull where those are counted. False also
+   * where the registry does not say, or refuses: `resolve` has the answer then.
+   */
+  isStill(digest: string, signal: AbortSignal): Promise<boolean>;
   /** The blob's bytes, in order; its digest is for the reader to verify. */
   blob(layer: { digest: string; size: number }, signal: AbortSignal): AsyncIterable<Uint8Array>;
 }
@@ -81,7 +86,7 @@ function createRepositoryClient(
   }
 
   async function resolveAt(client: EndpointClient, platform: Platform, signal: AbortSignal): Promise<ResolvedImage> {
-    const top = await fetchManifest(client, reference.digest ?? reference.tag ?? 'latest', reference.digest, signal);
+    const top = await fetchManifest(client, nameOf(reference), reference.digest, signal);
     let found = top.manifest;
     for (let depth = 1; found.kind === 'index'; depth++) {
       if (depth > MAX_INDEX_DEPTH) throw new RegistryFailure('invalid', 'its index names another index, and so on');
@@ -95,6 +100,17 @@ function createRepositoryClient(
 
   return {
     resolve: (platform, signal) => firstOf((client) => resolveAt(client, platform, signal), signal),
+    isStill: (digest, signal) =>
+      firstOf(async (client) => {
+        try {
+          return (await client.digestOf(`manifests/${nameOf(reference)}`, ACCEPT_MANIFESTS, signal)) === digest;
+        } catch (error) {
+          // Some registries have no HEAD, or have it wrong. One that does not answer at all need not be asked twice.
+          const isOwnNo = error instanceof RegistryFailure && !error.isTemporary && !client.endpoint.isMirror;
+          if (isOwnNo) return false;
+          throw error;
+        }
+      }, signal),
     async *blob(layer, signal) {
       try {
         yield* download(preferred, layer, limits, signal);
@@ -103,6 +119,10 @@ function createRepositoryClient(
       }
     },
   };
+}
+
+function nameOf({ digest, tag }: ImageReference): string {
+  return digest ?? tag ?? 'latest';
 }
 
 async function fetchManifest(

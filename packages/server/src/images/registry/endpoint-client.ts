@@ -20,6 +20,8 @@ export interface EndpointClient {
     accept: string,
     signal: AbortSignal,
   ): Promise<{ headers: TransportResponse['headers']; bytes: Buffer }>;
+  /** What it is now, by the registry's word; undefined where the registry does not say. Tried again as above. */
+  digestOf(path: string, accept: string, signal: AbortSignal): Promise<string | undefined>;
   /** The start of a large one, from a byte on. One try; the answer's status is 200 or 206. */
   open(path: string, offset: number, signal: AbortSignal): Promise<{ what: string; response: TransportResponse }>;
   readonly scrub: (text: string) => string;
@@ -60,12 +62,13 @@ export function createEndpointClient(endpoint: Endpoint, deps: EndpointDeps): En
     path: string,
     headers: Record<string, string>,
     signal: AbortSignal,
+    method: 'GET' | 'HEAD' = 'GET',
   ): Promise<FollowedResponse> {
     const { base, authorizer } = await connected(signal);
     const url = new URL(`/v2/${endpoint.repository}/${path}`, base);
-    const what = `GET ${redactUrl(url)}`;
+    const what = `${method} ${redactUrl(url)}`;
     const tried = await authorizer.current(signal);
-    const first = await follow(transport, url, { headers, authorization: tried, signal });
+    const first = await follow(transport, url, { method, headers, authorization: tried, signal });
     // A redirect's target knows nothing of the registry's credentials, and must not ask for them.
     if (first.response.statusCode !== 401 || first.redirected) return first;
     const refusal = await failureOfAnswer(what, first.response, signal);
@@ -76,7 +79,7 @@ export function createEndpointClient(endpoint: Endpoint, deps: EndpointDeps): En
           ? new RegistryFailure('denied', `${refusal.message} (${error.message})`, refusal)
           : error;
       });
-    return follow(transport, url, { headers, authorization, signal });
+    return follow(transport, url, { method, headers, authorization, signal });
   }
 
   async function answered(path: string, headers: Record<string, string>, ok: readonly number[], signal: AbortSignal) {
@@ -108,6 +111,18 @@ export function createEndpointClient(endpoint: Endpoint, deps: EndpointDeps): En
           withDeadline(`GET ${path} at ${endpoint.address}`, limits.documentMs, signal, async (within) => {
             const { what, response } = await answered(path, { accept }, [200], within);
             return { headers: response.headers, bytes: await readDocument(what, response, MAX_DOCUMENT_BYTES, within) };
+          }),
+        ),
+      ),
+    digestOf: (path, accept, signal) =>
+      scrubbed(() =>
+        withRetries(attempts, limits, signal, () =>
+          withDeadline(`HEAD ${path} at ${endpoint.address}`, limits.documentMs, signal, async (within) => {
+            const { url, response } = await request(path, { accept }, within, 'HEAD');
+            if (response.statusCode !== 200) throw await failureOfAnswer(`HEAD ${redactUrl(url)}`, response, within);
+            await response.body.dump();
+            const digest = response.headers['docker-content-digest'];
+            return typeof digest === 'string' ? digest : undefined;
           }),
         ),
       ),

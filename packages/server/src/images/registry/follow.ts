@@ -10,6 +10,8 @@ export interface FollowedResponse {
 }
 
 export interface FollowOptions {
+  /** `GET` without one. */
+  method?: 'GET' | 'HEAD';
   headers: Record<string, string>;
   authorization: string | undefined;
   signal: AbortSignal;
@@ -21,7 +23,7 @@ const MAX_REDIRECT_BODY = 16 * 1024;
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 
 /**
- * GET that follows redirects by hand: `Authorization` stays with the origin that it was made for, for good once it was
+ * A request that follows redirects by hand: `Authorization` stays with the origin that it was made for, for good once it was
  * dropped, and a public registry cannot send us to loopback or private addresses.
  */
 export async function follow(transport: Transport, start: URL, options: FollowOptions): Promise<FollowedResponse> {
@@ -30,7 +32,8 @@ export async function follow(transport: Transport, start: URL, options: FollowOp
   let publicOnly = options.publicOnly ?? false;
   for (let hops = 0; hops <= MAX_REDIRECTS; hops++) {
     const headers = authorization === undefined ? options.headers : { ...options.headers, authorization };
-    const response = await transport.get(url, { headers, signal: options.signal, publicOnly });
+    const { method = 'GET', signal } = options;
+    const response = await transport.request(url, { method, headers, signal, publicOnly });
     if (!REDIRECTS.has(response.statusCode)) return { url, redirected: hops > 0, response };
     // Read rather than cut off, so that the connection can be used again; it is short, or given up.
     await response.body.dump({ limit: MAX_REDIRECT_BODY }).catch(() => {});
@@ -41,7 +44,10 @@ export async function follow(transport: Transport, start: URL, options: FollowOp
     }
     url = next;
   }
-  throw new RegistryFailure('response', `GET ${redactUrl(start)}: more than ${MAX_REDIRECTS} redirects`);
+  throw new RegistryFailure(
+    'response',
+    `${options.method ?? 'GET'} ${redactUrl(start)}: more than ${MAX_REDIRECTS} redirects`,
+  );
 }
 
 function target(from: URL, location: string | string[] | undefined): URL {

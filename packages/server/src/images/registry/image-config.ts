@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { isDigest } from '../reference.ts';
-import type { ImageConfig } from '../types.ts';
+import type { Healthcheck, ImageConfig } from '../types.ts';
 import { type Platform, parseJson, read } from './manifest.ts';
 
 // A NUL would cut a string short for the kernel, and no column takes one, nor half of a surrogate pair.
@@ -8,6 +8,30 @@ const text = z
   .string()
   .refine((value) => !value.includes('\0') && value.isWellFormed(), 'has a NUL character or broken Unicode');
 const list = z.array(text).nullish();
+// Read only by builds and by who runs the image elsewhere: a strange value is as good as none.
+const optionalList = z.array(text).min(1).optional().catch(undefined);
+const count = z.number().nonnegative().transform(Math.trunc).catch(0);
+const healthcheck = z
+  .object({
+    Test: z.array(text).min(1),
+    Interval: count,
+    Timeout: count,
+    StartPeriod: count,
+    StartInterval: count,
+    Retries: count,
+  })
+  .transform(
+    ({ Test, Interval, Timeout, StartPeriod, StartInterval, Retries }): Healthcheck => ({
+      test: Test,
+      interval: Interval,
+      timeout: Timeout,
+      startPeriod: StartPeriod,
+      startInterval: StartInterval,
+      retries: Retries,
+    }),
+  )
+  .optional()
+  .catch(undefined);
 const keys = z.record(text, z.unknown()).nullish();
 
 const configSchema = z.object({
@@ -25,6 +49,9 @@ const configSchema = z.object({
       ExposedPorts: keys,
       Volumes: keys,
       StopSignal: text.nullish(),
+      Shell: optionalList,
+      OnBuild: optionalList,
+      Healthcheck: healthcheck,
     })
     .nullish(),
   rootfs: z.object({ diff_ids: z.array(z.string().refine(isDigest, 'no sha256 digest')).nullish() }),
@@ -52,6 +79,9 @@ export function parseImageConfig(bytes: Buffer): ParsedConfig {
       exposedPorts: Object.keys(config.ExposedPorts ?? {}),
       volumes: Object.keys(config.Volumes ?? {}),
       stopSignal: config.StopSignal || undefined,
+      ...(config.Shell === undefined ? {} : { shell: config.Shell }),
+      ...(config.OnBuild === undefined ? {} : { onBuild: config.OnBuild }),
+      ...(config.Healthcheck === undefined ? {} : { healthcheck: config.Healthcheck }),
     },
     diffIds: parsed.rootfs.diff_ids ?? [],
     platform: {

@@ -121,6 +121,54 @@ describe('image configs', () => {
     expect(parse({ config: null, rootfs: { diff_ids: null } }).diffIds).toEqual([]);
   });
 
+  it('say what builds from the image do, and how it is looked after', () => {
+    const Healthcheck = { Test: ['CMD-SHELL', 'true'], Interval: 3e10, Retries: 3 };
+    const config = { Shell: ['/bin/bash', '-c'], OnBuild: ['RUN make', 'COPY . /'], Healthcheck };
+    expect(parse({ config, rootfs: {} }).config).toMatchObject({
+      shell: ['/bin/bash', '-c'],
+      onBuild: ['RUN make', 'COPY . /'],
+      healthcheck: {
+        test: ['CMD-SHELL', 'true'],
+        interval: 3e10,
+        timeout: 0,
+        startPeriod: 0,
+        startInterval: 0,
+        retries: 3,
+      },
+    });
+  });
+
+  it.each([
+    { Shell: null, OnBuild: null, Healthcheck: null },
+    { Shell: [], OnBuild: [], Healthcheck: {} },
+    { Shell: 'sh', OnBuild: { a: 1 }, Healthcheck: 'often' },
+    { Shell: ['a', 1], OnBuild: ['\0'], Healthcheck: { Test: [] } },
+    { Healthcheck: { Test: 'CMD true', Interval: 1 } },
+  ])('with odd values where only builds look have none there: %j', (config) => {
+    const parsed = parse({ config: { Cmd: ['run'], ...config }, rootfs: {} }).config;
+    expect(parsed.cmd).toEqual(['run']);
+    expect([parsed.shell, parsed.onBuild, parsed.healthcheck]).toEqual([undefined, undefined, undefined]);
+  });
+
+  it('with odd numbers in a health check have the defaults there', () => {
+    const Healthcheck = {
+      Test: ['NONE'],
+      Interval: -1,
+      Timeout: '5s',
+      StartPeriod: 1.5,
+      StartInterval: null,
+      Retries: {},
+    };
+    expect(parse({ config: { Healthcheck }, rootfs: {} }).config.healthcheck).toEqual({
+      test: ['NONE'],
+      interval: 0,
+      timeout: 0,
+      startPeriod: 1,
+      startInterval: 0,
+      retries: 0,
+    });
+  });
+
   it.each([
     [{}, /rootfs/],
     [{ config: { Cmd: 'sh' }, rootfs: {} }, /config.Cmd/],

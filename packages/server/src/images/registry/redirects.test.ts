@@ -121,7 +121,7 @@ describe('a public registry', () => {
     const transport = createTransport(registryConfig(), QUICK_LIMITS);
     const url = new URL(`http://${registry.host}/v2/`);
     expect(transport.isInternal(url)).toBe(false);
-    const response = await transport.get(url, { headers: {}, signal: AbortSignal.timeout(5000) });
+    const response = await transport.request(url, { headers: {}, signal: AbortSignal.timeout(5000) });
     await response.body.dump();
     expect(transport.isInternal(url)).toBe(true);
     await transport.close();

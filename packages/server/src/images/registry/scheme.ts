@@ -18,7 +18,7 @@ export function createSchemeProbe(transport: Transport, limits: RegistryLimits):
   async function probe(address: string, url: URL, signal: AbortSignal): Promise<'https:' | 'http:'> {
     try {
       const response = await withDeadline(url.host, limits.probeMs, signal, (within) =>
-        transport.get(new URL('/v2/', url), { headers: {}, signal: within, connectMs: limits.probeMs }),
+        transport.request(new URL('/v2/', url), { headers: {}, signal: within, connectMs: limits.probeMs }),
       );
       response.body.on('error', () => {}).destroy();
     } catch (error) {

@@ -8,6 +8,8 @@ import type { RegistryLimits } from './limits.ts';
 import { createTrustedContext, mayBeInsecure } from './trust.ts';
 
 export interface TransportRequest {
+  /** `GET` without one. */
+  method?: 'GET' | 'HEAD';
   headers: Record<string, string>;
   signal: AbortSignal;
   /** Refuses addresses that are not public. */
@@ -17,9 +19,9 @@ export interface TransportRequest {
 
 export type TransportResponse = Dispatcher.ResponseData;
 
-/** One GET, no redirects, no retries; every failure is a RegistryFailure, except the signal's reason. */
+/** One request, no redirects, no retries; every failure is a RegistryFailure, except the signal's reason. */
 export interface Transport {
-  get(url: URL, request: TransportRequest): Promise<TransportResponse>;
+  request(url: URL, request: TransportRequest): Promise<TransportResponse>;
   /** Whether http, or a certificate without a known issuer, will do for this host. */
   mayBeInsecure(url: URL): boolean;
   /** Whether all connections to this origin so far led to loopback or private addresses. */
@@ -62,23 +64,23 @@ export function createTransport(registries: Config['registries'], limits: Regist
   return {
     mayBeInsecure: (url) => mayBeInsecure(url, registries.insecure),
     isInternal: (url) => reached.get(url.origin) === 'internal',
-    async get(url, { headers, signal, publicOnly = false, connectMs = limits.connectMs }) {
+    async request(url, { method = 'GET', headers, signal, publicOnly = false, connectMs = limits.connectMs }) {
       const insecure = mayBeInsecure(url, registries.insecure);
       if (url.protocol !== 'https:' && !(url.protocol === 'http:' && insecure)) {
-        throw new RegistryFailure('policy', `GET ${redactUrl(url)}: only https is spoken with this host`);
+        throw new RegistryFailure('policy', `${method} ${redactUrl(url)}: only https is spoken with this host`);
       }
       signal.throwIfAborted();
       try {
         return await agentFor(await import('undici'), publicOnly, insecure, connectMs).request({
           origin: url.origin,
           path: `${url.pathname}${url.search}`,
-          method: 'GET',
+          method,
           headers: { 'user-agent': 'darkroom', 'accept-encoding': 'identity', ...headers },
           signal,
         });
       } catch (error) {
         signal.throwIfAborted();
-        throw failureOfConnection(`GET ${redactUrl(url)}`, error);
+        throw failureOfConnection(`${method} ${redactUrl(url)}`, error);
       }
     },
     async close() {

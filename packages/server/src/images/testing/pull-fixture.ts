@@ -20,7 +20,7 @@ export interface PullFixture {
   layers: LayerStore;
   pull(reference: string, options?: Partial<PullOptions>): Promise<PulledImage>;
   /** The same unpacker with another store or other limits. */
-  otherPuller(options: { layers?: LayerStore; limits?: Partial<RegistryLimits> }): OpenImagePuller;
+  otherPuller(options: { layers?: Pick<LayerStore, 'get' | 'add'>; limits?: Partial<RegistryLimits> }): OpenImagePuller;
   /** Sorted diffIDs of the layers in the store. */
   stored(): Promise<string[]>;
   /** Paths of files of this name anywhere in the store, also in what is not a layer yet. */

@@ -1,7 +1,8 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { TestImage } from './test-image.ts';
+import { sha256, type TestImage } from './test-image.ts';
 
 export interface SeenRequest {
+  method: string;
   path: string;
   authorization: string | undefined;
   range: string | undefined;
@@ -30,7 +31,8 @@ export async function startScriptedRegistry(): Promise<ScriptedRegistry> {
     const path = request.url ?? '';
     const count = (counts.get(path) ?? 0) + 1;
     counts.set(path, count);
-    registry.requests.push({ path, authorization: request.headers.authorization, range: request.headers.range });
+    const { authorization, range } = request.headers;
+    registry.requests.push({ method: request.method ?? '', path, authorization, range });
     if (registry.script?.(request, response, count) === true) return;
     answer(contents.get(path), request, response);
   });
@@ -77,6 +79,9 @@ function answer(
   const from = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? '')?.[1] ?? 0);
   const { bytes, type } = content;
   response.setHeader('content-type', type);
+  // A script may have said something else.
+  const saysDigest = request.url?.includes('/manifests/') === true && !response.hasHeader('docker-content-digest');
+  if (saysDigest) response.setHeader('docker-content-digest', sha256(bytes));
   if (from > 0) response.writeHead(206, { 'content-range': `bytes ${from}-${bytes.length - 1}/${bytes.length}` });
   response.end(bytes.subarray(from));
 }

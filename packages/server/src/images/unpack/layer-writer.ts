@@ -138,7 +138,9 @@ export class LayerWriter implements TarSink {
 
   #checkSize(ahead: number): void {
     if (this.#written.sizeBytes + ahead <= this.#options.maxBytes) return;
-    throw new DarkroomError('image_invalid', `the layer unpacks to more than ${this.#options.maxBytes} bytes`);
+    throw new DarkroomError('image_invalid', `the layer unpacks to more than ${this.#options.maxBytes} bytes`, {
+      details: { reason: 'too_large' },
+    });
   }
 
   #apply(entry: TarEntry, path: EntryPath): void {

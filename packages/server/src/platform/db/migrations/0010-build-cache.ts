@@ -19,6 +19,7 @@ const statements = [
   sql`create index build_cache_by_text on build_cache (organization_id, runner_id, text_digest, created_at desc)`,
   sql`create index build_cache_by_layer on build_cache (layer) where layer is not null`,
   sql`create index build_cache_by_use on build_cache (runner_id, last_used_at)`,
+  // As json, not jsonb, the config stays as it was to the letter, and so does what is hashed of it.
   sql`create table base_images (
     organization_id uuid not null references organizations on delete cascade,
     runner_id text not null,
@@ -26,7 +27,7 @@ const statements = [
     platform text not null,
     resolved text not null,
     layers text[] not null,
-    config jsonb not null,
+    config json not null,
     size_bytes int8 not null,
     resolved_at timestamptz not null default now(),
     last_used_at timestamptz not null default now(),
