@@ -10,6 +10,7 @@ const c = {
 };
 
 const CLOEXEC = 0o2000000;
+const NONBLOCK = 0o4000;
 const EPOLL_CTL_ADD = 1;
 const EPOLL_CTL_DEL = 2;
 const EPOLLIN = 1;
@@ -24,8 +25,8 @@ export function epollCreate(): number {
   return checked('epoll_create1', c.create(CLOEXEC));
 }
 
-export function eventFd(): number {
-  return checked('eventfd', c.eventfd(0, CLOEXEC));
+export function eventFd(options: { blocking: boolean } = { blocking: true }): number {
+  return checked('eventfd', c.eventfd(0, CLOEXEC | (options.blocking ? 0 : NONBLOCK)));
 }
 
 /** Reports `token` once, when `fd` becomes readable, or writable where that is asked for. */

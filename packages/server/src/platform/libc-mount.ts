@@ -31,6 +31,17 @@ export const MOUNT_ATTR_NODEV = 4;
 export type MountOption = readonly [key: string, value?: string];
 
 export function mountNew(type: string, options: readonly MountOption[], attributes: number, target: string): void {
+  const mounted = mountDetached(type, options, attributes);
+  try {
+    const moved = c.moveMount(SYS_MOVE_MOUNT, mounted, '', AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH);
+    checked('move_mount', Number(moved), target);
+  } finally {
+    closeSync(mounted);
+  }
+}
+
+/** A mount that is reached through this descriptor alone, and goes with it. */
+export function mountDetached(type: string, options: readonly MountOption[], attributes: number): number {
   const context = Number(checked('fsopen', Number(c.fsopen(SYS_FSOPEN, type, CLOEXEC)), type));
   try {
     for (const [key, value] of options) {
@@ -39,13 +50,7 @@ export function mountNew(type: string, options: readonly MountOption[], attribut
     }
     const created = Number(c.fsconfig(SYS_FSCONFIG, context, FSCONFIG_CMD_CREATE, null, null, 0));
     explain(context, 'fsconfig', created, type);
-    const mounted = explain(context, 'fsmount', Number(c.fsmount(SYS_FSMOUNT, context, CLOEXEC, attributes)), type);
-    try {
-      const moved = c.moveMount(SYS_MOVE_MOUNT, mounted, '', AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH);
-      checked('move_mount', Number(moved), target);
-    } finally {
-      closeSync(mounted);
-    }
+    return explain(context, 'fsmount', Number(c.fsmount(SYS_FSMOUNT, context, CLOEXEC, attributes)), type);
   } finally {
     closeSync(context);
   }

@@ -28,6 +28,8 @@ export interface Cgroups {
   readonly parent: string;
   /** `linux.cgroupsPath` of a container's config.json. */
   pathFor(id: string): string;
+  /** The files of a cgroup, by controller and name. */
+  fileOf(id: string): CgroupFileOf;
   /** For what crun does not start: makes it with these limits. Returns the files that a process joins it by. */
   make(id: string, limits: StartLimits): Promise<string[]>;
   /** Processes that the kernel killed for want of memory inside the container's limit. */
@@ -66,6 +68,7 @@ export function cgroupsIn(layout: CgroupLayout, tag: string): Cgroups {
     version,
     parent,
     pathFor: (id) => `${parent}/${id}`,
+    fileOf: (id) => (controller, name) => file(controller, id, name),
     make: (id, limits) =>
       makeCgroup({ version, layout, directoryFor: (controller) => directoryFor(controller, id) }, limits),
     oomKills: async (id) =>

@@ -31,6 +31,10 @@ export interface RuntimeOptions {
     idCount: number;
     startConcurrency: number;
     readyDisks: number;
+    /** What steps of builds find in their environment when they do not say it themselves, proxies for example. */
+    stepEnvironment?: Readonly<Record<string, string>>;
+    /** PEM files of certificates that steps trust beside those of the host. */
+    caFiles?: readonly string[];
   };
   cgroups: Cgroups;
   /** Opened and closed by the runtime, which knows what is in use. */

@@ -20,6 +20,7 @@ import { resolveContainerUser } from './container/users.ts';
 import { openHost, type RuntimeOptions } from './open-host.ts';
 import { resizeContainer } from './resize.ts';
 import { createKeyedQueue, createSemaphore } from './semaphore.ts';
+import { createStepRuntime } from './steps/step-runtime.ts';
 import type { ContainerExit, ContainerSpec, ContainerStatus, SandboxRuntime } from './types.ts';
 import { readUsage } from './usage.ts';
 
@@ -43,6 +44,12 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
   const listeners: ((exit: ContainerExit) => void)[] = [];
   const inOrder = createKeyedQueue();
   const startSlot = createSemaphore(options.settings.startConcurrency);
+  const steps = createStepRuntime({
+    crun: options.settings.crun,
+    startConcurrency: options.settings.startConcurrency,
+    environment: options.settings.stepEnvironment ?? {},
+    caFiles: options.settings.caFiles ?? [],
+  });
   let opened: ContainerHost | undefined;
 
   function host(): ContainerHost {
@@ -147,6 +154,7 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
     const inUse = found
       .filter(({ id }) => running.has(id))
       .map(({ network: { index }, policy }) => ({ index, policy }));
+    await steps.open(into);
     await options.network.open(inUse, into.watcher);
     for (const id of leftovers) await cleanUpContainer(into, id, undefined);
     const ids = [...running.values()].map(({ container }) => container);
@@ -167,6 +175,7 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
     for (const { container } of running.values()) container.forget();
     running.clear();
     pausedSinceBefore.clear();
+    await steps.close();
     unmountQuietly(layout.poolView);
     for (const engine of Object.values(closing.engines)) engine.close();
     // Before the watcher, which tells it of the ends of its tools.
@@ -176,6 +185,8 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
   }
 
   return {
+    steps,
+
     checkClass: (sandboxClass) => host().engines[sandboxClass].check(),
 
     async start(spec) {

@@ -4,6 +4,7 @@
 import type { Socket } from 'node:net';
 import type { Duplex, Readable, Writable } from 'node:stream';
 import type { ContainerFiles } from './file-types.ts';
+import type { StepRuntime } from './step-types.ts';
 
 export type * from './file-types.ts';
 export type * from './step-types.ts';
@@ -135,6 +136,8 @@ export interface SandboxUsage {
 }
 
 export interface SandboxRuntime {
+  /** Commands over layers whose changes become a layer; for builds. Usable while this is open, and ended by `close`. */
+  readonly steps: StepRuntime;
   /** Raises `invalid_request`, with the reason, when sandboxes of this class cannot run here. Tries it the first time. */
   checkClass(sandboxClass: SandboxClass): Promise<void>;
   /**

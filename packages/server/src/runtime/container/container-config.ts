@@ -1,5 +1,5 @@
 import { CPU_PERIOD_US, cpuQuota, cpuShares } from '../cgroup-control.ts';
-import type { ContainerSpec, ProcessUser } from '../types.ts';
+import type { ContainerLimits, ContainerSpec, ProcessUser } from '../types.ts';
 
 /**
  * Docker's capabilities without `NET_RAW` (forged packets and raw sockets) and `MKNOD` (of no use in a user namespace). They
@@ -87,23 +87,52 @@ export function containerConfig(input: ConfigInput) {
   const { spec } = input;
   const root: ProcessUser = { uid: 0, gid: 0, additionalGids: [], home: '/root', name: 'root' };
   const pidOne = { argv: [INIT, '-P'], env: {}, cwd: '/', user: root };
-  return {
-    ociVersion: '1.0.2',
+  return frameConfig({
+    ...input,
     hostname: spec.hostname,
-    root: { path: input.rootfs, readonly: false },
     process: { ...processConfig(pidOne, input.openFiles, input.appArmorProfile), oomScoreAdj: INIT_OOM_SCORE_ADJ },
-    mounts: mounts(input),
+    mounts: [],
     annotations: {
       [NETWORK_ANNOTATION]: String(input.namespaces.index),
       [POLICY_ANNOTATION]: JSON.stringify(spec.network),
       [ENV_ANNOTATION]: JSON.stringify(spec.env),
+    },
+    limits: spec.limits,
+    resources: limitsOf(spec.limits),
+  });
+}
+
+/** What is around a process, whatever it is. */
+export interface FrameInput extends Pick<ConfigInput, 'rootfs' | 'toolsDir' | 'etcDir' | 'cgroup' | 'seccomp'> {
+  hostname: string;
+  process: object;
+  /** Behind those that every container has. */
+  mounts: readonly Mount[];
+  annotations: Readonly<Record<string, string>>;
+  limits: ContainerLimits;
+  /** What crun is to set of them. */
+  resources: object;
+  /** Without a path a network namespace of its own is made, where nothing is but a loopback interface. */
+  namespaces: { userPath: string; netPath: string | undefined };
+}
+
+export function frameConfig(input: FrameInput) {
+  const { netPath } = input.namespaces;
+  return {
+    ociVersion: '1.0.2',
+    hostname: input.hostname,
+    root: { path: input.rootfs, readonly: false },
+    process: input.process,
+    mounts: [...mounts(input), ...input.mounts],
+    annotations: {
+      ...input.annotations,
       ...('bpf' in input.seccomp ? { 'run.oci.seccomp_bpf_data': input.seccomp.bpf } : {}),
     },
     linux: {
       namespaces: [
         // The network namespace belongs to this user namespace, made with it: that is what lets sysfs be mounted.
         { type: 'user', path: input.namespaces.userPath },
-        { type: 'network', path: input.namespaces.netPath },
+        { type: 'network', ...(netPath === undefined ? {} : { path: netPath }) },
         { type: 'pid' },
         { type: 'ipc' },
         { type: 'uts' },
@@ -111,7 +140,7 @@ export function containerConfig(input: ConfigInput) {
         { type: 'cgroup' },
       ],
       cgroupsPath: input.cgroup.path,
-      resources: resources(spec),
+      resources: { ...input.resources, devices: DEVICES },
       maskedPaths: MASKED_PATHS,
       readonlyPaths: READ_ONLY_PATHS,
       ...('profile' in input.seccomp ? { seccomp: input.seccomp.profile } : {}),
@@ -149,12 +178,12 @@ export function processConfig(input: ProcessInput, openFiles: OpenFilesLimit, ap
   };
 }
 
-function resources({ limits }: ContainerSpec): object {
+/** As crun sets them. */
+export function limitsOf(limits: ContainerLimits): object {
   return {
     memory: { limit: limits.memoryBytes, swap: limits.memoryBytes },
     cpu: { quota: cpuQuota(limits.cpu), period: CPU_PERIOD_US, shares: cpuShares(limits.cpu) },
     pids: { limit: limits.pids },
-    devices: DEVICES,
   };
 }
 
@@ -180,18 +209,18 @@ const DEVICES = [
 ];
 
 /** As on an ordinary machine, half of the memory; it counts as the sandbox's memory either way. Browsers fail with Docker's 64 MiB. */
-function sharedMemoryBytes({ limits }: ContainerSpec): number {
+function sharedMemoryBytes(limits: ContainerLimits): number {
   return Math.floor(limits.memoryBytes / 2);
 }
 
-interface Mount {
+export interface Mount {
   destination: string;
   type: string;
   source: string;
   options: string[];
 }
 
-function mounts({ spec, toolsDir, etcDir, cgroup }: ConfigInput): Mount[] {
+function mounts({ limits, toolsDir, etcDir, cgroup }: FrameInput): Mount[] {
   const virtual = (destination: string, type: string, ...options: string[]) => ({
     destination,
     type,
@@ -217,7 +246,7 @@ function mounts({ spec, toolsDir, etcDir, cgroup }: ConfigInput): Mount[] {
       'gid=5',
       `max=${MAX_TERMINALS}`,
     ),
-    virtual('/dev/shm', 'tmpfs', 'noexec', 'nodev', 'mode=1777', `size=${sharedMemoryBytes(spec)}`),
+    virtual('/dev/shm', 'tmpfs', 'noexec', 'nodev', 'mode=1777', `size=${sharedMemoryBytes(limits)}`),
     virtual('/dev/mqueue', 'mqueue', 'noexec', 'nodev'),
     virtual('/sys', 'sysfs', 'noexec', 'nodev', 'ro'),
     // Programs size themselves by the limits that they find here. On v1 that is a dozen mounts for each start, of the host's

@@ -37,6 +37,8 @@ export interface Crun {
   readonly version: string;
   /** Resolves when pid 1 runs. `log` gets what crun has to say; a failure is told from it. */
   run(id: string, bundle: string, log: string): Promise<void>;
+  /** Starts `crun run` with the standard streams of pid 1; ends with pid 1, and as it did. The caller waits for it. */
+  runAttached(id: string, bundle: string, log: string, stdio: Stdio): SpawnedProcess;
   /** Starts `crun exec` with its standard streams and what comes behind them; the caller waits for it. */
   exec(
     id: string,
@@ -108,6 +110,7 @@ export async function createCrun({ command, root, mountPoint, watcher }: CrunOpt
   return {
     version: stdout.trim(),
     run: (id, bundle, log) => call(log, ['run', '--detach', '--bundle', bundle, id], RUN_TIMEOUT_MS),
+    runAttached: (id, bundle, log, stdio) => start(log, ['run', '--bundle', bundle, id], stdio),
     exec(id, processFile, log, stdio, options) {
       const console = options === undefined ? [] : ['--console-socket', options.consoleSocket];
       const more = stdio.length > 3 ? ['--preserve-fds', String(stdio.length - 3)] : [];

@@ -9,7 +9,7 @@ export const NOT_FOUND = 127;
 export const NOT_EXECUTABLE = 126;
 
 /** What no process could be started with: C ends a string at a zero byte, and an environment name at `=`. */
-export function checkExec(spec: ExecSpec): void {
+export function checkExec(spec: Pick<ExecSpec, 'argv' | 'cwd' | 'env'>): void {
   if ((spec.argv[0] ?? '') === '') throw invalidRequest('the command is empty');
   if (!spec.cwd.startsWith('/')) throw invalidRequest(`the working directory ${spec.cwd} is not absolute`);
   const strings = [...spec.argv, spec.cwd, ...Object.entries(spec.env).flat()];

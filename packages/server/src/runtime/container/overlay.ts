@@ -1,15 +1,19 @@
 import { basename, dirname } from 'node:path';
 import { DarkroomError, errnoOf, messageOf } from '../../platform/errors.ts';
 import { MNT_DETACH, unmount } from '../../platform/libc.ts';
-import { MOUNT_ATTR_NODEV, type MountOption, mountNew } from '../../platform/libc-mount.ts';
+import { MOUNT_ATTR_NODEV, type MountOption, mountDetached, mountNew } from '../../platform/libc-mount.ts';
 import { run } from '../../platform/process.ts';
 
 export interface OverlayPaths {
   /** Absolute, base first, as layers are counted everywhere else. */
   layers: readonly string[];
-  upper: string;
-  work: string;
+  /** Without it nobody can write; there must be two layers then. */
+  upper?: string;
+  /** Beside `upper`, on the same file system. */
+  work?: string;
   target: string;
+  /** What is synced inside is not on disk, and the end of the mount waits for no disk: for what is synced as a whole later. */
+  volatile?: boolean;
 }
 
 /** The kernel's own bound (`OVL_MAX_STACK`). */
@@ -23,7 +27,7 @@ const MOUNT_TIMEOUT_MS = 10_000;
  * - `metacopy=off`: a chmod copies the data up, so that no file's data lies in another layer.
  * - `index=off`: no file handles of one file system are kept that would not fit after a copy to another.
  * - `xino=auto`: inode numbers stay stable where layers lie on more than one file system.
- * No `volatile`: what a sandbox syncs is on disk. No `userxattr`: whiteouts are in the `trusted` form, out of a sandbox's reach.
+ * No `volatile` of itself: what a sandbox syncs is on disk. No `userxattr`: whiteouts are in the `trusted` form, out of a sandbox's reach.
  */
 const OPTIONS: readonly MountOption[] = [
   ['redirect_dir', 'nofollow'],
@@ -65,9 +69,28 @@ export function createOverlayMounter(): MountOverlay {
 }
 
 function mountByCalls(paths: OverlayPaths): void {
-  const lower = paths.layers.map((layer): MountOption => ['lowerdir+', layer]).reverse();
-  const options: MountOption[] = [...OPTIONS, ...lower, ['upperdir', paths.upper], ['workdir', paths.work]];
-  mountNew('overlay', options, MOUNT_ATTR_NODEV, paths.target);
+  const { upper, work } = paths;
+  const writable: MountOption[] =
+    upper === undefined || work === undefined
+      ? []
+      : [
+          ['upperdir', upper],
+          ['workdir', work],
+        ];
+  const lasting: MountOption[] = paths.volatile ? [['volatile']] : [];
+  mountNew(
+    'overlay',
+    [...OPTIONS, ...lowerOptions(paths.layers), ...writable, ...lasting],
+    MOUNT_ATTR_NODEV,
+    paths.target,
+  );
+}
+
+const lowerOptions = (layers: readonly string[]) => layers.map((layer): MountOption => ['lowerdir+', layer]).reverse();
+
+/** Merged layers, two at least, that are reached through the descriptor alone. For kernels that append layers. */
+export function openMerged(layers: readonly string[]): number {
+  return mountDetached('overlay', [...OPTIONS, ...lowerOptions(layers)], MOUNT_ATTR_NODEV);
 }
 
 /**
@@ -84,8 +107,9 @@ export async function mountByTool(paths: OverlayPaths): Promise<void> {
     'nodev',
     ...OPTIONS.map(([key, value]) => `${key}=${value}`),
     `lowerdir=${lower.join(':')}`,
-    `upperdir=${escapeOption(paths.upper)}`,
-    `workdir=${escapeOption(paths.work)}`,
+    ...(paths.upper === undefined ? [] : [`upperdir=${escapeOption(paths.upper)}`]),
+    ...(paths.work === undefined ? [] : [`workdir=${escapeOption(paths.work)}`]),
+    ...(paths.volatile ? ['volatile'] : []),
   ];
   // Without -i and -n, mount may run a helper or note the mount in /run, which a private mount belongs in least of all.
   await run('mount', ['-i', '-n', '-t', 'overlay', 'overlay', '-o', options.join(','), paths.target], {

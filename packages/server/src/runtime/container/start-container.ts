@@ -121,7 +121,7 @@ async function startSteps(
  * The sandbox's root may write to these files: a small file system in memory bounds them, and a full disk of the sandbox does
  * not keep it from starting.
  */
-function mountNameFiles(target: string): void {
+export function mountNameFiles(target: string): void {
   mkdirSync(target, { mode: 0o755 });
   mount('tmpfs', target, 'tmpfs', MS_NOSUID | MS_NODEV, 'size=1m,nr_inodes=16,mode=755');
 }

@@ -1,0 +1,70 @@
+import type { SpawnedProcess } from '../../platform/spawned-process.ts';
+import { crunFailure } from '../container/crun-failure.ts';
+import type { StepExit, StepProcess, StepSpec } from '../step-types.ts';
+import { watchDisk } from './disk-watch.ts';
+import type { StepCgroup } from './step-cgroup.ts';
+import { killStep, lastWords } from './step-end.ts';
+import type { StepHost } from './step-host.ts';
+import { stepPaths } from './step-layout.ts';
+
+export interface RunningStep {
+  spec: StepSpec;
+  name: string;
+  /** crun, which ends with the step. */
+  child: SpawnedProcess;
+  cgroup: StepCgroup;
+  /** Takes away all that it had. */
+  cleanUp: () => Promise<void>;
+}
+
+/** Keeps a step within its bounds, and tells of its end. */
+export function followStep(host: StepHost, step: RunningStep): Pick<StepProcess, 'exited' | 'kill'> {
+  const { spec, name, child } = step;
+  const paths = stepPaths(host.layout, name);
+  const { promise: stuck, reject: giveUp } = Promise.withResolvers<never>();
+  let killed: Promise<void> | undefined;
+
+  function end(): Promise<void> {
+    killed ??= killStep(host, name, child);
+    killed.catch(giveUp);
+    return killed;
+  }
+
+  const disk = watchDisk({
+    watcher: host.watcher,
+    poolRoot: host.layout.poolRoot,
+    directories: [spec.upper, paths.scratch],
+    limitBytes: spec.limits.diskBytes,
+    onExcess: (exceeded) => {
+      host.log.warn({ step: name, exceeded }, 'a step is ended: it is over its limit');
+      end().catch(() => undefined);
+    },
+  });
+
+  async function finish(): Promise<StepExit> {
+    try {
+      const { exitCode } = await Promise.race([child.exited, stuck]);
+      const excess = await disk.finish();
+      const { ranOutOfMemory, pidsExceeded, peakMemoryBytes } = await step.cgroup.spent();
+      const words = exitCode === 0 || killed ? '' : await lastWords(paths.log);
+      const exceeded = excess ?? (ranOutOfMemory && exitCode !== 0 ? 'memory' : undefined);
+      // What crun says is its own failure and not the command's.
+      if (words !== '' && exceeded === undefined) throw crunFailure('run', words);
+      return { exitCode, exceeded, pidsExceeded, peakMemoryBytes };
+    } finally {
+      await disk.finish();
+      await step.cleanUp();
+    }
+  }
+
+  const exited = finish();
+  // Whoever asks sees the failure; who does not must not bring the server down.
+  exited.catch(() => {});
+  return {
+    exited,
+    async kill() {
+      await end();
+      await exited.catch(() => undefined);
+    },
+  };
+}
