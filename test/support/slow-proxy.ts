@@ -65,6 +65,7 @@ export async function startSlowProxy(target: string, bytesPerSecond: number): Pr
     },
     async close() {
       cut();
+      if (!server.listening) return;
       server.close();
       await once(server, 'close');
     },

@@ -1,0 +1,39 @@
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import pg from 'pg';
+import { run } from '../../packages/server/src/platform/process.ts';
+import type { Darkroom } from './darkroom.ts';
+
+/** Files below the state directory that have the text anywhere in their bytes; the pool as an image file counts as one. */
+export async function filesWith({ stateDir }: Darkroom, text: string): Promise<string[]> {
+  // Sockets, and files that go while it looks, are no matter.
+  const { stdout } = await run('grep', ['-rlaF', '--devices=skip', text, stateDir], {
+    timeoutMs: 90_000,
+    okCodes: [0, 1, 2],
+  });
+  return stdout.split('\n').filter(Boolean);
+}
+
+/** Every row of every table of a running server's database, as JSON. */
+export async function databaseDump({ stateDir }: Darkroom): Promise<string> {
+  const inState = join(stateDir, 'postgres-socket');
+  const key = createHash('sha256').update(stateDir).digest('hex').slice(0, 12);
+  const host = existsSync(inState) ? inState : join('/run/darkroom', `postgres-${key}`);
+  const client = new pg.Client({ host, user: 'darkroom', database: 'postgres' });
+  await client.connect();
+  try {
+    const { rows: tables } = await client.query<{ name: string }>(
+      `select format('%I.%I', schemaname, tablename) as name from pg_tables
+       where schemaname not in ('pg_catalog', 'information_schema')`,
+    );
+    let dump = '';
+    for (const { name } of tables) {
+      const { rows } = await client.query<{ row: string }>(`select row_to_json(t)::text as row from ${name} t`);
+      dump += rows.map(({ row }) => `${name} ${row}\n`).join('');
+    }
+    return dump;
+  } finally {
+    await client.end();
+  }
+}
