@@ -184,7 +184,7 @@ def expect_printed(name, chunks):
     lines = "\n".join(chunks).split("\n")
     assert lines[0].startswith(f"Creating snapshot {name} (")
     assert lines[-1].startswith(f"Created snapshot {name} (")
-    assert [line[-6:] for line in lines if line[-6:-1] == "line "] == ["line 1", "line 2", "line 3"]
+    assert [line for line in lines if line.startswith("line ")] == ["line 1", "line 2", "line 3"]
 
 
 @files
@@ -243,8 +243,8 @@ def test_a_sandbox_is_made_from_an_image_with_the_logs_of_its_build():
     try:
         assert len(sandbox.process.exec("cat /built").result) == 33
         lines = "\n".join(chunks).split("\n")
-        assert any(line.endswith("building it") for line in lines)
-        assert any(line.endswith("and more") for line in lines)
+        assert "building it" in lines
+        assert "and more" in lines
     finally:
         sandbox.delete()
 
