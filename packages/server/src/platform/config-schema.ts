@@ -215,6 +215,56 @@ export const configSchema = z.strictObject({
         .min(1)
         .default(30)
         .describe('Uploads that no build and no client asked for in so many days are deleted.'),
+      cacheMaxBytes: z
+        .int()
+        .min(0)
+        .default(20 * 1024 ** 3)
+        .describe(
+          'Results of steps and base images that no snapshot and no sandbox needs; those used longest ago make way.',
+        ),
+      cacheMaxAgeDays: z
+        .int()
+        .min(1)
+        .max(3650)
+        .default(30)
+        .describe('Such results are forgotten when no build has used them for so many days.'),
+      concurrency: z
+        .int()
+        .min(1)
+        .max(256)
+        .default(4)
+        .describe('Builds that run at the same time; more wait, and organizations take turns.'),
+      concurrencyPerOrganization: z
+        .int()
+        .min(1)
+        .max(256)
+        .default(3)
+        .describe('The same, of one organization: the rest is for the others.'),
+      limits: z
+        .strictObject({
+          cpu: z.number().positive().default(4).describe('Cores of one step, up to what a sandbox may have.'),
+          memoryGb: z
+            .number()
+            .positive()
+            .default(8)
+            .describe('GiB of memory of one step, up to what a sandbox may have.'),
+          pids: z.int().min(16).default(4096).describe('Most processes and threads of one step.'),
+          diskGb: z
+            .number()
+            .positive()
+            .default(20)
+            .describe('GiB that one step may write, up to the size that a snapshot may have.'),
+          stepMinutes: z.number().positive().default(60).describe('A step is ended after this.'),
+          minutes: z
+            .number()
+            .positive()
+            .max(115)
+            .default(110)
+            .describe('A build is ended after this, counted from its first step.'),
+          logMb: z.number().positive().default(64).describe('MB that a build may write to its log.'),
+        })
+        .prefault({})
+        .describe('Of each build.'),
     })
     .prefault({}),
   objectStore: z

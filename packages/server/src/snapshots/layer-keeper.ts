@@ -9,6 +9,8 @@ export interface LayerKeeper extends Omit<LayerStore, 'sweep'> {
    * whatever reads layers first and writes a row that needs them later.
    */
   hold(): Disposable;
+  /** Whether a hold that is in place protects the layer. */
+  isHeld(diffId: string): boolean;
   hasAll(diffIds: readonly string[]): Promise<boolean>;
   /** Removes layers that `reachable` does not name, that no hold protects, and whose grace is over. Returns the freed diffIDs. */
   sweep(reachable: () => Promise<ReadonlySet<string>>, options?: { graceMs?: number }): Promise<string[]>;
@@ -21,14 +23,21 @@ export interface LayerKeeper extends Omit<LayerStore, 'sweep'> {
 export function createLayerKeeper(store: LayerStore, now: () => number = () => performance.now()): LayerKeeper {
   /** When each layer was last got, added, or found reachable. */
   const neededAt = new Map<string, number>();
+  /** Of these the times by someone's hand: only they concern a hold. */
+  const usedAt = new Map<string, number>();
   const holds = new Map<symbol, number>();
   const startedAt = now();
 
   // What this process has not seen yet counts from its start: a predecessor may have just handed it out.
   const isNeededSince = (diffId: string, since: number) => (neededAt.get(diffId) ?? startedAt) >= since;
+  const isUsedSince = (diffId: string, since: number) => (usedAt.get(diffId) ?? startedAt) >= since;
 
   // Noted before the store is asked: a sweep that looks afterwards keeps the layer, one that looked before has removed it.
-  const touch = (diffId: string) => neededAt.set(diffId, now());
+  const touch = (diffId: string) => {
+    const time = now();
+    neededAt.set(diffId, time);
+    usedAt.set(diffId, time);
+  };
   const get: LayerStore['get'] = (diffId) => {
     touch(diffId);
     return store.get(diffId);
@@ -55,6 +64,7 @@ export function createLayerKeeper(store: LayerStore, now: () => number = () => p
       holds.set(key, now());
       return { [Symbol.dispose]: () => void holds.delete(key) };
     },
+    isHeld: (diffId) => holds.size > 0 && isUsedSince(diffId, Math.min(...holds.values())),
     async hasAll(diffIds) {
       for (const diffId of diffIds) if ((await get(diffId)) === undefined) return false;
       return true;
@@ -63,12 +73,16 @@ export function createLayerKeeper(store: LayerStore, now: () => number = () => p
       // Noted before the rows are read: a hold that ends during the sweep has written a row that `reachable` may not have seen.
       const heldSince = Math.min(now(), ...holds.values());
       const needed = await reachable();
-      for (const diffId of needed) touch(diffId);
-      const isProtected = (diffId: string) => isNeededSince(diffId, Math.min(now() - graceMs, heldSince));
+      for (const diffId of needed) neededAt.set(diffId, now());
+      const isProtected = (diffId: string) => isNeededSince(diffId, now() - graceMs) || isUsedSince(diffId, heldSince);
       const freed = await store.sweep(new KeptLayers(needed, isProtected));
       const present = new Set((await store.list()).map(({ diffId }) => diffId));
       // Also what was asked for and never came.
-      for (const diffId of neededAt.keys()) if (!present.has(diffId) && !isProtected(diffId)) neededAt.delete(diffId);
+      for (const diffId of neededAt.keys()) {
+        if (present.has(diffId) || isProtected(diffId)) continue;
+        neededAt.delete(diffId);
+        usedAt.delete(diffId);
+      }
       return freed;
     },
   };

@@ -11,7 +11,7 @@ const DELAY_MS = 70_000;
 export interface LayerSweeper {
   /** Something may have become unreachable: sweeps once, soon. */
   request(): void;
-  /** Sweeps now and without grace, because the disk is full. Returns how many layers went. */
+  /** Sweeps now and without grace, because the disk is full, also what caches alone have kept. Returns how many layers went. */
   makeRoom(): Promise<number>;
   close(): Promise<void>;
 }
@@ -19,10 +19,12 @@ export interface LayerSweeper {
 export interface LayerSweeperDeps {
   db: Kysely<Database>;
   layers: LayerKeeper;
+  /** Gives up some of what is reachable only because it may save work later. */
+  shrinkCaches?(): Promise<unknown>;
   log: { info(details: object, message: string): void; warn(details: object, message: string): void };
 }
 
-export function createLayerSweeper({ db, layers, log }: LayerSweeperDeps): LayerSweeper {
+export function createLayerSweeper({ db, layers, shrinkCaches, log }: LayerSweeperDeps): LayerSweeper {
   const sweep = async (graceMs?: number) => {
     const freed = await layers.sweep(() => reachableLayers(db), graceMs === undefined ? {} : { graceMs });
     if (freed.length > 0) log.info({ layers: freed.length }, 'layers removed that nothing needs');
@@ -45,7 +47,10 @@ export function createLayerSweeper({ db, layers, log }: LayerSweeperDeps): Layer
         inBackground();
       }, DELAY_MS).unref();
     },
-    makeRoom: () => sweep(0),
+    async makeRoom() {
+      await shrinkCaches?.().catch((error: unknown) => log.warn({ err: error }, 'caches could not be made smaller'));
+      return sweep(0);
+    },
     async close() {
       clearInterval(period);
       clearTimeout(soon);
