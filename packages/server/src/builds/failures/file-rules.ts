@@ -1,0 +1,33 @@
+import { type HintRule, hint } from './hint-rule.ts';
+
+export const FILE_RULES: readonly HintRule[] = [
+  {
+    name: 'no such file',
+    output:
+      /(?:can't open file ['"]?|cannot stat ['‘"]?|cannot access ['‘"]?|can't cd to |cannot open ['‘"]?|No such file or directory: ['"]|open )([^\s'’":,]{1,200})|(?:^|\s)['‘"]?([\w./-]{1,200})['’"]?: No such file or directory/,
+    advise: ({ groups: [, first = '', second = ''] }) => ({
+      hint: `${first || second} is not in the image at this step: COPY it before, look at WORKDIR, and at what .dockerignore leaves out.`,
+    }),
+  },
+  {
+    name: 'python module',
+    output: /ModuleNotFoundError: No module named ['"]([\w.]{1,100})/,
+    advise: ({ groups: [, name = ''] }) => ({
+      hint: `The Python module ${name} is not installed for the Python that runs: RUN python -m pip install it before, or COPY it when it is one of your own.`,
+    }),
+  },
+  {
+    name: 'node module',
+    output: /Cannot find module ['"]([^'"\n]{1,200})/,
+    advise: ({ groups: [, name = ''] }) => ({
+      hint: `The module ${name} is not there: RUN npm ci before, or COPY it when it is one of your own (node_modules may be in .dockerignore).`,
+    }),
+  },
+  {
+    name: 'read-only',
+    output: /Read-only file system/,
+    advise: hint(
+      'It writes to a place that is mounted read-only in this step: add rw to the --mount, or write elsewhere.',
+    ),
+  },
+];
