@@ -16,9 +16,9 @@ const statements = [
     last_used_at timestamptz not null default now(),
     primary key (organization_id, runner_id, key)
   ) with (fillfactor = 90)`,
-  sql`create index build_cache_by_text on build_cache (organization_id, runner_id, text_digest, created_at desc)`,
+  // None by last use: it is noted often, and looked for by a sweep now and then.
+  sql`create index build_cache_by_text on build_cache (text_digest, organization_id, runner_id, created_at desc)`,
   sql`create index build_cache_by_layer on build_cache (layer) where layer is not null`,
-  sql`create index build_cache_by_use on build_cache (runner_id, last_used_at)`,
   // As json, not jsonb, the config stays as it was to the letter, and so does what is hashed of it.
   sql`create table base_images (
     organization_id uuid not null references organizations on delete cascade,
@@ -33,7 +33,6 @@ const statements = [
     last_used_at timestamptz not null default now(),
     primary key (organization_id, runner_id, reference, platform)
   )`,
-  sql`create index base_images_by_use on base_images (runner_id, last_used_at)`,
 ];
 
 /** What steps of builds gave before, and what the references that they build on meant. */
