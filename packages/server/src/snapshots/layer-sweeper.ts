@@ -11,7 +11,9 @@ const DELAY_MS = 70_000;
 export interface LayerSweeper {
   /** Something may have become unreachable: sweeps once, soon. */
   request(): void;
-  /** Sweeps now and without grace, because the disk is full, also what caches alone have kept. Returns how many layers went. */
+  /** Before `makeRoom` sweeps it asks for this: giving up some of what is reachable only because it may save work later. */
+  shrinkFirst(shrink: () => Promise<unknown>): void;
+  /** Sweeps now and without grace, because the disk is full. Returns how many layers went. */
   makeRoom(): Promise<number>;
   close(): Promise<void>;
 }
@@ -19,12 +21,10 @@ export interface LayerSweeper {
 export interface LayerSweeperDeps {
   db: Kysely<Database>;
   layers: LayerKeeper;
-  /** Gives up some of what is reachable only because it may save work later. */
-  shrinkCaches?(): Promise<unknown>;
   log: { info(details: object, message: string): void; warn(details: object, message: string): void };
 }
 
-export function createLayerSweeper({ db, layers, shrinkCaches, log }: LayerSweeperDeps): LayerSweeper {
+export function createLayerSweeper({ db, layers, log }: LayerSweeperDeps): LayerSweeper {
   const sweep = async (graceMs?: number) => {
     const freed = await layers.sweep(() => reachableLayers(db), graceMs === undefined ? {} : { graceMs });
     if (freed.length > 0) log.info({ layers: freed.length }, 'layers removed that nothing needs');
@@ -37,6 +37,7 @@ export function createLayerSweeper({ db, layers, shrinkCaches, log }: LayerSweep
       (error: unknown) => log.warn({ err: error }, 'layers could not be swept'),
     );
   };
+  const caches: (() => Promise<unknown>)[] = [];
   let soon: NodeJS.Timeout | undefined;
   const period = setInterval(inBackground, PERIOD_MS).unref();
 
@@ -47,8 +48,11 @@ export function createLayerSweeper({ db, layers, shrinkCaches, log }: LayerSweep
         inBackground();
       }, DELAY_MS).unref();
     },
+    shrinkFirst: (shrink) => void caches.push(shrink),
     async makeRoom() {
-      await shrinkCaches?.().catch((error: unknown) => log.warn({ err: error }, 'caches could not be made smaller'));
+      for (const shrink of caches) {
+        await shrink().catch((error: unknown) => log.warn({ err: error }, 'a cache could not be made smaller'));
+      }
       return sweep(0);
     },
     async close() {

@@ -133,12 +133,8 @@ it('gives up its older half when the disk is full, and its layers go at once', a
   const layers: string[] = [];
   for (const [index, name] of names.entries()) layers.push(await recorded(name, 100 * MIB, 10 - index));
   const log = { info() {}, warn() {} };
-  const sweeper = createLayerSweeper({
-    db: lab.database.db,
-    layers: lab.keeper,
-    shrinkCaches: bounds.shrinkByHalf,
-    log,
-  });
+  const sweeper = createLayerSweeper({ db: lab.database.db, layers: lab.keeper, log });
+  sweeper.shrinkFirst(bounds.shrinkByHalf);
   expect(await sweeper.makeRoom()).toBe(2);
   expect(await kept()).toEqual(layers.slice(2).sort());
   expect(await sweeper.makeRoom()).toBe(2);
