@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { Server as TlsServer } from 'node:tls';
 import type { FastifyInstance } from 'fastify';
 import type { ContextStore } from './builds/contexts/context-store.ts';
+import type { Builds } from './builds/index.ts';
 import { buildApp, closeApp } from './http/app.ts';
 import { apiRoutes } from './http/daytona/routes.ts';
 import { sandboxRoutes } from './http/daytona/sandbox/index.ts';
@@ -19,6 +20,7 @@ import { createLog } from './platform/log.ts';
 import { createMetrics } from './platform/metrics.ts';
 import { readStateCounts } from './platform/state-counts.ts';
 import { createSandboxes, type Sandboxes } from './sandboxes/index.ts';
+import { snapshotSubject } from './snapshots/build-subject.ts';
 import { createLayerSweeper } from './snapshots/layer-sweeper.ts';
 import { createSnapshotReads } from './snapshots/read.ts';
 import { recoverSnapshots, takeUpSnapshot } from './snapshots/recover.ts';
@@ -26,6 +28,7 @@ import { startSnapshotWorkers } from './snapshots/workers.ts';
 import type { SshGateway } from './ssh/gateway.ts';
 import { createClosers } from './start/closers.ts';
 import type { Ground } from './start/ground.ts';
+import { startBuilds } from './start/start-builds.ts';
 import { startContexts } from './start/start-contexts.ts';
 import { type Machine, startMachine } from './start/start-machine.ts';
 import { JOB_GRACE_MS, startPlatform } from './start/start-platform.ts';
@@ -80,12 +83,12 @@ export async function startServer(config: Config, options: StartOptions): Promis
     const machine = await startMachine(ground, { ...options, poolRoot: options.pool.root });
     running = machine;
     const sandboxes = await startSandboxes(ground, machine);
-    await startSnapshots(ground, machine);
     const contexts = await startContexts(ground, options.pool.root);
+    const builds = await startSnapshots(ground, machine, { contexts, poolRoot: options.pool.root });
     // Here too, and so before the floors above them: a job must not find what it works with closed.
     closers.add('work on jobs', () => platform.jobs.stop({ graceMs: JOB_GRACE_MS }));
     const ssh = await startSsh(ground, sandboxes);
-    const app = await buildServer(ground, machine, { sandboxes, ssh, contexts, tls });
+    const app = await buildServer(ground, machine, { sandboxes, builds, ssh, contexts, tls });
     closers.add('HTTP', () => closeApp(app, { graceMs: REQUEST_GRACE_MS }));
     const url = await listen(app, config, tls);
     await bootstrapTenancy(platform.db, {
@@ -130,13 +133,20 @@ async function startSandboxes(ground: Ground, machine: Machine): Promise<Sandbox
 }
 
 /** Workers, sweeper and watch; what an earlier server left in the middle is taken up again. */
-async function startSnapshots(ground: Ground, { layers, puller }: Machine): Promise<void> {
+async function startSnapshots(
+  ground: Ground,
+  machine: Machine,
+  { contexts, poolRoot }: { contexts: ContextStore; poolRoot: string },
+): Promise<Builds> {
+  const { layers, puller } = machine;
   const { config, log, closers, db, jobs, instance, secrets } = ground;
   const sweeper = createLayerSweeper({ db, layers, log });
   closers.add('layer sweeper', () => sweeper.close());
+  const builds = await startBuilds(ground, { machine, contexts, poolRoot, layerSweeper: sweeper });
   await startSnapshotWorkers({
     db,
     jobs,
+    builds,
     puller,
     layers,
     sweeper,
@@ -145,6 +155,8 @@ async function startSnapshots(ground: Ground, { layers, puller }: Machine): Prom
     pullConcurrency: config.jobs.pullConcurrency,
     log,
   });
+  closers.add('builds', () => builds.close());
+  await builds.open([snapshotSubject(db, instance.id)]);
   await recoverSnapshots({ db, jobs });
   // What a server that was killed left in the middle of a pull.
   sweeper.request();
@@ -155,10 +167,12 @@ async function startSnapshots(ground: Ground, { layers, puller }: Machine): Prom
     takeUp: async (orphan) => orphan.subjectType === 'snapshot' && takeUpSnapshot({ db, jobs }, orphan),
   });
   closers.add('watch over deadlines', () => watch.close());
+  return builds;
 }
 
 interface Served {
   sandboxes: Sandboxes;
+  builds: Builds;
   ssh: SshGateway | undefined;
   contexts: ContextStore;
   tls: Tls | undefined;
@@ -167,7 +181,7 @@ interface Served {
 async function buildServer(
   ground: Ground,
   machine: Machine,
-  { sandboxes, ssh, contexts, tls }: Served,
+  { sandboxes, builds, ssh, contexts, tls }: Served,
 ): Promise<FastifyInstance> {
   const { config, log, closers, db, reader, jobs } = ground;
   const keys = createKeyVerifier({
@@ -225,6 +239,7 @@ async function buildServer(
           layers: machine.layers,
           runtime: machine.runtime,
           uploadKeys,
+          builds,
           reads: createSnapshotReads(reader, SNAPSHOT_JSON_SQL),
         }),
         sandboxRoutes({ sandboxes, sshCommand: ssh?.command, publicUrl: config.publicUrl, preview: config.preview }),

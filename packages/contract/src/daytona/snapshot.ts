@@ -1,18 +1,9 @@
 import { z } from 'zod';
 import { SNAPSHOT_STATES } from '../states.ts';
 import { text } from '../text.ts';
+import { buildInfoSchema, createBuildInfoSchema } from './build.ts';
 
 export const snapshotStateSchema = z.enum(SNAPSHOT_STATES).meta({ id: 'SnapshotState' });
-
-export const buildInfoSchema = z
-  .object({
-    dockerfileContent: z.string().optional(),
-    contextHashes: z.array(z.string()).optional(),
-    createdAt: z.iso.datetime(),
-    updatedAt: z.iso.datetime(),
-    snapshotRef: z.string(),
-  })
-  .meta({ id: 'BuildInfo' });
 
 /** Clients in Go and Python refuse an object without one of the required keys, so nullable ones are always there. */
 export const snapshotSchema = z
@@ -77,10 +68,7 @@ export const createSnapshotSchema = z
     /** GiB. */
     memory: resource,
     disk: resource,
-    buildInfo: z
-      .object({ dockerfileContent: text.min(1), contextHashes: z.array(text).nullish() })
-      .meta({ id: 'CreateBuildInfo' })
-      .nullish(),
+    buildInfo: createBuildInfoSchema.nullish(),
     regionId: text.nullish(),
     sandboxClass: z.enum(['container', 'gvisor', 'linux-vm', 'android', 'windows']).nullish(),
   })

@@ -234,12 +234,25 @@ export const configSchema = z.strictObject({
         .max(256)
         .default(4)
         .describe('Builds that run at the same time; more wait, and organizations take turns.'),
+      stepConcurrency: z
+        .int()
+        .min(1)
+        .max(256)
+        .optional()
+        .describe('Steps of all builds that run at the same time; as many as there are cores without it.'),
       concurrencyPerOrganization: z
         .int()
         .min(1)
         .max(256)
         .default(3)
         .describe('The same, of one organization: the rest is for the others.'),
+      cacheMountMaxBytes: bytes
+        .default(10 * 1024 ** 3)
+        .describe('All directories of `RUN --mount=type=cache` together; those used longest ago make way.'),
+      allowInternalSources: z
+        .boolean()
+        .default(false)
+        .describe('Whether ADD may fetch from loopback and private addresses.'),
       limits: z
         .strictObject({
           cpu: z.number().positive().default(4).describe('Cores of one step, up to what a sandbox may have.'),

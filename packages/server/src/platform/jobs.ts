@@ -4,6 +4,8 @@ import type { Database } from './db/schema.ts';
 /** What can be asked of the queue, and the data of each. The state machine lives in the tables: a job only says «look at X». */
 export interface JobTypes {
   'snapshot.pull': { snapshotId: string };
+  /** Of a sandbox from an image, too. */
+  'snapshot.build': { buildId: string };
   'snapshot.remove': { snapshotId: string };
   'sandbox.remove': { sandboxId: string };
 }
@@ -12,6 +14,8 @@ export type JobName = keyof JobTypes;
 /** How long one attempt may take before its signal fires with `timeout`. */
 export const JOB_LIMIT_SECONDS: Readonly<Record<JobName, number>> = {
   'snapshot.pull': 65 * 60,
+  // It ends when a process has taken the build up; how long a build may take is a matter of its own.
+  'snapshot.build': 60,
   'snapshot.remove': 10 * 60,
   'sandbox.remove': 10 * 60,
 };

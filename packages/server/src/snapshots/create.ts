@@ -1,9 +1,13 @@
+import { randomUUID } from 'node:crypto';
 import type { Kysely } from 'kysely';
+import type { Builds } from '../builds/index.ts';
+import { type BuildRow, insertBuild } from '../builds/records.ts';
 import { insertSnapshot, type NewSnapshot, type SnapshotRow } from '../lifecycle/move.ts';
 import type { Database } from '../platform/db/schema.ts';
 import { isUniqueViolation } from '../platform/db/violations.ts';
-import { conflict, DarkroomError, invalidRequest } from '../platform/errors.ts';
+import { conflict, invalidRequest } from '../platform/errors.ts';
 import type { JobQueue } from '../platform/jobs.ts';
+import type { SecretBox } from '../platform/secrets.ts';
 import type { SandboxClass, SandboxRuntime } from '../runtime/types.ts';
 import { type AuthContext, actorOf } from '../tenancy/auth-context.ts';
 import { assertNotSuspended, getOrganization, type OrganizationRow } from '../tenancy/organizations.ts';
@@ -17,28 +21,51 @@ export interface CreateDeps {
   db: Kysely<Database>;
   jobs: JobQueue;
   runtime: Pick<SandboxRuntime, 'checkClass'>;
+  builds: Pick<Builds, 'check' | 'checkContexts'>;
+  secrets: Pick<SecretBox, 'seal'>;
+}
+
+export interface CreatedSnapshot {
+  row: SnapshotRow;
+  build: BuildRow | undefined;
 }
 
 /**
- * Records the snapshot as `pending` together with the job that pulls it, and returns at once. The checks and their order
+ * Records the snapshot together with the job that pulls it (as `pending`) or builds it (as `building`, because clients that are told so read
+ * the log at once), and returns. The checks and their order
  * are Daytona's (section 4 of its wire contract); all of them run before anything is written.
  */
 export async function createSnapshot(
   deps: CreateDeps,
   auth: AuthContext,
   request: SnapshotRequest,
-): Promise<SnapshotRow> {
+): Promise<CreatedSnapshot> {
   checkCombination(request);
   const organization = await getOrganization(deps.db, auth.organizationId);
-  const values = checkedValues(request, organization);
+  const values = checkedValues(deps, request, organization);
   await deps.runtime.checkClass(values.sandbox_class);
+  const { build: buildRequest } = request;
+  if (buildRequest !== undefined) await deps.builds.checkContexts(organization.id, buildRequest.contextHashes);
   try {
     return await deps.db.transaction().execute(async (trx) => {
       await claimQuota(trx, auth.organizationId);
-      if (request.hasBuild) throw buildsUnsupported();
-      const row = await insertSnapshot(trx, values, { actor: actorOf(auth) });
-      await deps.jobs.enqueue(trx, 'snapshot.pull', row.id, { snapshotId: row.id });
-      return row;
+      const change = { actor: actorOf(auth) };
+      if (buildRequest === undefined) {
+        const row = await insertSnapshot(trx, values, change);
+        await deps.jobs.enqueue(trx, 'snapshot.pull', row.id, { snapshotId: row.id });
+        return { row, build: undefined };
+      }
+      const id = randomUUID();
+      const row = await insertSnapshot(trx, { ...values, state: 'building', build_id: id }, change);
+      const subject = { snapshotId: row.id };
+      const build = await insertBuild(trx, deps.secrets, {
+        id,
+        organizationId: organization.id,
+        subject,
+        request: buildRequest,
+      });
+      await deps.jobs.enqueue(trx, 'snapshot.build', id, { buildId: id });
+      return { row, build };
     });
   } catch (error) {
     if (isUniqueViolation(error, 'snapshots_name')) {
@@ -49,24 +76,26 @@ export async function createSnapshot(
 }
 
 function checkCombination(request: SnapshotRequest): void {
-  if (request.hasBuild && request.imageName !== undefined) {
+  if (request.build !== undefined && request.imageName !== undefined) {
     throw invalidRequest('Cannot specify an image name when using a build info entry');
   }
-  if (request.hasBuild && request.entrypoint !== undefined) {
+  if (request.build !== undefined && request.entrypoint !== undefined) {
     throw invalidRequest('Cannot specify an entrypoint when using a build info entry');
   }
-  if (!request.hasBuild && request.imageName === undefined) {
+  if (request.build === undefined && request.imageName === undefined) {
     throw invalidRequest('Must specify an image name when not using a build info entry');
   }
 }
 
 function checkedValues(
+  { builds }: Pick<CreateDeps, 'builds'>,
   request: SnapshotRequest,
   organization: OrganizationRow,
 ): NewSnapshot & { sandbox_class: SandboxClass } {
   const regionId = resolveRegion(request.regionId, organization.default_region);
   checkSnapshotName(request.name);
   if (request.imageName !== undefined) checkImageName(request.imageName);
+  if (request.build !== undefined) builds.check(request.build);
   const sandboxClass = classOf(request.sandboxClass, regionId);
   assertNotSuspended(organization);
   const resources = {
@@ -105,8 +134,3 @@ function classOf(sandboxClass: string | undefined, regionId: string): SandboxCla
     `No runners are configured in region '${regionId}' for sandbox class '${sandboxClass}'. Try a different region or sandbox class.`,
   );
 }
-
-const buildsUnsupported = () =>
-  new DarkroomError('unavailable', 'Builds from a Dockerfile are not supported by this server version yet.', {
-    hint: 'Push the image to a registry and create the snapshot from its name.',
-  });

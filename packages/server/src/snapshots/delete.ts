@@ -12,7 +12,7 @@ export interface DeleteDeps {
 }
 
 /**
- * Takes the snapshot out of sight: its name is free and it cannot be read when this returns. A pull that runs is cancelled.
+ * Takes the snapshot out of sight: its name is free and it cannot be read when this returns. A pull or a build that runs is cancelled.
  * The row and the layers go in the background; sandboxes that run from it keep theirs. Deleting it again is no error while
  * its row is still there.
  */

@@ -50,6 +50,7 @@ beforeAll(async () => {
     db,
     jobs,
     puller,
+    builds: api.builds,
     layers,
     sweeper,
     credentialsFor: (organization) => credentialsFor({ db, secrets }, organization),

@@ -13,26 +13,29 @@ export async function recoverSnapshots(deps: RecoverDeps): Promise<number> {
   const rows = await deps.db
     .selectFrom('snapshots')
     .leftJoin('instances', 'instances.id', 'snapshots.owner_id')
-    .select(['snapshots.id', 'snapshots.state', 'instances.lease_expires_at'])
-    .where('snapshots.state', 'in', ['pending', 'pulling', 'removing'])
+    .select(['snapshots.id', 'snapshots.state', 'snapshots.owner_id', 'instances.lease_expires_at'])
+    .where('snapshots.state', 'in', [...TAKEN_UP])
     .execute();
   let recovered = 0;
-  for (const { id, state, lease_expires_at: lease } of rows) {
+  for (const { id, state, owner_id: ownerId, lease_expires_at: lease } of rows) {
     if (lease !== null && lease > new Date()) continue;
-    if (await takeUpSnapshot(deps, { id, state })) recovered++;
+    if (await takeUpSnapshot(deps, { id, state, ownerId })) recovered++;
   }
   return recovered;
 }
 
+const TAKEN_UP = ['pending', 'pulling', 'building', 'removing'] as const;
+
 /**
- * Gives a snapshot whose server ended its job again. A pull begins anew (its finished layers are kept). Where a job is still
+ * Gives a snapshot whose server ended its job again. A pull begins anew (its finished layers are kept), a build goes on from the cache. Where a job is still
  * queued, the second of the two finds nothing left to do. False when nothing here works on that state.
  */
 export async function takeUpSnapshot(
   { db, jobs }: RecoverDeps,
-  { id, state }: { id: string; state: string },
+  { id, state, ownerId }: { id: string; state: string; ownerId: string | null },
 ): Promise<boolean> {
-  if (!['pending', 'pulling', 'removing'].includes(state)) return false;
+  if (!TAKEN_UP.some((known) => known === state)) return false;
+  if (state === 'building') return takeUpBuild({ db, jobs }, id, ownerId);
   await db.transaction().execute(async (trx) => {
     if (state === 'pulling') {
       const reason = 'The server that pulled the image ended';
@@ -44,4 +47,17 @@ export async function takeUpSnapshot(
     else await jobs.enqueue(trx, 'snapshot.pull', id, { snapshotId: id });
   });
   return true;
+}
+
+async function takeUpBuild({ db, jobs }: RecoverDeps, id: string, ownerId: string | null): Promise<boolean> {
+  return db.transaction().execute(async (trx) => {
+    const reason = 'The server that worked on the build ended';
+    const row =
+      ownerId === null
+        ? await trx.selectFrom('snapshots').select('build_id').where('id', '=', id).executeTakeFirst()
+        : await moveSnapshot(trx, id, { from: ['building'], to: 'building', actor: 'system', heldBy: ownerId, reason });
+    // Without one, another server was quicker.
+    if (row?.build_id != null) await jobs.enqueue(trx, 'snapshot.build', row.build_id, { buildId: row.build_id });
+    return true;
+  });
 }

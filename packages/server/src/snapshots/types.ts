@@ -1,4 +1,5 @@
 import type { Selectable } from 'kysely';
+import type { BuildRequest } from '../builds/records.ts';
 import type { ImageConfig } from '../images/types.ts';
 import type { SnapshotTable } from '../platform/db/schema.ts';
 
@@ -20,7 +21,7 @@ export interface SnapshotRequest {
   /** GiB. */
   memory: number | undefined;
   disk: number | undefined;
-  hasBuild: boolean;
+  build: BuildRequest | undefined;
   regionId: string | undefined;
   sandboxClass: string | undefined;
 }

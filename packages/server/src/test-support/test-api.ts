@@ -10,6 +10,7 @@ import { pino } from 'pino';
 import { boundedContextStore } from '../builds/contexts/bounded-context-store.ts';
 import type { ContextStore } from '../builds/contexts/context-store.ts';
 import { createLocalContextStore } from '../builds/contexts/local-context-store.ts';
+import type { Builds } from '../builds/index.ts';
 import { buildApp } from '../http/app.ts';
 import { apiRoutes } from '../http/daytona/routes.ts';
 import { SNAPSHOT_JSON_SQL } from '../http/daytona/snapshot-json.ts';
@@ -18,13 +19,17 @@ import { createLayerStore } from '../images/layer-store.ts';
 import { configSchema } from '../platform/config-schema.ts';
 import { openListener } from '../platform/db/listener.ts';
 import { openReader } from '../platform/db/reader.ts';
+import { DarkroomError } from '../platform/errors.ts';
 import { createEventBus, type EventBus } from '../platform/events.ts';
 import { createJobQueue } from '../platform/job-queue.ts';
 import type { JobQueue } from '../platform/jobs.ts';
 import { openSecretBox, type SecretBox } from '../platform/secrets.ts';
 import { gvisorCheck } from '../runtime/container/gvisor/gvisor-check.ts';
 import { createLayerKeeper, type LayerKeeper } from '../snapshots/layer-keeper.ts';
+import { createLayerSweeper } from '../snapshots/layer-sweeper.ts';
 import { createSnapshotReads } from '../snapshots/read.ts';
+import { createClosers } from '../start/closers.ts';
+import { startBuilds } from '../start/start-builds.ts';
 import { generateKey } from '../tenancy/api-key.ts';
 import { createKeyVerifier } from '../tenancy/key-verifier.ts';
 import { createUploadKeys } from '../tenancy/upload-credentials.ts';
@@ -40,6 +45,8 @@ export interface TestApi {
   layers: LayerKeeper;
   secrets: SecretBox;
   contexts: ContextStore;
+  /** Whose engine can read Dockerfiles, and has nothing to run steps with. Takes jobs when a test opens it. */
+  builds: Builds;
   stateDir: string;
   instanceId: string;
   addOrganization(): Promise<string>;
@@ -97,6 +104,21 @@ export async function startTestApi(limits: Partial<Record<RateLimitName, number>
     maxBytes: config.builds.maxContextBytes,
     maxTotalBytes: config.builds.maxContextBytesPerOrganization,
   });
+  const closers = createClosers(log);
+  const sweeper = createLayerSweeper({ db, layers, log });
+  closers.add('layer sweeper', () => sweeper.close());
+  const nothing = async () => {
+    throw new DarkroomError('unavailable', 'this server has no machine');
+  };
+  const builds = await startBuilds(
+    { config, log, closers, db, events, jobs, secrets, instance: { id: instanceId, runnerId: 'test' } },
+    {
+      machine: { layers, puller: { pull: nothing }, runtime: { steps: { run: nothing, openTree: nothing } } },
+      contexts,
+      poolRoot: stateDir,
+      layerSweeper: sweeper,
+    },
+  );
   const uploadKeys = createUploadKeys(secrets);
   const rateLimiter = new RateLimiter({
     anonymous: MANY,
@@ -127,6 +149,7 @@ export async function startTestApi(limits: Partial<Record<RateLimitName, number>
         layers,
         runtime: { checkClass: async (sandboxClass) => (sandboxClass === 'gvisor' ? withoutGvisor() : undefined) },
         uploadKeys,
+        builds,
         reads: createSnapshotReads(reader, SNAPSHOT_JSON_SQL),
       }),
       toolboxGuests: undefined,
@@ -143,6 +166,7 @@ export async function startTestApi(limits: Partial<Record<RateLimitName, number>
     layers,
     secrets,
     contexts,
+    builds,
     stateDir,
     instanceId,
     addOrganization: () => addOrganization(db),
@@ -185,6 +209,8 @@ export async function startTestApi(limits: Partial<Record<RateLimitName, number>
     async stop() {
       await app.close();
       await jobs.stop({ graceMs: 5_000 });
+      await builds.close();
+      await closers.closeAll();
       await keys.close();
       await reader.close();
       await events.close();

@@ -2,6 +2,7 @@ import { setGeneralSchema, snapshotSchema } from '@darkroom/contract';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { Kysely } from 'kysely';
 import { z } from 'zod';
+import { findBuild } from '../../builds/records.ts';
 import type { Database } from '../../platform/db/schema.ts';
 import { forbidden } from '../../platform/errors.ts';
 import { setGeneral } from '../../snapshots/set-general.ts';
@@ -24,7 +25,10 @@ export function adminRoutes({ db }: { db: Kysely<Database> }): FastifyPluginAsyn
           response: { 200: snapshotSchema },
         },
       },
-      async ({ params, body }) => snapshotDto(await setGeneral(db, params.id, body.general)),
+      async ({ params, body }) => {
+        const row = await setGeneral(db, params.id, body.general);
+        return snapshotDto(row, row.build_id === null ? undefined : await findBuild(db, row.build_id));
+      },
     );
     app.get(
       '/admin/snapshots/can-cleanup-image',

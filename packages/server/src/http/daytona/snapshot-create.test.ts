@@ -210,14 +210,4 @@ describe('creating a snapshot', () => {
     const { status, body } = await create({ name: 'a', ...IMAGE });
     expect([status, body.message]).toEqual([403, 'Organization is suspended: unpaid']);
   });
-
-  it('says that builds are not there yet, and leaves nothing behind', async () => {
-    const { status, body } = await create({
-      name: 'built',
-      buildInfo: { dockerfileContent: 'FROM x:1', contextHashes: [] },
-    });
-    expect(status).toBe(503);
-    expect(body.message).toMatch(/^Builds from a Dockerfile are not supported/);
-    expect((await get('built')).status).toBe(404);
-  });
 });

@@ -1,9 +1,11 @@
 import type { SnapshotDto } from '@darkroom/contract';
 import type { SnapshotRow } from '../../lifecycle/move.ts';
 import { BYTES_PER_GB } from '../../snapshots/types.ts';
+import { BUILD_INFO_JSON_SQL, type BuildInfoRow, buildInfoDto } from './build-info.ts';
+import { time } from './json-sql.ts';
 
-/** A snapshot as Daytona's clients know it. */
-export function snapshotDto(row: SnapshotRow): SnapshotDto {
+/** A snapshot as Daytona's clients know it; `build` is that of `row.build_id`. */
+export function snapshotDto(row: SnapshotRow, build?: BuildInfoRow): SnapshotDto {
   return {
     id: row.id,
     organizationId: row.organization_id,
@@ -21,6 +23,7 @@ export function snapshotDto(row: SnapshotRow): SnapshotDto {
     createdAt: row.created_at.toISOString(),
     updatedAt: row.updated_at.toISOString(),
     lastUsedAt: row.last_used_at?.toISOString() ?? null,
+    ...(build === undefined ? {} : { buildInfo: buildInfoDto(build) }),
     regionIds: [row.region_id],
     ...(row.runner_id === null ? {} : { initialRunnerId: row.runner_id }),
     ...(row.ref === null ? {} : { ref: row.ref }),
@@ -31,7 +34,6 @@ export function snapshotDto(row: SnapshotRow): SnapshotDto {
 
 const nullable = (json: string) => `coalesce(${json}, 'null')`;
 const optional = (name: string, column: string) => `coalesce('"${name}":' || to_json(${column})::text || ',', '')`;
-const time = (column: string) => `to_char(${column} at time zone 'UTC', '"\\""YYYY-MM-DD"T"HH24:MI:SS.MS"Z\\""')`;
 
 /**
  * The same object as the text of JSON, made by PostgreSQL of the row `s`: several times faster than reading its columns
@@ -46,7 +48,10 @@ export const SNAPSHOT_JSON_SQL = [
   `',"cpu":' || s.cpu || ',"gpu":' || s.gpu || ',"mem":' || s.mem || ',"disk":' || s.disk`,
   `',"errorReason":' || ${nullable('to_json(s.error_reason)::text')}`,
   `',"createdAt":' || ${time('s.created_at')} || ',"updatedAt":' || ${time('s.updated_at')}`,
-  `',"lastUsedAt":' || ${nullable(time('s.last_used_at'))} || ',"regionIds":[' || to_json(s.region_id)::text || '],'`,
+  `',"lastUsedAt":' || ${nullable(time('s.last_used_at'))}`,
+  `case when s.build_id is null then '' else coalesce(
+    (select ',"buildInfo":' || ${BUILD_INFO_JSON_SQL} from builds b where b.id = s.build_id), '') end`,
+  `',"regionIds":[' || to_json(s.region_id)::text || '],'`,
   optional('initialRunnerId', 's.runner_id'),
   optional('ref', 's.ref'),
   `'"sandboxClass":' || to_json(s.sandbox_class)::text`,

@@ -1,5 +1,6 @@
 import type { CreateSnapshotDto, ListSnapshotsQuery } from '@darkroom/contract';
 import type { SnapshotQuery, SnapshotRequest } from '../../snapshots/types.ts';
+import { buildRequest } from './build-requests.ts';
 
 /** Clients write "not given" as an absent member, as null, and, for texts, as an empty one. */
 export function snapshotRequest(body: CreateSnapshotDto): SnapshotRequest {
@@ -11,7 +12,7 @@ export function snapshotRequest(body: CreateSnapshotDto): SnapshotRequest {
     gpu: body.gpu ?? undefined,
     memory: body.memory ?? undefined,
     disk: body.disk ?? undefined,
-    hasBuild: body.buildInfo != null,
+    build: body.buildInfo == null ? undefined : buildRequest(body.buildInfo),
     regionId: body.regionId || undefined,
     sandboxClass: body.sandboxClass ?? undefined,
   };

@@ -1,28 +1,21 @@
 import { createSnapshotSchema, listSnapshotsQuerySchema, snapshotPageSchema, snapshotSchema } from '@darkroom/contract';
 import type { FastifyReply } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
-import type { Kysely } from 'kysely';
 import { z } from 'zod';
-import type { Database } from '../../platform/db/schema.ts';
-import { notFound } from '../../platform/errors.ts';
-import type { JobQueue } from '../../platform/jobs.ts';
-import type { SandboxRuntime } from '../../runtime/types.ts';
-import { activateSnapshot } from '../../snapshots/activate.ts';
-import { createSnapshot } from '../../snapshots/create.ts';
+import type { Builds } from '../../builds/index.ts';
+import { findBuild } from '../../builds/records.ts';
+import { type ActivateDeps, activateSnapshot } from '../../snapshots/activate.ts';
+import { type CreateDeps, createSnapshot } from '../../snapshots/create.ts';
 import { deactivateSnapshot } from '../../snapshots/deactivate.ts';
 import { deleteSnapshot } from '../../snapshots/delete.ts';
-import { getOwnSnapshot } from '../../snapshots/find.ts';
-import type { LayerKeeper } from '../../snapshots/layer-keeper.ts';
 import type { SnapshotReads } from '../../snapshots/read.ts';
 import { requirePermission } from '../auth-plugin.ts';
+import { type BuildRouteDeps, buildRoutes } from './builds.ts';
 import { snapshotDto } from './snapshot-json.ts';
 import { snapshotQuery, snapshotRequest } from './snapshot-requests.ts';
 
-export interface SnapshotRouteDeps {
-  db: Kysely<Database>;
-  jobs: JobQueue;
-  layers: LayerKeeper;
-  runtime: Pick<SandboxRuntime, 'checkClass'>;
+export interface SnapshotRouteDeps extends ActivateDeps, CreateDeps, BuildRouteDeps {
+  builds: Builds;
   reads: SnapshotReads;
 }
 
@@ -36,13 +29,16 @@ export function snapshotRoutes(deps: SnapshotRouteDeps): FastifyPluginAsyncZod {
       {
         onRequest: requirePermission('write:snapshots'),
         schema: {
-          summary: 'Create a snapshot; it is pulled in the background',
+          summary: 'Create a snapshot; it is pulled or built in the background',
           tags,
           body: createSnapshotSchema,
           response: { 200: snapshotSchema },
         },
       },
-      async ({ auth, body }) => snapshotDto(await createSnapshot(deps, auth, snapshotRequest(body))),
+      async ({ auth, body }) => {
+        const { row, build } = await createSnapshot(deps, auth, snapshotRequest(body));
+        return snapshotDto(row, build);
+      },
     );
     app.get(
       '/snapshots',
@@ -74,7 +70,7 @@ export function snapshotRoutes(deps: SnapshotRouteDeps): FastifyPluginAsyncZod {
       async ({ auth, params }, reply) => sendJson(reply, await deps.reads.get(auth.organizationId, params.id)),
     );
     await app.register(changeRoutes(deps));
-    await app.register(buildLogRoutes(deps));
+    await app.register(buildRoutes(deps));
   };
 }
 
@@ -107,7 +103,10 @@ function changeRoutes(deps: SnapshotRouteDeps): FastifyPluginAsyncZod {
           response: { 200: snapshotSchema },
         },
       },
-      async ({ auth, params }) => snapshotDto(await activateSnapshot(deps, auth, params.id)),
+      async ({ auth, params }) => {
+        const row = await activateSnapshot(deps, auth, params.id);
+        return snapshotDto(row, row.build_id === null ? undefined : await findBuild(deps.db, row.build_id));
+      },
     );
     app.post(
       '/snapshots/:id/deactivate',
@@ -125,23 +124,6 @@ function changeRoutes(deps: SnapshotRouteDeps): FastifyPluginAsyncZod {
         return reply.code(204).send();
       },
     );
-  };
-}
-
-/** Only snapshots that were built have build logs. */
-function buildLogRoutes(deps: SnapshotRouteDeps): FastifyPluginAsyncZod {
-  return async (app) => {
-    for (const route of ['build-logs-url', 'build-logs']) {
-      app.get(
-        `/snapshots/:id/${route}`,
-        { schema: { tags, summary: 'Logs of the build, of a snapshot that was built', params: idParams } },
-        async ({ auth, params }, reply) => {
-          const { id, state } = await getOwnSnapshot(deps.db, auth.organizationId, params.id);
-          if (route === 'build-logs' && state === 'active') return reply.type('application/octet-stream').send('');
-          throw notFound(`Snapshot ${id} has no build info`);
-        },
-      );
-    }
   };
 }
 

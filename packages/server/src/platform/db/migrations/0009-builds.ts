@@ -40,6 +40,7 @@ const statements = [
   )`,
   sql`create index builds_by_snapshot on builds (snapshot_id) where snapshot_id is not null`,
   sql`create index builds_by_sandbox on builds (sandbox_id) where sandbox_id is not null`,
+  sql`create index builds_going on builds (id) where outcome is null`,
   sql`create table build_steps (
     build_id uuid not null references builds on delete cascade,
     number int not null,

@@ -1,0 +1,30 @@
+import type { Kysely } from 'kysely';
+import type { Database } from '../platform/db/schema.ts';
+import type { BuildLogs } from './logs/build-log.ts';
+
+const BATCH = 500;
+
+/** Removes logs whose builds are gone. Answers how many. */
+export async function sweepBuilds(options: {
+  db: Kysely<Database>;
+  logs: Pick<BuildLogs, 'list' | 'remove'>;
+  isRunning(buildId: string): boolean;
+}): Promise<number> {
+  const { db, logs, isRunning } = options;
+  // Listed first: a log is made after its row.
+  const ids = (await logs.list()).filter(isUuid);
+  let removed = 0;
+  for (let at = 0; at < ids.length; at += BATCH) {
+    const some = ids.slice(at, at + BATCH);
+    const rows = await db.selectFrom('builds').select('id').where('id', 'in', some).execute();
+    const known = new Set(rows.map(({ id }) => id));
+    for (const id of some) {
+      if (known.has(id) || isRunning(id)) continue;
+      await logs.remove(id);
+      removed++;
+    }
+  }
+  return removed;
+}
+
+const isUuid = (text: string) => /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(text);

@@ -1,0 +1,51 @@
+import type { Kysely } from 'kysely';
+import type { FindSubject } from '../builds/subject.ts';
+import { moveSnapshot } from '../lifecycle/move.ts';
+import type { Database } from '../platform/db/schema.ts';
+
+const ACTOR = 'job:snapshot.build';
+const BUILDING = ['building'] as const;
+
+/** A snapshot as what a build is for. It is `building` from the first moment on. */
+export function snapshotSubject(db: Kysely<Database>, instanceId: string): FindSubject {
+  return async ({ snapshot_id: id }) => {
+    if (id === null) return undefined;
+    const row = await db.selectFrom('snapshots').select(['name', 'owner_id']).where('id', '=', id).executeTakeFirst();
+    if (row === undefined) return undefined;
+    const held = { from: BUILDING, actor: ACTOR, heldBy: instanceId };
+    return {
+      kind: 'snapshot',
+      id,
+      name: row.name,
+      isBuilding: (state) => state === 'building',
+      async take() {
+        const move = { from: BUILDING, to: 'building', actor: ACTOR, ownerId: instanceId, durable: false } as const;
+        // What this process has taken before, and not begun, it takes again.
+        const guard = row.owner_id === instanceId ? { heldBy: instanceId } : { unowned: true };
+        return (await moveSnapshot(db, id, { ...move, ...guard })) !== undefined;
+      },
+      async begin({ waited }) {
+        if (!waited) return true;
+        const move = { ...held, to: 'building', ownerId: instanceId, durable: false } as const;
+        return (await moveSnapshot(db, id, move)) !== undefined;
+      },
+      async succeed(trx, { layers, config, sizeBytes }) {
+        const moved = await moveSnapshot(trx, id, {
+          ...held,
+          to: 'active',
+          set: {
+            layers,
+            image: JSON.stringify(config),
+            size_bytes: sizeBytes,
+            entrypoint: config.entrypoint.length > 0 ? config.entrypoint : null,
+            last_used_at: new Date(),
+          },
+        });
+        return moved !== undefined;
+      },
+      async fail(trx, { reason, code }) {
+        return (await moveSnapshot(trx, id, { ...held, to: 'error', reason, errorCode: code })) !== undefined;
+      },
+    };
+  };
+}
