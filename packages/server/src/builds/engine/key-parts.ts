@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Layer } from '../../images/types.ts';
-import { PROXY_VARIABLES, type Scope } from '../dockerfile/scope.ts';
+import type { Scope } from '../dockerfile/scope.ts';
 
 /** Of anything that JSON has; what was secret in it cannot be read out of it. */
 export function digestOf(value: unknown): string {
@@ -12,12 +12,9 @@ export function chainOf(layers: readonly Layer[]): string {
   return digestOf(layers.map(({ diffId }) => diffId));
 }
 
-/**
- * The variables of a step, by whose they are. Proxies are how the network is reached, which changes no result: as in Docker they do not count,
- * unless the image has them.
- */
+/** The variables of a step, by whose they are. As in Docker, proxies that are given without an ARG are not among them: they change no result. */
 export function variableParts(scope: Scope): { 'the environment': string; 'the build arguments': string } {
-  const args = [...scope.args].filter(([name]) => !PROXY_VARIABLES.includes(name) && !scope.env.has(name));
+  const args = [...scope.args].filter(([name]) => !scope.env.has(name));
   return { 'the environment': digestOf(sorted([...scope.env])), 'the build arguments': digestOf(sorted(args)) };
 }
 

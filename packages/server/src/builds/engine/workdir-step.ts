@@ -1,5 +1,6 @@
-import { resolveOwner } from '../files/file-owner.ts';
-import { openTree } from '../files/tree-view.ts';
+import { DarkroomError } from '../../platform/errors.ts';
+import { type Owner, resolveOwner } from '../files/file-owner.ts';
+import { openTree, type TreeView } from '../files/tree-view.ts';
 import { chainOf, digestOf } from './key-parts.ts';
 import { makeDirectories, withMerged } from './make-directories.ts';
 import { isEmptyDirectory, measureTree } from './measure-tree.ts';
@@ -21,7 +22,7 @@ export function prepareWorkdir({ tools, state, below }: StepPlace): PreparedStep
       const layer = await layers.make((upper) =>
         withMerged(steps, below, async (merged) => {
           const tree = merged === undefined ? undefined : openTree(merged);
-          const owner = user === '' || tree === undefined ? undefined : await resolveOwner(user, tree);
+          const owner = tree === undefined ? undefined : await ownerOf(user, tree);
           makeDirectories(upper, { merged, path: workingDir, owner, idBase: settings.idBase });
           return isEmptyDirectory(upper) ? undefined : { sizeBytes: await measureTree(upper) };
         }),
@@ -29,4 +30,15 @@ export function prepareWorkdir({ tools, state, below }: StepPlace): PreparedStep
       return { layer };
     },
   };
+}
+
+/** As in BuildKit, a user whom the image does not know is no matter before a RUN needs him. */
+async function ownerOf(user: string, tree: TreeView): Promise<Owner | undefined> {
+  if (user === '') return undefined;
+  try {
+    return await resolveOwner(user, tree);
+  } catch (error) {
+    if (error instanceof DarkroomError && error.code === 'invalid_request') return undefined;
+    throw error;
+  }
 }
