@@ -185,7 +185,11 @@ describe('an ignore file', () => {
   });
 
   test('hides from names and patterns', async () => {
-    await expect(names('one.txt', 'COPY one.txt /x/')).rejects.toThrow('/one.txt was not found');
+    await expect(names('one.txt', 'COPY one.txt /x/')).rejects.toMatchObject({
+      message: '/one.txt was left out of the build’s context by its .dockerignore',
+      hint: expect.stringContaining('!one.txt'),
+    });
+    await expect(names('one.txt', 'COPY three.txt /x/')).rejects.toThrow('/three.txt was not found');
     expect(await names('one.txt', 'COPY *.txt /x/')).toEqual(['', '/two.txt']);
   });
 });

@@ -24,6 +24,7 @@ export function filteredTree(tree: TreeView, rules: IgnoreRules): TreeView {
     ...tree,
     lstat: (path) => (isShown(path) ? tree.lstat(path) : undefined),
     names: (path) => (isShown(path) ? tree.names(path).filter((name) => isShown(joinPath(path, name))) : []),
+    leavesOut: (path) => !isShown(path) && tree.lstat(path) !== undefined,
   };
 }
 

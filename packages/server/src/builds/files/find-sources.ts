@@ -38,6 +38,12 @@ function plainSource(tree: TreeView, path: TreePath, what: string): FoundSource 
   if (tree.lstat(place) !== undefined) return { name: baseOf(path), place };
   const leads = place === path ? '' : ` (it leads to /${place})`;
   const near = nearNames(tree, place);
+  if (tree.leavesOut?.(place) === true) {
+    throw invalidRequest(`/${path}${leads} was left out of ${what} by its .dockerignore`, {
+      hint: `Take it back in with a last line !${place}, or take the line out that names it.`,
+      details: { path: `/${path}`, near: [] },
+    });
+  }
   throw invalidRequest(`/${path}${leads} was not found in ${what}`, {
     hint: near.length === 0 ? hintFor(tree, what) : `Near it there are ${near.join(', ')}.`,
     details: { path: `/${path}`, near },
@@ -46,7 +52,7 @@ function plainSource(tree: TreeView, path: TreePath, what: string): FoundSource 
 
 function hintFor(tree: TreeView, what: string): string {
   if (tree.names('').length === 0) return `There is nothing in ${what}.`;
-  return `Names are counted from the root of ${what}; a .dockerignore may leave files out.`;
+  return `Names are counted from the root of ${what}.`;
 }
 
 function matchesBelow(tree: TreeView, base: TreePath, patterns: readonly string[]): TreePath[] {

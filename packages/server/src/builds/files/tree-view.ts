@@ -14,6 +14,8 @@ export interface TreeView {
   locate(path: TreePath): string | Buffer;
   /** Another place of the same bytes, which they can be shared with. */
   origin?(path: TreePath, stats: BigIntStats): string | Buffer | undefined;
+  /** Whether something is there that an ignore file leaves out. */
+  leavesOut?(path: TreePath): boolean;
 }
 
 /** The tree below an open directory. */
