@@ -191,6 +191,15 @@ describe('a hint', () => {
     );
   });
 
+  test('is of what was said last', () => {
+    const early = [
+      'Failed to connect to bus: No such file or directory',
+      ...Array.from({ length: 20 }, () => 'Setting up x'),
+    ];
+    expect(failed({ output: [...early, 'MemoryError'].join('\n') }).hint).toMatch(/memory/);
+    expect(failed({ output: early.join('\n') }).hint).toMatch(/No systemd/);
+  });
+
   test('does not replace one that is there', () => {
     const failure = new BuildFailure('x', { class: 'user', code: 'invalid_request', retryable: false, hint: 'mine' });
     expect(explain(failure, { tail: [{ text: 'MemoryError' }] })).toBe(failure);

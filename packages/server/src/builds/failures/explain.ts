@@ -26,7 +26,8 @@ const RULES: readonly HintRule[] = [
   ...SANDBOX_RULES.filter(({ name }) => name === 'not root'),
   ...FILE_RULES,
 ];
-const LINES = 50;
+/** What is said last counts most: programs say much that they get over. */
+const WINDOWS = [12, 50];
 const LINE_CHARACTERS = 1_000;
 
 /** What was raised, as the failure of a build; one of a command gets a hint, a class and a verdict from what it wrote. */
@@ -49,14 +50,16 @@ function adviceFor({ step, class: kind }: BuildFailure, { tail, dockerfile = '' 
   const { exitCode } = step;
   const command = `${step.text}\n${step.command ?? ''}`;
   const lines = tail
-    .slice(-LINES)
     .map(({ text }) => text.slice(0, LINE_CHARACTERS))
+    .filter((text) => text.trim() !== '')
     .reverse();
   const installer = installerOf(dockerfile, command);
-  for (const rule of RULES) {
-    const groups = matches(rule, { exitCode, command, lines });
-    const advice = groups && rule.advise({ command, exitCode, groups, installer });
-    if (advice !== undefined) return advice;
+  for (const window of WINDOWS) {
+    for (const rule of RULES) {
+      const groups = matches(rule, { exitCode, command, lines: lines.slice(0, window) });
+      const advice = groups && rule.advise({ command, exitCode, groups, installer });
+      if (advice !== undefined) return advice;
+    }
   }
   return undefined;
 }
