@@ -1,3 +1,4 @@
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { applyLimits, type CgroupFileOf, isFrozen, type MachineLimits, setFrozen } from './cgroup-control.ts';
 import {
@@ -8,7 +9,7 @@ import {
   readCgroupNumber,
   removeCgroupTree,
 } from './cgroup-files.ts';
-import type { CgroupLayout } from './cgroup-layout.ts';
+import { type CgroupLayout, UNIFIED_OF_HYBRID } from './cgroup-layout.ts';
 import { makeCgroup, type StartLimits } from './cgroup-make.ts';
 
 export interface CgroupUsage {
@@ -59,6 +60,10 @@ export function cgroupsIn(layout: CgroupLayout, tag: string): Cgroups {
   const parent = `/${parentName(tag)}`;
   const version = layout.mode === 'v2' ? 2 : 1;
   const directories = (id: string) => layout.hierarchies.map((hierarchy) => join(hierarchy, parent, id));
+  // Where it is hidden, crun finds an ordinary directory in its place, writes there all the same, and leaves what it wrote.
+  const removeShadow = async (path: string) => {
+    if (version === 1) await rm(join(UNIFIED_OF_HYBRID, path), { recursive: true, force: true });
+  };
   const directoryFor = (controller: string, id: string) =>
     join(layout.controllers.get(controller) ?? layout.hierarchies[0] ?? '', parent, id);
   const file = (controller: string, id: string, name: string) => join(directoryFor(controller, id), name);
@@ -87,7 +92,7 @@ export function cgroupsIn(layout: CgroupLayout, tag: string): Cgroups {
       return [...new Set(names.flat())];
     },
     async remove(id) {
-      await Promise.all(directories(id).map(removeCgroupTree));
+      await Promise.all([...directories(id).map(removeCgroupTree), removeShadow(join(parent, id))]);
     },
     async removeLeftovers(live) {
       const removed: string[] = [];
@@ -103,6 +108,7 @@ export function cgroupsIn(layout: CgroupLayout, tag: string): Cgroups {
     async removeParent() {
       if ((await cgroups.list()).length > 0) return;
       await Promise.all(layout.hierarchies.map((hierarchy) => removeCgroupTree(join(hierarchy, parent))));
+      await removeShadow(parent);
     },
   };
   return cgroups;

@@ -112,12 +112,10 @@ export interface FrameInput extends Pick<ConfigInput, 'rootfs' | 'toolsDir' | 'e
   limits: ContainerLimits;
   /** What crun is to set of them. */
   resources: object;
-  /** Without a path a network namespace of its own is made, where nothing is but a loopback interface. */
-  namespaces: { userPath: string; netPath: string | undefined };
+  namespaces: { userPath: string; netPath: string };
 }
 
 export function frameConfig(input: FrameInput) {
-  const { netPath } = input.namespaces;
   return {
     ociVersion: '1.0.2',
     hostname: input.hostname,
@@ -132,7 +130,7 @@ export function frameConfig(input: FrameInput) {
       namespaces: [
         // The network namespace belongs to this user namespace, made with it: that is what lets sysfs be mounted.
         { type: 'user', path: input.namespaces.userPath },
-        { type: 'network', ...(netPath === undefined ? {} : { path: netPath }) },
+        { type: 'network', path: input.namespaces.netPath },
         { type: 'pid' },
         { type: 'ipc' },
         { type: 'uts' },

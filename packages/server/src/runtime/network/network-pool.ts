@@ -5,6 +5,7 @@ import { createKeyedQueue } from '../semaphore.ts';
 import type { NetworkPolicy } from '../types.ts';
 import { createAddressBlocks } from './address-blocks.ts';
 import { type AddressPlan, addressPlan } from './address-plan.ts';
+import { deleteLink } from './delete-link.ts';
 import { createDnsForwarder } from './dns/forwarder.ts';
 import { reachableAddresses } from './dns/reachable-address.ts';
 import { createUpstream } from './dns/upstream.ts';
@@ -63,6 +64,8 @@ export interface NetworkPool {
    * Costs nothing when it is the default and was. Holds while no server runs; the next one has to be told again by `open`.
    */
   setPolicy(namespaces: { index: number }, policy: NetworkPolicy): Promise<void>;
+  /** Takes its network away for good, so that a loopback interface is all that is left in it. */
+  cutOff(namespaces: { index: number }): Promise<void>;
   /** The sandboxes' /etc/resolv.conf. */
   resolvConf(): string;
   /** Lets go of what was made ahead of time. Sandboxes keep their network. Idempotent. */
@@ -92,6 +95,7 @@ export function createNetworkPool(options: NetworkPoolOptions): NetworkPool {
   const inForce = new Map<number, NetworkPolicy>();
   let stopWatch = async () => {};
   let closed = false;
+  let watching: ExitWatcher | undefined;
 
   function adopt(index: number): ReadyNamespaces {
     const namespaces = withPaths(plan.block(index), options.runDir);
@@ -122,6 +126,7 @@ export function createNetworkPool(options: NetworkPoolOptions): NetworkPool {
 
   return {
     async open(running, watcher) {
+      watching = watcher;
       const rules: SandboxRules[] = [];
       for (const { index, policy } of running) {
         if (index < plan.size) {
@@ -179,6 +184,10 @@ export function createNetworkPool(options: NetworkPoolOptions): NetworkPool {
         await firewall.setRules(block.hostInterface, rules, keeps);
         inForce.set(index, policy);
       }),
+    async cutOff({ index }) {
+      if (!watching) throw new DarkroomError('unavailable', 'the network pool is not open');
+      await deleteLink(watching, plan.block(index).hostInterface);
+    },
     resolvConf: () => resolver.resolvConf,
     async close() {
       if (closed) return;

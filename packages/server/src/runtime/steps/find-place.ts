@@ -20,7 +20,10 @@ const MAX_LINKS = 40;
 
 export function findPlace(root: OpenRoot, path: string): Place {
   const found = realPlace(root, path);
-  return found ?? walk(root, path);
+  if (found !== undefined) return found;
+  const place = walk(root, path);
+  // A link may go up again from what is missing: the kernel does not follow that, also when its end is there.
+  return 'missing' in place ? (realPlace(root, join(place.under, ...place.missing)) ?? place) : place;
 }
 
 export const isWithin = (path: string, directory: string) =>

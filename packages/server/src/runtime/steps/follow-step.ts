@@ -1,3 +1,4 @@
+import { constants } from 'node:os';
 import type { SpawnedProcess } from '../../platform/spawned-process.ts';
 import { crunFailure } from '../container/crun-failure.ts';
 import type { StepExit, StepProcess, StepSpec } from '../step-types.ts';
@@ -6,6 +7,8 @@ import type { StepCgroup } from './step-cgroup.ts';
 import { killStep, lastWords } from './step-end.ts';
 import type { StepHost } from './step-host.ts';
 import { stepPaths } from './step-layout.ts';
+
+const KILLED = 128 + constants.signals.SIGKILL;
 
 export interface RunningStep {
   spec: StepSpec;
@@ -50,7 +53,8 @@ export function followStep(host: StepHost, step: RunningStep): Pick<StepProcess,
       const exceeded = excess ?? (ranOutOfMemory && exitCode !== 0 ? 'memory' : undefined);
       // What crun says is its own failure and not the command's.
       if (words !== '' && exceeded === undefined) throw crunFailure('run', words);
-      return { exitCode, exceeded, pidsExceeded, peakMemoryBytes };
+      // One that is killed in the middle of its start ends as crun does.
+      return { exitCode: killed && exitCode !== 0 ? KILLED : exitCode, exceeded, pidsExceeded, peakMemoryBytes };
     } finally {
       await disk.finish();
       await step.cleanUp();

@@ -47,9 +47,9 @@ export async function openSource(
       await mountThrowAway(host, [step.root], paths, index);
       return openBelow(place, step.path, true);
     case 'layers':
-      if (step.writable) await mountThrowAway(host, step.layers, paths, index);
-      else await mountMerged(host, step.layers, place);
-      return openBelow(place, step.path, step.writable);
+      if (!step.writable) return openBelow(await mountMerged(host, step.layers, place), step.path, false);
+      await mountThrowAway(host, step.layers, paths, index);
+      return openBelow(place, step.path, true);
     case 'tmpfs':
       mountTmpfs(place, step.sizeBytes ?? spec.limits.memoryBytes, host.idBase);
       return openBelow(place, '/', true);
@@ -87,10 +87,13 @@ function openBelow(root: string, path: string, writable: boolean): MountSource {
   return { fd, isDirectory: stats.isDirectory(), flags, canBeWritten: writable };
 }
 
-async function mountMerged(host: ContainerHost, layers: readonly string[], target: string): Promise<void> {
-  mkdirSync(target, { mode: 0o711 });
+/** Where they are. */
+async function mountMerged(host: ContainerHost, layers: readonly string[], target: string): Promise<string> {
   const { emptyDir } = stepLayout(host.layout);
-  await host.mountOverlay({ layers: layers.length === 0 ? [emptyDir, emptyDir] : [emptyDir, ...layers], target });
+  if (layers.length === 0) return emptyDir;
+  mkdirSync(target, { mode: 0o711 });
+  await host.mountOverlay({ layers: [emptyDir, ...layers], target });
+  return target;
 }
 
 async function mountThrowAway(

@@ -32,11 +32,17 @@ export async function runStep(host: StepHost, spec: StepSpec): Promise<StepProce
   checkStep(host, spec);
   const name = stepName(spec.id);
   const ready = host.network.take();
-  // Awaited below; should an earlier step raise first, nobody else hears of this one's failure.
-  ready.catch(() => undefined);
+  const network = ready.then(async (namespaces) => {
+    if (spec.network === 'none') await host.network.cutOff(namespaces);
+    else await host.network.setPolicy(namespaces, { blockAll: false });
+    return namespaces;
+  });
+  // Awaited below; should something else raise first, nobody hears of this one's failure.
+  network.catch(() => undefined);
   let cgroup: StepCgroup | undefined;
   const cleanUp = async () => {
     cgroup?.close();
+    await network.catch(() => undefined);
     await cleanUpStep(host, host.stepCrun, name, await ready.catch(() => undefined));
   };
   try {
@@ -46,9 +52,7 @@ export async function runStep(host: StepHost, spec: StepSpec): Promise<StepProce
       return endedStep(prepared.exitCode, prepared.words);
     }
     cgroup = await makeStepCgroup(host.cgroups, name, spec.limits);
-    const namespaces = await ready;
-    await host.network.setPolicy(namespaces, { blockAll: spec.network === 'none' });
-    return await begin(host, { spec, name, cgroup, namespaces, cleanUp, ...prepared });
+    return await begin(host, { spec, name, cgroup, namespaces: await network, cleanUp, ...prepared });
   } catch (error) {
     await cleanUp();
     throw startError(error, spec);

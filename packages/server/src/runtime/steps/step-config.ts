@@ -34,10 +34,7 @@ export function stepConfig(host: StepHost, input: StepConfigInput): object {
     // Where programs can see their limits, they are here too; otherwise those around it are enough, and are what the kernel counts by.
     resources: host.cgroups.version === 2 ? limitsOf(spec.limits) : {},
     cgroup: { path: input.cgroupPath, version: host.cgroups.version },
-    namespaces: {
-      userPath: namespaces.userPath,
-      netPath: spec.network === 'none' ? undefined : namespaces.netPath,
-    },
+    namespaces,
     seccomp: host.seccomp,
   });
 }

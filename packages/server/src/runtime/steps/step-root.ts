@@ -49,7 +49,7 @@ async function mountAll(attempt: Attempt, round: number): Promise<StepRoot | und
   const { host, spec, paths } = attempt;
   const stubs = stubsPath(paths, ROOT_TREE);
   // What an earlier mount had cannot be used again: the kernel takes it for the remains of a crash.
-  const work = join(paths.scratch, `work-${round}`);
+  const work = join(paths.scratch, `root-work-${round}`);
   mkdirSync(work, { mode: 0o700 });
   await host.mountOverlay({
     layers: [host.layout.skeletonDir, ...spec.layers, ...(existsSync(stubs) ? [stubs] : [])],
