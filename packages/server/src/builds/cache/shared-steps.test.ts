@@ -1,3 +1,5 @@
+import { setImmediate } from 'node:timers/promises';
+import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { addOrganization } from '../../test-support/rows.ts';
 import { BuildFailure, type FailureClass } from '../failure.ts';
@@ -182,6 +184,52 @@ it('is not shared with a build that asked for noCache, except by that build itse
   expect([second.uses, again.uses]).toEqual([[{ kind: 'miss', why: 'noCache was asked for' }], [{ kind: 'shared' }]]);
   expect([step.runs, fresh.runs]).toEqual([1, 1]);
 });
+
+it('runs each step once at a time and leaves nothing running, whoever comes, goes and fails', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.record({ key: fc.nat(2), leaves: fc.boolean(), fails: fc.boolean(), turns: fc.nat(6) }), {
+        minLength: 1,
+        maxLength: 24,
+      }),
+      async (plan) => {
+        await lab.database.db.deleteFrom('build_cache').execute();
+        const running = new Map<number, number>();
+        let most = 0;
+        const asked = plan.map(({ key, leaves, fails, turns }, index) => {
+          const execute: Execute = async (signal) => {
+            const now = (running.get(key) ?? 0) + 1;
+            running.set(key, now);
+            most = Math.max(most, now);
+            // One that is being ended may be followed by the next before it has noticed.
+            const ended = Promise.withResolvers<void>();
+            signal.addEventListener('abort', () => ended.resolve(), { once: true });
+            void ended.promise.then(() => running.set(key, (running.get(key) ?? 1) - 1));
+            try {
+              for (let turn = 0; turn < turns && !signal.aborted; turn++) await setImmediate();
+              signal.throwIfAborted();
+              if (fails) throw failure('limit_exceeded', undefined);
+              return { layer: undefined };
+            } finally {
+              ended.resolve();
+            }
+          };
+          const one = lab.ask(cache, { buildId: `build ${index}`, parts: { key: String(key) } }, execute);
+          if (leaves) void setImmediate().then(() => one.abort(new Error('left')));
+          return one;
+        });
+        const outcomes = await Promise.allSettled(asked.map(({ result }) => result));
+        expect(most).toBeLessThanOrEqual(1);
+        expect([...running.values()].every((count) => count === 0)).toBe(true);
+        for (const [index, outcome] of outcomes.entries()) {
+          const mayFail = plan[index]?.leaves || plan[index]?.fails;
+          if (outcome.status === 'rejected') expect(mayFail).toBe(true);
+        }
+      },
+    ),
+    { numRuns: 40 },
+  );
+}, 30_000);
 
 it('keeps what it made from the sweeper until it is recorded, also when its build has gone', async () => {
   const step = held();
