@@ -246,6 +246,18 @@ export const configSchema = z.strictObject({
         .max(256)
         .default(3)
         .describe('The same, of one organization: the rest is for the others.'),
+      stepEnvironment: z
+        .record(z.string().regex(/^[^=\0]+$/, 'must be a name of a variable'), z.string().regex(/^[^\0]*$/))
+        .default({})
+        .describe(
+          'Variables that `RUN` finds when the build does not set them itself; they are in no layer. `HTTP_PROXY`, `HTTPS_PROXY`, `FTP_PROXY`, `ALL_PROXY` and `NO_PROXY` of the server’s own environment, in either case, are among them.',
+        ),
+      caFiles: z
+        .array(z.string().startsWith('/', 'must be an absolute path'))
+        .default([])
+        .describe(
+          'Extra CA certificates (PEM files) that `RUN` trusts, beside all that the host does; those in `/usr/local/share/ca-certificates` are among them. They are in no layer.',
+        ),
       cacheMountMaxBytes: bytes
         .default(10 * 1024 ** 3)
         .describe('All directories of `RUN --mount=type=cache` together; those used longest ago make way.'),

@@ -128,3 +128,10 @@ test('docs/configuration.md has every setting as it is', () => {
   const page = readFileSync(new URL('../../../../docs/configuration.md', import.meta.url), 'utf8');
   expect(page).toBe(configurationPage());
 });
+
+test('steps of builds have the proxies of the server, and what is configured for them', () => {
+  const env = { HTTP_PROXY: 'http://a', https_proxy: 'http://b', NO_PROXY: '', OTHER: 'x' };
+  expect(load(env).builds.stepEnvironment).toEqual({ HTTP_PROXY: 'http://a', https_proxy: 'http://b' });
+  const more = { ...env, DARKROOM_BUILDS_STEP_ENVIRONMENT: '{"HTTP_PROXY": "http://c", "MIRROR": "m"}' };
+  expect(load(more).builds.stepEnvironment).toEqual({ HTTP_PROXY: 'http://c', https_proxy: 'http://b', MIRROR: 'm' });
+});

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { type Config, configSchema } from './config-schema.ts';
 import { listSettings, nearestName, type Setting, unwrap } from './config-settings.ts';
 import { invalidRequest, messageOf } from './errors.ts';
+import { proxyVariables } from './proxy-variables.ts';
 
 export type { Config } from './config-schema.ts';
 
@@ -18,8 +19,8 @@ const OTHER_VARIABLES: ReadonlySet<string> = new Set(['DARKROOM_CONFIG', 'DARKRO
 const TEST_PREFIX = 'DARKROOM_TEST_';
 const FLAGS = { stateDir: '--state-dir', listen: '--listen' } as const;
 
-/** Not shown in messages; a database URL has a password in it. */
-const SECRETS: ReadonlySet<string> = new Set(['database.url', 'objectStore.secretAccessKey']);
+/** Not shown in messages; the URL of a database or a proxy has a password in it. */
+const SECRETS: ReadonlySet<string> = new Set(['database.url', 'objectStore.secretAccessKey', 'builds.stepEnvironment']);
 
 /** A value and where it came from, for messages. */
 interface Source {
@@ -45,10 +46,15 @@ export function loadConfig({ flags, env }: LoadConfigOptions): Config {
   for (const { path, value } of sources) assign(raw, path, value);
   const result = configSchema.safeParse(raw);
   if (!result.success) problems.push(...result.error.issues.flatMap((issue) => explain(issue, sources, settings)));
-  if (result.success && problems.length === 0) return result.data;
+  if (result.success && problems.length === 0) return withProxies(result.data, env);
   throw invalidRequest(`The configuration is not valid:\n${problems.map((problem) => `  ${problem}`).join('\n')}`, {
     hint: 'docs/configuration.md has every setting.',
   });
+}
+
+function withProxies(config: Config, env: NodeJS.ProcessEnv): Config {
+  const { builds } = config;
+  return { ...config, builds: { ...builds, stepEnvironment: { ...proxyVariables(env), ...builds.stepEnvironment } } };
 }
 
 /** `127.0.0.1:3986` or `[::1]:3986` in its parts. */

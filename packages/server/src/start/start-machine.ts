@@ -60,7 +60,11 @@ export async function startMachine(ground: Ground, options: MachineOptions): Pro
     poolRoot: options.poolRoot,
     runDir,
     cacheDir: join(config.stateDir, 'cache'),
-    settings: config.runtime,
+    settings: {
+      ...config.runtime,
+      stepEnvironment: config.builds.stepEnvironment,
+      caFiles: config.builds.caFiles,
+    },
     cgroups,
     network,
     log,
