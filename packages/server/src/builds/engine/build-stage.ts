@@ -74,7 +74,11 @@ async function begin({ planned, from }: NumberedStage, deps: StageDeps): Promise
   const escapeChar = deps.escapeChar;
   switch (base.kind) {
     case 'scratch':
-      return { state: beginStage({ config: EMPTY_CONFIG, escapeChar }), layers: [], triggers: [] };
+      return {
+        state: beginStage({ config: { ...EMPTY_CONFIG, workingDir: '/' }, escapeChar }),
+        layers: [],
+        triggers: [],
+      };
     case 'stage': {
       const { state: parent, layers } = await deps.stage(base.index);
       const { shell, healthcheck, scope, onbuild } = parent;
