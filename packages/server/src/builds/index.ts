@@ -36,6 +36,8 @@ export interface Builds {
   check(request: BuildRequest): void;
   /** Raises `invalid_request` for a context that the organization has not uploaded. */
   checkContexts(organizationId: string, hashes: readonly string[]): Promise<void>;
+  /** Its row is committed: begins it in this process, without the way through the queue, whose job then finds nothing left to do. */
+  begin(buildId: string): void;
   /** One that this process works on. */
   running(buildId: string): RunningBuild | undefined;
   /** With its steps, as they are now. */
@@ -66,6 +68,7 @@ export function createBuilds(deps: BuildsDeps): Builds {
   /** By what it is for. */
   const bySubject = new Map<string, RunningBuild>();
   let subjects: readonly FindSubject[] = [];
+  let isOpen = false;
   let isClosing = false;
   let stopListening = () => {};
   const timers: NodeJS.Timeout[] = [];
@@ -137,6 +140,13 @@ export function createBuilds(deps: BuildsDeps): Builds {
   return {
     check: (request) => checkBuildRequest(deps.engine, request),
     checkContexts: (organizationId, hashes) => checkContexts(deps.contexts, organizationId, hashes),
+    begin(buildId) {
+      if (!isOpen) return;
+      takeUp(buildId).catch((error: unknown) => {
+        // Its job comes, too.
+        log.warn({ err: error, buildId }, `a build could not be begun at once: ${messageOf(error)}`);
+      });
+    },
     running: (buildId) => running.get(buildId),
     read: (row) => viewBuild(seen, row),
     readLog: (row, options) => readBuildLog(seen, row, options),
@@ -149,6 +159,7 @@ export function createBuilds(deps: BuildsDeps): Builds {
     },
     async open(known) {
       subjects = known;
+      isOpen = true;
       stopListening = deps.events.subscribe(({ subjectId, to }) => {
         const build = bySubject.get(subjectId);
         if (build !== undefined && !build.isSettling && !build.subject.isBuilding(to)) build.abort(endedElsewhere());

@@ -1,4 +1,5 @@
 import { type Kysely, sql } from 'kysely';
+import { NOT_DURABLE } from '../platform/db/not-durable.ts';
 import type { Database } from '../platform/db/schema.ts';
 import { DarkroomError, messageOf } from '../platform/errors.ts';
 import type { SecretBox } from '../platform/secrets.ts';
@@ -135,6 +136,7 @@ async function noteStart(db: Kysely<Database>, id: string): Promise<BuildRow> {
     .where('id', '=', id)
     .where('outcome', 'is', null)
     .returningAll()
+    .returning(NOT_DURABLE)
     .executeTakeFirst();
   if (row === undefined) throw endedElsewhere();
   return row;

@@ -1,4 +1,5 @@
-import { type Kysely, sql } from 'kysely';
+import type { Kysely } from 'kysely';
+import { NOT_DURABLE } from '../platform/db/not-durable.ts';
 import type { Database } from '../platform/db/schema.ts';
 import { messageOf } from '../platform/errors.ts';
 import type { StepRow } from './steps.ts';
@@ -99,27 +100,25 @@ const NOT_BEGUN = {
   finished_at: null,
 };
 
-/** One statement, whatever there is; it need not be on disk before the end of the build is. */
+/** One statement, whose commit does not wait for the disk: nobody was promised the rows of steps. */
 async function upsertSteps(db: Kysely<Database>, buildId: string, rows: readonly StepRow[]): Promise<void> {
-  await db.transaction().execute(async (trx) => {
-    await sql`set local synchronous_commit = off`.execute(trx);
-    await trx
-      .insertInto('build_steps')
-      .values(rows.map((row) => ({ build_id: buildId, ...row })))
-      .onConflict((conflict) =>
-        conflict.columns(['build_id', 'number']).doUpdateSet((row) => ({
-          stage: row.ref('excluded.stage'),
-          line: row.ref('excluded.line'),
-          text: row.ref('excluded.text'),
-          state: row.ref('excluded.state'),
-          cache: row.ref('excluded.cache'),
-          cache_why: row.ref('excluded.cache_why'),
-          bytes: row.ref('excluded.bytes'),
-          exit_code: row.ref('excluded.exit_code'),
-          started_at: row.ref('excluded.started_at'),
-          finished_at: row.ref('excluded.finished_at'),
-        })),
-      )
-      .execute();
-  });
+  await db
+    .insertInto('build_steps')
+    .values(rows.map((row) => ({ build_id: buildId, ...row })))
+    .onConflict((conflict) =>
+      conflict.columns(['build_id', 'number']).doUpdateSet((row) => ({
+        stage: row.ref('excluded.stage'),
+        line: row.ref('excluded.line'),
+        text: row.ref('excluded.text'),
+        state: row.ref('excluded.state'),
+        cache: row.ref('excluded.cache'),
+        cache_why: row.ref('excluded.cache_why'),
+        bytes: row.ref('excluded.bytes'),
+        exit_code: row.ref('excluded.exit_code'),
+        started_at: row.ref('excluded.started_at'),
+        finished_at: row.ref('excluded.finished_at'),
+      })),
+    )
+    .returning(NOT_DURABLE)
+    .execute();
 }

@@ -21,7 +21,7 @@ export interface CreateDeps {
   db: Kysely<Database>;
   jobs: JobQueue;
   runtime: Pick<SandboxRuntime, 'checkClass'>;
-  builds: Pick<Builds, 'check' | 'checkContexts'>;
+  builds: Pick<Builds, 'check' | 'checkContexts' | 'begin'>;
   secrets: Pick<SecretBox, 'seal'>;
 }
 
@@ -47,7 +47,7 @@ export async function createSnapshot(
   const { build: buildRequest } = request;
   if (buildRequest !== undefined) await deps.builds.checkContexts(organization.id, buildRequest.contextHashes);
   try {
-    return await deps.db.transaction().execute(async (trx) => {
+    const created = await deps.db.transaction().execute(async (trx) => {
       await claimQuota(trx, auth.organizationId);
       const change = { actor: actorOf(auth) };
       if (buildRequest === undefined) {
@@ -67,6 +67,8 @@ export async function createSnapshot(
       await deps.jobs.enqueue(trx, 'snapshot.build', id, { buildId: id });
       return { row, build };
     });
+    if (created.build !== undefined) deps.builds.begin(created.build.id);
+    return created;
   } catch (error) {
     if (isUniqueViolation(error, 'snapshots_name')) {
       throw conflict(`Snapshot with name "${request.name}" already exists for this organization`);
