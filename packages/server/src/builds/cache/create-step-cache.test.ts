@@ -139,6 +139,21 @@ describe('a miss says why', () => {
   });
 });
 
+it('knows which layers a build must sync, also after a restart', async () => {
+  const { layer } = await lab.ask(cache, {}, lab.makes()).result;
+  const ids = layer === undefined ? [] : [layer.diffId];
+  expect(ids).toHaveLength(1);
+  expect(cache.unsynced(['sha256:base', ...ids])).toEqual(ids);
+  const next = lab.open();
+  await use({}, next);
+  expect(next.unsynced(ids)).toEqual(ids);
+  await next.markDurable(ids);
+  expect(next.unsynced(ids)).toEqual([]);
+  const last = lab.open();
+  await use({}, last);
+  expect(last.unsynced(ids)).toEqual([]);
+});
+
 it('notes a use at most once a minute', async () => {
   await use({});
   const { db } = lab.database;

@@ -1,4 +1,5 @@
 import type { Kysely } from 'kysely';
+import { LRUCache } from 'lru-cache';
 import { readBootId } from '../../platform/boot-id.ts';
 import type { Database } from '../../platform/db/schema.ts';
 import type { LayerKeeper } from '../../snapshots/layer-keeper.ts';
@@ -30,6 +31,9 @@ export interface OpenStepCache extends StepCache {
 type Execute = Parameters<StepCache['obtain']>[1];
 type Found = { result: StepResult } | { why: string | undefined };
 
+const REMEMBERED = 20_000;
+/** How ids of layers begin that were made here; others were on disk before anyone heard of them. */
+const BUILT = 'built:';
 /** Told to a build that waited for another's run, before it begins its own. */
 const AGAIN = 'The build that carried this step out did not finish it; it begins again.';
 
@@ -37,6 +41,8 @@ export function createStepCache({ db, layers, runnerId, log, bootId = readBootId
   const rows = createCacheRows(db, runnerId);
   const uses = createUseNotes(rows, log);
   const runs = createStepRuns();
+  /** Built layers that are known to be on disk. One that is forgotten here is synced once more. */
+  const durable = new LRUCache<string, true>({ max: REMEMBERED });
 
   /** The result that may be used, or why there is none; without a reason nothing is recorded. */
   async function look(request: StepRequest, name: RowName): Promise<Found> {
@@ -57,6 +63,7 @@ export function createStepCache({ db, layers, runnerId, log, bootId = readBootId
       await rows.remove(name, row.layer);
       return { why: 'its layer is no longer there' };
     }
+    if (layer !== undefined && row.bootId === undefined) durable.set(layer.diffId, true);
     if (!row.isUseNoted) uses.add(name);
     return { result: { layer } };
   }
@@ -135,7 +142,11 @@ export function createStepCache({ db, layers, runnerId, log, bootId = readBootId
         return await run.follow(listener.onEvent, signal);
       }
     },
-    markDurable: (layerIds) => rows.markDurable(layerIds),
+    unsynced: (layerIds) => layerIds.filter((id) => id.startsWith(BUILT) && !durable.has(id)),
+    async markDurable(layerIds) {
+      await rows.markDurable(layerIds);
+      for (const id of layerIds) durable.set(id, true);
+    },
     noteUses: () => uses.write(),
     async close() {
       await runs.settled();

@@ -46,6 +46,8 @@ export interface StepCache {
     listener: StepListener,
     signal: AbortSignal,
   ): Promise<StepResult>;
+  /** Those of them that were built and are not known to be on disk: without any, a build needs no `LayerStore.sync`. */
+  unsynced(layerIds: readonly string[]): string[];
   /** The layers are on disk now, and may be believed after a power cut. Call after `LayerStore.sync`. */
   markDurable(layerIds: readonly string[]): Promise<void>;
 }

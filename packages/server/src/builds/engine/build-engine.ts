@@ -36,8 +36,11 @@ export function createBuildEngine(deps: BuildEngineDeps): BuildEngine {
     try {
       inner.throwIfAborted();
       const { image, made } = await runBuild({ ...deps, tools }, definition, observer, hold, inner);
-      await layers.sync();
-      await cache.markDurable(made);
+      const unsynced = cache.unsynced(made);
+      if (unsynced.length > 0) {
+        await layers.sync();
+        await cache.markDurable(unsynced);
+      }
       return image;
     } catch (error) {
       inner.throwIfAborted();
