@@ -1,5 +1,5 @@
 import type { Layer } from '../../images/types.ts';
-import type { StepCache } from '../cache/step-cache.ts';
+import type { StepCache, StepListener } from '../cache/step-cache.ts';
 import type { StageInstruction } from '../dockerfile/parse.ts';
 import type { GivenValues } from '../dockerfile/scope.ts';
 import { applyInstruction, type StageState } from '../dockerfile/stage-state.ts';
@@ -31,14 +31,30 @@ export async function advance(
   step: StepDescription,
   onUse: (use: CacheUse) => void,
 ): Promise<StageProgress> {
-  const { definition, cache, observer, signal, hold } = deps;
-  const state = applyInstruction(before, instruction, deps.given);
-  const bytesLeft = definition.limits.maxBytes - sizeOf(layers);
-  const prepared = await prepare(instruction, { ...deps, state, below: layers, bytesLeft });
-  if (prepared === undefined) {
-    onUse({ kind: 'none' });
-    return { state, layers };
+  const { definition, signal } = deps;
+  let command: string | undefined;
+  try {
+    const state = applyInstruction(before, instruction, deps.given);
+    const bytesLeft = definition.limits.maxBytes - sizeOf(layers);
+    const prepared = await prepare(instruction, { ...deps, state, below: layers, bytesLeft });
+    command = prepared?.command;
+    if (prepared === undefined) onUse({ kind: 'none' });
+    const layer = prepared && (await obtain(deps, prepared, step, onUse));
+    if (layer === undefined) return { state, layers };
+    return { state, layers: withinLimit([...layers, layer], definition.limits.maxBytes) };
+  } catch (error) {
+    if (signal.aborted) throw error;
+    const { number, line, text } = step;
+    throw asBuildFailure(error, { number, line, text, command, exitCode: undefined });
   }
+}
+
+async function obtain(
+  { definition, cache, observer, signal, hold }: AdvanceDeps,
+  prepared: PreparedStep,
+  step: StepDescription,
+  onUse: (use: CacheUse) => void,
+): Promise<Layer | undefined> {
   const request = {
     organizationId: definition.organizationId,
     buildId: definition.id,
@@ -56,21 +72,14 @@ export async function advance(
       await letGo();
     }
   };
-  const listener: Parameters<StepCache['obtain']>[2] = {
+  const listener: StepListener = {
     onUse,
     onEvent(event) {
       if (event.kind === 'note') observer.note(step.number, event.text);
       else observer.output(step.number, event.stream, event.bytes);
     },
   };
-  try {
-    const { layer } = await cache.obtain(request, execute, listener, signal);
-    if (layer === undefined) return { state, layers };
-    return { state, layers: withinLimit([...layers, layer], definition.limits.maxBytes) };
-  } catch (error) {
-    if (signal.aborted) throw error;
-    throw asBuildFailure(error, { ...step, command: prepared.command, exitCode: undefined });
-  }
+  return (await cache.obtain(request, execute, listener, signal)).layer;
 }
 
 /** Undefined for what only changes the configuration. */

@@ -4,11 +4,14 @@ import type { StepExit, StepProcess } from '../../runtime/step-types.ts';
 import type { ContainerLimits } from '../../runtime/types.ts';
 import type { StepEvent } from '../cache/step-cache.ts';
 import { BuildFailure } from '../failure.ts';
+import type { RedactedStream, Redactor } from '../logs/redactor.ts';
 import { formatBytes, limitExceeded } from './step-failure.ts';
 
 export interface FollowOptions {
   signal: AbortSignal;
   report: (event: StepEvent) => void;
+  /** Of the secrets that the step has: other builds with other secrets may be told what it writes. */
+  redactor: Redactor;
   /** For errors. */
   command: string;
   limits: ContainerLimits & { stepSeconds: number };
@@ -20,7 +23,7 @@ const MAX_SHOWN = 300;
 
 /** Reads a step to its end, within its time. Raises `BuildFailure` when it did not succeed, or the signal's reason when it was killed for that. */
 export async function followStep(process: StepProcess, options: FollowOptions): Promise<void> {
-  const { signal, report, limits } = options;
+  const { signal, report, redactor, limits } = options;
   let isLate = false;
   // That it ended is heard below.
   const kill = () => void process.kill().catch(() => {});
@@ -32,8 +35,8 @@ export async function followStep(process: StepProcess, options: FollowOptions): 
   signal.addEventListener('abort', onAbort, { once: true });
   if (signal.aborted) kill();
   const outputs = Promise.all([
-    read(process.stdout, (bytes) => report({ kind: 'output', stream: 'stdout', bytes })),
-    read(process.stderr, (bytes) => report({ kind: 'output', stream: 'stderr', bytes })),
+    read(process.stdout, redactor.stream(), (bytes) => report({ kind: 'output', stream: 'stdout', bytes })),
+    read(process.stderr, redactor.stream(), (bytes) => report({ kind: 'output', stream: 'stderr', bytes })),
   ]);
   let exit: StepExit;
   try {
@@ -50,12 +53,20 @@ export async function followStep(process: StepProcess, options: FollowOptions): 
   if (failure !== undefined) throw failure;
 }
 
-async function read(stream: Readable, onBytes: (bytes: Uint8Array) => void): Promise<void> {
+async function read(
+  stream: Readable,
+  { push, end }: RedactedStream,
+  onBytes: (bytes: Uint8Array) => void,
+): Promise<void> {
+  const tell = (bytes: Uint8Array) => {
+    if (bytes.length > 0) onBytes(bytes);
+  };
   try {
-    for await (const chunk of stream) onBytes(chunk);
+    for await (const chunk of stream) tell(push(chunk));
   } catch {
     // It was cut off: how the step ended says more.
   }
+  tell(end());
 }
 
 function failureOf(exit: StepExit, isLate: boolean, { command, limits }: FollowOptions): BuildFailure | undefined {

@@ -1,5 +1,7 @@
 import { parseDockerfile } from '../dockerfile/parse.ts';
 import { findStage, planBuild } from '../dockerfile/plan.ts';
+import { BuildFailure } from '../failure.ts';
+import { createRedactor } from '../logs/redactor.ts';
 import type { BuildDefinition, BuildObserver, BuiltImage, StepDescription } from '../types.ts';
 import { type StageProgress, sizeOf } from './advance-stage.ts';
 import { type BuildContext, openBuildContext } from './build-context.ts';
@@ -10,9 +12,11 @@ import { imageConfigOf } from './image-config.ts';
 import { allSteps, numberSteps } from './number-steps.ts';
 import { createOpenSources } from './open-sources.ts';
 import { createStageImages } from './stage-images.ts';
-import { asBuildFailure, userFailure } from './step-failure.ts';
+import { asBuildFailure, userFailure, withoutSecretValues } from './step-failure.ts';
 import type { StepSources } from './step-sources.ts';
 import type { StepTools } from './step-types.ts';
+
+const NOTHING_RAN = { command: undefined, exitCode: undefined };
 
 export interface RunBuildDeps extends BuildEngineDeps {
   tools: StepTools;
@@ -36,6 +40,7 @@ export async function runBuild(
   // The first failure ends what else the build does.
   const ending = new AbortController();
   const inner = AbortSignal.any([signal, ending.signal]);
+  const redactor = createRedactor(definition.secrets.values());
   const images = createStageImages(deps, definition, inner);
   const open = createOpenSources(tools, hold);
   const stages = new Map<number, Promise<StageProgress>>();
@@ -44,7 +49,8 @@ export async function runBuild(
   function failed(error: unknown, step: StepDescription): unknown {
     if (inner.aborted) return inner.reason;
     const { number, line, text } = step;
-    const failure = asBuildFailure(error, { number, line, text, command: undefined, exitCode: undefined });
+    const named = asBuildFailure(error, { number, line, text: textOf(error) ?? text, ...NOTHING_RAN });
+    const failure = withoutSecretValues(named, redactor);
     if (failure.class === 'internal')
       log.warn({ err: error, buildId: definition.id, step: number }, 'a step of a build failed');
     observer.failed(number, failure.step?.exitCode);
@@ -117,4 +123,9 @@ export async function runBuild(
   const all = await Promise.all(stages.values());
   const image = { layers: layers.map(({ diffId }) => diffId), config: imageConfigOf(state), sizeBytes: sizeOf(layers) };
   return { image, made: [...new Set(all.flatMap((stage) => stage.layers.map(({ diffId }) => diffId)))] };
+}
+
+/** A trigger's own, where it is a trigger of the step that failed. */
+function textOf(error: unknown): string | undefined {
+  return error instanceof BuildFailure ? error.step?.text : undefined;
 }

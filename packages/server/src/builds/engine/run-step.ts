@@ -5,6 +5,7 @@ import type { StepEvent } from '../cache/step-cache.ts';
 import type { Run } from '../dockerfile/instructions.ts';
 import { formatPlatform } from '../dockerfile/platform.ts';
 import { PROXY_VARIABLES, stepEnvironment } from '../dockerfile/scope.ts';
+import { createRedactor } from '../logs/redactor.ts';
 import { followStep } from './follow-step.ts';
 import { chainOf, digestOf, variableParts } from './key-parts.ts';
 import { dressRoot, makeDirectories, withMerged } from './make-directories.ts';
@@ -60,7 +61,9 @@ export async function prepareRun(instruction: Run, place: StepPlace): Promise<Pr
             ],
     };
     signal.throwIfAborted();
-    await followStep(await steps.run(spec), { signal, report, command, limits: { ...limits, stepSeconds } });
+    const redactor = createRedactor(definition.secrets.values());
+    const options = { signal, report, redactor, command, limits: { ...limits, stepSeconds } };
+    await followStep(await steps.run(spec), options);
     const after = lstatSync(upper);
     const isSameRoot = after.mode === before.mode && after.uid === before.uid && after.gid === before.gid;
     return isSameRoot && isEmptyDirectory(upper) ? undefined : { sizeBytes: await measureTree(upper) };

@@ -1,6 +1,7 @@
 import type { ErrorCode } from '@darkroom/contract/error-codes';
 import { DarkroomError } from '../../platform/errors.ts';
 import { BuildFailure, type FailedStep, type FailureClass } from '../failure.ts';
+import type { Redactor } from '../logs/redactor.ts';
 
 /** Which matter an error is that a part below raised. Classes of what a registry says are decided where it is asked. */
 const CLASSES: Readonly<Record<ErrorCode, FailureClass>> = {
@@ -42,6 +43,18 @@ export function asBuildFailure(error: unknown, step: FailedStep | undefined): Bu
 
 function optionsOf({ code, hint, retryable, cause }: DarkroomError) {
   return { code, hint, retryable, cause };
+}
+
+/** The same failure, with nothing in it that must not be shown. */
+export function withoutSecretValues(failure: BuildFailure, redactor: Pick<Redactor, 'text'>): BuildFailure {
+  const { step, hint } = failure;
+  const clean = (text: string | undefined) => (text === undefined ? undefined : redactor.text(text));
+  return new BuildFailure(redactor.text(failure.message), {
+    ...optionsOf(failure),
+    class: failure.class,
+    hint: clean(hint),
+    step: step && { ...step, text: redactor.text(step.text), command: clean(step.command) },
+  });
 }
 
 /** The step says the line. */

@@ -1,3 +1,5 @@
+import { lstatSync } from 'node:fs';
+import type { Layer } from '../../images/types.ts';
 import type { Add, Copy } from '../dockerfile/instructions.ts';
 import { word } from '../dockerfile/scope.ts';
 import { transferInstruction } from '../files/transfer-instruction.ts';
@@ -28,7 +30,7 @@ export async function prepareTransfer(instruction: Copy | Add, place: StepPlace)
   return {
     parts: {
       kind: instruction.kind.toUpperCase(),
-      'the base image or an earlier step': chainOf(below),
+      'the base image or an earlier step': isIndependent(filled) ? rootOf(below) : chainOf(below),
       'the files': digest,
       'the instruction': digestOf(said),
       'the working directory': digestOf(filled.target.startsWith('/') ? '/' : workingDirectory),
@@ -47,6 +49,19 @@ export async function prepareTransfer(instruction: Copy | Add, place: StepPlace)
       return { layer: await slots.run(owner, stepSignal, () => layers.make(carryOut)) };
     },
   };
+}
+
+/** A `--link` layer is the same whatever is below, unless names of users are looked up there. */
+function isIndependent({ link, chmod, chown = '0' }: TransferInstruction): boolean {
+  return link && chmod === undefined && /^\d+(:\d+)?$/.test(chown);
+}
+
+/** The root directory is in every layer as it looks below. */
+function rootOf(below: readonly Layer[]): string {
+  const top = below.at(-1);
+  if (top === undefined) return digestOf('nothing');
+  const { mode, uid, gid } = lstatSync(top.path);
+  return digestOf([mode, uid, gid]);
 }
 
 async function sourceOf(instruction: Copy | Add, { sources }: StepPlace, readsNothing: boolean): Promise<SourceTree> {

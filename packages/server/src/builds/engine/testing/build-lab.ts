@@ -39,8 +39,7 @@ const LIMITS: BuildLimits = {
 
 type ContextFiles = Readonly<Record<string, string>>;
 
-export interface LabBuild
-  extends Partial<Omit<BuildDefinition, 'dockerfile' | 'contexts' | 'limits' | 'buildArgs' | 'secrets'>> {
+export interface LabBuild extends Partial<Omit<BuildDefinition, 'dockerfile' | 'limits' | 'buildArgs' | 'secrets'>> {
   /** Files by path; a path that ends in a slash is a directory. Or the bytes of a tar. */
   context?: ContextFiles | Buffer;
   limits?: Partial<BuildLimits>;
@@ -144,7 +143,7 @@ export async function createBuildLab(options: BuildLabOptions = {}): Promise<Bui
 
   async function definitionOf(dockerfile: string, build: LabBuild): Promise<BuildDefinition> {
     const owner = build.organizationId ?? organizationId;
-    const hashes: string[] = [];
+    const hashes = [...(build.contexts ?? [])];
     if (build.context !== undefined) {
       const tar = Buffer.isBuffer(build.context) ? build.context : tarOf(build.context);
       const hash = createHash('sha256').update(tar).digest('hex');
