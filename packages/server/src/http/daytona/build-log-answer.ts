@@ -3,6 +3,7 @@ import type { FastifyReply } from 'fastify';
 import type { z } from 'zod';
 import type { Builds } from '../../builds/index.ts';
 import type { LogLine } from '../../builds/logs/build-log.ts';
+import { createLogText } from '../../builds/logs/log-text.ts';
 import type { BuildRow } from '../../builds/records.ts';
 import { clientGone } from '../client-gone.ts';
 import { streamAnswer } from '../stream-answer.ts';
@@ -25,7 +26,7 @@ export async function sendBuildLog(
   const follow = query.follow !== undefined && query.follow !== 'false' && query.follow !== '0';
   const signal = AbortSignal.any([clientGone(reply), AbortSignal.timeout(MAX_FOLLOW_MS)]);
   const lines = builds.readLog(build, { from: query.from ?? 0, follow, signal });
-  const show = isJson ? (line: LogLine) => JSON.stringify(buildLogLineDto(line)) : ({ text }: LogLine) => text;
+  const show = isJson ? (line: LogLine) => `${JSON.stringify(buildLogLineDto(line))}\n` : createLogText();
   const type = isJson ? 'application/jsonl; charset=utf-8' : 'application/octet-stream';
   await streamAnswer(reply, { 'content-type': type }, pieces(lines, show));
   return reply;
@@ -37,7 +38,7 @@ async function* pieces(batches: AsyncIterable<LogLine[]>, show: (line: LogLine) 
     for (let at = 0; at < lines.length; at += each) {
       yield lines
         .slice(at, at + each)
-        .map((line) => `${show(line)}\n`)
+        .map(show)
         .join('');
     }
   }
