@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, readdir, rename } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { run } from '../../platform/process.ts';
 
@@ -18,8 +18,12 @@ const REMOVE_MS = 30 * 60_000;
 export function createScratchSpace(root: string): ScratchSpace {
   let ready: Promise<void> | undefined;
   const remove = async (path: string) => {
-    // With a tool, because names may be any bytes, and trees of any depth.
-    await run('rm', ['-rf', '--one-file-system', '--', path], { timeoutMs: REMOVE_MS });
+    try {
+      await rm(path, { recursive: true });
+    } catch {
+      // Names may be any bytes, and trees of any depth: the tool, which is slower to start, gets along with that.
+      await run('rm', ['-rf', '--one-file-system', '--', path], { timeoutMs: REMOVE_MS });
+    }
   };
   const prepare = async () => {
     await mkdir(root, { recursive: true, mode: 0o700 });
