@@ -91,5 +91,6 @@ export function nanoseconds(text: string): number | undefined {
   for (const [, amount, unit] of text.matchAll(/(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)/g)) {
     total += Number(amount) * (UNITS[unit ?? ''] ?? 0);
   }
-  return Math.round(total);
+  // The longest that the image's config can hold.
+  return total < 2 ** 63 ? Math.round(total) : undefined;
 }

@@ -10,7 +10,7 @@ export interface Directives {
   check: string | undefined;
 }
 
-const DIRECTIVE = /^#[ \t]*([a-zA-Z][a-zA-Z0-9]*)[ \t]*=[ \t]*(.+?)[ \t]*$/;
+const DIRECTIVE = /^#[ \t]*([a-zA-Z][a-zA-Z0-9]*)[ \t]*=[ \t]*(.+)$/;
 
 /** The comments at the very top that say how the rest is read. The first line that is anything else ends them. */
 export function readDirectives(lines: readonly string[]): Directives {

@@ -54,13 +54,13 @@ function readWord(text: string, from: number, escapeChar: string): { word: strin
 export class FlagReader {
   readonly #line: number;
   readonly #keyword: string;
-  readonly #left: Flag[];
+  #left: readonly Flag[];
   readonly #known: string[] = [];
 
   constructor(line: number, keyword: string, flags: readonly Flag[]) {
     this.#line = line;
     this.#keyword = keyword;
-    this.#left = [...flags];
+    this.#left = flags;
   }
 
   text(name: string): string | undefined {
@@ -97,7 +97,7 @@ export class FlagReader {
   #take(name: string): (string | true)[] {
     this.#known.push(name);
     const taken = this.#left.filter((flag) => flag.name === name);
-    for (const flag of taken) this.#left.splice(this.#left.indexOf(flag), 1);
+    this.#left = this.#left.filter((flag) => flag.name !== name);
     return taken.map((flag) => flag.value);
   }
 }

@@ -17,12 +17,13 @@ export interface Heredoc extends HeredocMark {
   content: string;
 }
 
-const MARK = /^(\d*)<<(-?)\s*([^<]*)$/;
+const MARK = /^(\d{0,9})<<(-?)([^<]*)$/;
 const MARK_ALONE = /^\d*<<-?$/;
 
 /** The heredoc that a word opens, if it opens one. */
 export function heredocMark(word: string, escapeChar: EscapeChar): HeredocMark | undefined {
-  const [, descriptor, dash, rest] = MARK.exec(word) ?? [];
+  const [, descriptor, dash, written] = MARK.exec(word) ?? [];
+  const rest = written?.trimStart();
   if (rest === undefined || rest === '') return undefined;
   const words = namesIn(rest, escapeChar);
   const [name] = words;

@@ -61,7 +61,6 @@ describe('the text', () => {
     ['FROM', 1, 'FROM requires an image'],
     ['FROM a AS', 1, 'FROM requires either one or three arguments'],
     ['FROM a AS 1x', 1, 'invalid name for build stage: "1x"'],
-    ['FROM a AS b\nFROM c AS B', 2, 'duplicate name b: line 1 has a stage of that name'],
     ['FROM x\nENV a', 2, 'ENV must have two arguments, or name=value'],
     ['FROM x\nENV a=1 b', 2, 'can\'t find = in "b": ENV takes name=value'],
     ['FROM x\nCOPY a', 2, 'COPY requires at least two arguments'],

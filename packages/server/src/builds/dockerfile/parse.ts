@@ -29,11 +29,6 @@ export function parseDockerfile(text: string): Dockerfile {
     const instruction = readInstruction(statement, directives.escapeChar);
     const current = stages.at(-1);
     if (instruction.kind === 'from') {
-      const { name } = instruction;
-      const twin = stages.find((stage) => name !== undefined && stage.from.name === name);
-      if (twin !== undefined) {
-        throw syntaxError(instruction.line, `duplicate name ${name}: line ${twin.from.line} has a stage of that name`);
-      }
       stages.push({ index: stages.length, from: instruction, instructions: [] });
     } else if (current !== undefined) current.instructions.push(instruction);
     else if (instruction.kind === 'arg') metaArgs.push(instruction);

@@ -74,7 +74,7 @@ describe('variables', () => {
   });
 
   test('ENV hides an ARG of its name', () => {
-    const scope = setEnv(declareArgs(empty, { line: 1, args: [{ name: 'GIVEN', value: undefined }] }, given), [
+    const scope = setEnv(declareArgs(empty, { line: 1, args: [{ name: 'GIVEN', value: undefined }] }, given), 1, [
       ['GIVEN', 'env'],
     ]);
     expect(word(scope, 1, '$GIVEN')).toBe('env');
@@ -82,7 +82,7 @@ describe('variables', () => {
   });
 
   test('in the content of a heredoc quotes are characters', () => {
-    const scope = setEnv(empty, [['A', 'b c']]);
+    const scope = setEnv(empty, 1, [['A', 'b c']]);
     expect(content(scope, 1, 'it\'s "$A" \\$A\n')).toBe('it\'s "b c" $A\n');
     expect(words(scope, 1, '8000/tcp $A')).toEqual(['8000/tcp', 'b', 'c']);
   });

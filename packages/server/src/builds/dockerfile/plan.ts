@@ -35,42 +35,59 @@ export interface PlanOptions {
 export function planBuild(dockerfile: Dockerfile, options: PlanOptions): BuildPlan {
   const { stages } = dockerfile;
   const given = globalValues(dockerfile, options);
-  const planned = stages.map((stage) => planStage(stage, dockerfile, options, given));
-  const target = planned[targetIndex(stages, options.target)];
-  if (target === undefined) throw invalidRequest('The Dockerfile has no stage');
-
-  const order: PlannedStage[] = [];
-  const seen = new Set<number>();
-  // A stage needs only stages above it, so that this ends.
-  const visit = (each: PlannedStage) => {
-    if (seen.has(each.stage.index)) return;
-    seen.add(each.stage.index);
-    for (const index of each.needs) {
-      const needed = planned[index];
-      if (needed !== undefined) visit(needed);
-    }
-    order.push(each);
+  const named = stages.map((stage) => ({ stage, reference: baseName(stage, dockerfile, given) }));
+  const planned = new Map<number, PlannedStage>();
+  // A stage needs only stages above it, so that this ends. What is wrong in one that nobody needs does not matter.
+  const visit = (index: number): PlannedStage => {
+    const known = planned.get(index);
+    if (known !== undefined) return known;
+    const found = named[index];
+    if (found === undefined) throw invalidRequest('The Dockerfile has no stage');
+    const stage = planStage(found.stage, found.reference, dockerfile, options, given);
+    for (const needed of stage.needs) visit(needed);
+    planned.set(index, stage);
+    return stage;
   };
-  visit(target);
-  return { stages: order, target, given };
+  const target = visit(targetIndex(stages, options.target));
+  return { stages: [...planned.values()], target, given };
 }
 
-/** The stage above `below` that a name or number means; names win, as a stage may be called by a number. */
+/** The last stage above `below` that a name means, or a number. */
 export function findStage(stages: readonly Stage[], reference: string, below: number): Stage | undefined {
-  const above = stages.slice(0, below);
-  const name = reference.toLowerCase();
-  return above.findLast((stage) => stage.from.name === name) ?? (/^\d+$/.test(name) ? above[Number(name)] : undefined);
+  return (
+    findNamed(stages, reference, below) ??
+    (/^\d+$/.test(reference) ? stages.slice(0, below)[Number(reference)] : undefined)
+  );
 }
 
-function planStage(stage: Stage, dockerfile: Dockerfile, options: PlanOptions, given: GivenValues): PlannedStage {
+function findNamed(stages: readonly Stage[], reference: string, below: number): Stage | undefined {
+  const name = reference.toLowerCase();
+  return stages.slice(0, below).findLast((stage) => stage.from.name === name);
+}
+
+function baseName({ from }: Stage, dockerfile: Dockerfile, given: GivenValues): string {
+  const reference = word(globalScope(dockerfile, given), from.line, from.image);
+  if (reference !== '') return reference;
+  throw syntaxError(from.line, `base name (${from.image}) should not be blank`, 'Give the ARG a value before FROM.');
+}
+
+function globalScope({ directives }: Dockerfile, { global }: GivenValues): Scope {
+  return { escapeChar: directives.escapeChar, env: new Map(), args: global };
+}
+
+function planStage(
+  stage: Stage,
+  reference: string,
+  dockerfile: Dockerfile,
+  options: PlanOptions,
+  given: GivenValues,
+): PlannedStage {
   const { from, index } = stage;
-  const scope: Scope = { escapeChar: dockerfile.directives.escapeChar, env: new Map(), args: given.global };
-  const reference = word(scope, from.line, from.image);
-  if (reference === '') {
-    throw syntaxError(from.line, `base name (${from.image}) should not be blank`, 'Give the ARG a value before FROM.');
+  if (from.platform !== undefined) {
+    checkPlatform(from.line, word(globalScope(dockerfile, given), from.line, from.platform), options.platform);
   }
-  if (from.platform !== undefined) checkPlatform(from.line, word(scope, from.line, from.platform), options.platform);
-  const parent = findStage(dockerfile.stages, reference, index);
+  // Numbers are for COPY and mounts: an image may be called by one.
+  const parent = findNamed(dockerfile.stages, reference, index);
   const base: StageBase =
     parent !== undefined
       ? { kind: 'stage', index: parent.index }

@@ -135,13 +135,13 @@ function readRun(input: Input): Run {
   if (security !== undefined && security !== 'sandbox') {
     throw syntaxError(line, `RUN --security=${security} is not supported`, 'Steps run without privileges of the host.');
   }
-  if (rest === '') throw syntaxError(line, 'RUN requires a command');
   return { kind: 'run', ...place(input), command: command(rest), heredocs, mounts, network };
 }
 
 function readTransfer(input: Input, keyword: string): Transfer {
   const { line, rest, flags, escapeChar } = input;
-  const words = jsonList(rest) ?? joinHeredocWords(blankSeparated(rest));
+  const list = jsonList(rest);
+  const words = list ?? joinHeredocWords(blankSeparated(rest));
   const target = words.at(-1);
   if (target === undefined || words.length < 2) {
     throw syntaxError(line, `${keyword} requires at least two arguments`, `Write ${keyword} source… target.`);
@@ -150,7 +150,7 @@ function readTransfer(input: Input, keyword: string): Transfer {
   const sources: string[] = [];
   const heredocs: Heredoc[] = [];
   for (const word of words.slice(0, -1)) {
-    const content = heredocMark(word, escapeChar) && contents.shift();
+    const content = list === undefined && heredocMark(word, escapeChar) ? contents.shift() : undefined;
     if (content === undefined) sources.push(word);
     else heredocs.push(content);
   }
@@ -168,10 +168,7 @@ function readTransfer(input: Input, keyword: string): Transfer {
 
 function readCopy(input: Input): Copy {
   const transfer = readTransfer(input, 'COPY');
-  const from = input.flags.text('from');
-  if (from !== undefined && transfer.heredocs.length > 0)
-    throw syntaxError(input.line, 'COPY --from cannot have a heredoc');
-  return { kind: 'copy', ...transfer, from, parents: input.flags.bool('parents') };
+  return { kind: 'copy', ...transfer, from: input.flags.text('from'), parents: input.flags.bool('parents') };
 }
 
 function readAdd(input: Input): Add {
@@ -249,10 +246,12 @@ function readOnBuild(input: Input): Instruction {
   // What could not be carried out later is refused now.
   readInstruction({ line, endLine: line, keyword: name, rest: tail, heredocs }, escapeChar);
   const contents = heredocs.map(({ content, name: end }) => `\n${content}${end}`).join('');
-  return { kind: 'onbuild', ...place(input), trigger: `${keyword.toUpperCase()} ${tail}${contents}` };
+  return { kind: 'onbuild', ...place(input), trigger: `${keyword} ${tail}${contents}` };
 }
 
-function didYouMean(keyword: string): string {
+function didYouMean(written: string): string {
+  // Nobody meant an instruction by a text of any length.
+  const keyword = written.slice(0, 40);
   const letters = (word: string) => [...word.toLowerCase()].sort().join('');
   const near =
     NAMES.find((name) => letters(name) === letters(keyword)) ??

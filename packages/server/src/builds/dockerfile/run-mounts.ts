@@ -23,7 +23,7 @@ export function readMount(line: number, text: string): RunMount {
     const equals = field.indexOf('=');
     const key = (equals === -1 ? field : field.slice(0, equals)).trim().toLowerCase();
     const value = equals === -1 ? 'true' : field.slice(equals + 1);
-    const name = ALIASES[key] ?? key;
+    const name = (Object.hasOwn(ALIASES, key) ? ALIASES[key] : undefined) ?? key;
     if (fields.has(name)) throw syntaxError(line, `--mount has ${key} twice`);
     fields.set(name, value);
   }
@@ -115,6 +115,7 @@ function size(line: number, value: string | undefined): number | undefined {
   if (value === undefined) return undefined;
   const [, amount, unit] = /^(\d+(?:\.\d+)?)([bkmgt]?)(?:i?b)?$/i.exec(value) ?? [];
   const factor = SIZE_UNITS[(unit ?? '').toLowerCase()];
-  if (amount !== undefined && factor !== undefined) return Math.round(Number(amount) * factor);
+  const bytes = amount === undefined || factor === undefined ? undefined : Math.round(Number(amount) * factor);
+  if (bytes !== undefined && Number.isSafeInteger(bytes)) return bytes;
   throw syntaxError(line, `--mount: size is a number with a unit such as 64m, not ${value}`);
 }

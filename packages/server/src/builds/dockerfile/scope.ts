@@ -15,9 +15,9 @@ export const PROXY_VARIABLES: readonly string[] = [
 /** The variables at one place of a Dockerfile. A later instruction has another scope; nothing here changes. */
 export interface Scope {
   escapeChar: EscapeChar;
-  /** The image's environment as it grows by ENV: it goes into the image, and hides ARGs of the same names. */
+  /** The image's environment as it grows by ENV: it goes into the image. */
   env: ReadonlyMap<string, string>;
-  /** What ARG has declared here and that has a value. */
+  /** What ARG has declared here and that has a value. It hides what ENV said before; an ENV behind it takes its place. */
   args: ReadonlyMap<string, string>;
 }
 
@@ -38,21 +38,36 @@ export function declareArgs(scope: Scope, { line, args }: Pick<Arg, 'line' | 'ar
     const result = given.buildArgs.get(name) ?? fallback;
     if (result !== undefined) declared.set(name, result);
   }
+  checkSize(declared, line);
   return { ...scope, args: declared };
 }
 
 /** The scope behind an ENV. All values of one instruction see what was there before it. */
-export function setEnv(scope: Scope, pairs: readonly (readonly [name: string, value: string])[]): Scope {
-  return { ...scope, env: new Map([...scope.env, ...pairs]) };
+export function setEnv(scope: Scope, line: number, pairs: readonly (readonly [name: string, value: string])[]): Scope {
+  const env = new Map([...scope.env, ...pairs]);
+  checkSize(env, line);
+  const set = new Set(pairs.map(([name]) => name));
+  return { ...scope, env, args: new Map([...scope.args].filter(([name]) => !set.has(name))) };
+}
+
+/** More than any program can be started with. */
+const MAX_CHARS = 2 * 1024 * 1024;
+const MAX_VARIABLES = 10_000;
+
+function checkSize(variables: ReadonlyMap<string, string>, line: number): void {
+  if (variables.size > MAX_VARIABLES) throw syntaxError(line, `there are more than ${MAX_VARIABLES} variables`);
+  let chars = 0;
+  for (const [name, value] of variables) chars += name.length + value.length;
+  if (chars > MAX_CHARS) throw syntaxError(line, `all variables together have more than ${MAX_CHARS} characters`);
 }
 
 export function lookupIn(scope: Scope): (name: string) => string | undefined {
-  return (name) => scope.env.get(name) ?? scope.args.get(name);
+  return (name) => scope.args.get(name) ?? scope.env.get(name);
 }
 
-/** What a process of a step gets: ARGs too, under those of the image. */
+/** What a process of a step gets: ARGs too. */
 export function stepEnvironment(scope: Scope): Record<string, string> {
-  return Object.fromEntries([...scope.args, ...scope.env]);
+  return Object.fromEntries([...scope.env, ...scope.args]);
 }
 
 export function word(scope: Scope, line: number, text: string): string {

@@ -4,9 +4,12 @@ import type { EscapeChar } from './directives.ts';
 import type { Command, Healthcheck } from './instructions.ts';
 import type { StageInstruction } from './parse.ts';
 import { declareArgs, type GivenValues, type Scope, setEnv, word, words } from './scope.ts';
+import { stopSignal } from './stop-signal.ts';
 import { syntaxError } from './syntax-error.ts';
 
 export const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+/** Of one instruction. */
+const MAX_CHARS = 2 * 1024 * 1024;
 const DEFAULT_SHELL = ['/bin/sh', '-c'];
 
 /** A check of health as the image config has it; durations in nanoseconds. */
@@ -53,7 +56,13 @@ export function beginStage({ config, escapeChar, shell, healthcheck }: StageStar
 /** Instructions that change files change nothing here: their parts are expanded where they are carried out. */
 export function applyInstruction(state: StageState, instruction: StageInstruction, given: GivenValues): StageState {
   const { line } = instruction;
-  const expand = (text: string) => word(state.scope, line, text);
+  let chars = 0;
+  const expand = (text: string) => {
+    const expanded = word(state.scope, line, text);
+    chars += expanded.length;
+    if (chars <= MAX_CHARS) return expanded;
+    throw syntaxError(line, `with its variables replaced it is longer than ${MAX_CHARS} characters`);
+  };
   const withConfig = (config: Partial<ImageConfig>): StageState => ({
     ...state,
     config: { ...state.config, ...config },
@@ -64,6 +73,7 @@ export function applyInstruction(state: StageState, instruction: StageInstructio
     case 'env': {
       const scope = setEnv(
         state.scope,
+        line,
         instruction.pairs.map(({ name, value }) => [expand(name), expand(value)] as const),
       );
       return { ...withConfig({ env: entriesOf(scope.env) }), scope };
@@ -84,15 +94,20 @@ export function applyInstruction(state: StageState, instruction: StageInstructio
         cmd: state.hasOwnCmd ? state.config.cmd : [],
       });
     case 'expose': {
-      const ports = instruction.ports
-        .flatMap((port) => words(state.scope, line, port))
-        .flatMap((port) => portsOf(port, line));
-      return withConfig({ exposedPorts: [...new Set([...state.config.exposedPorts, ...ports])] });
+      const ports = new Set(state.config.exposedPorts);
+      let left = MAX_PORTS;
+      for (const port of instruction.ports.flatMap((text) => words(state.scope, line, text))) {
+        const { low, high, protocol } = portsOf(port, line);
+        left -= high - low + 1;
+        if (left < 0) throw syntaxError(line, `EXPOSE has more than ${MAX_PORTS} ports`);
+        for (let number = low; number <= high; number += 1) ports.add(`${number}/${protocol}`);
+      }
+      return withConfig({ exposedPorts: [...ports] });
     }
     case 'volume':
       return withConfig({ volumes: [...new Set([...state.config.volumes, ...instruction.paths.map(expand)])] });
     case 'stopsignal':
-      return withConfig({ stopSignal: expand(instruction.signal) });
+      return withConfig({ stopSignal: stopSignal(expand(instruction.signal), line) });
     case 'shell':
       return { ...state, shell: instruction.argv };
     case 'healthcheck':
@@ -118,14 +133,18 @@ function workingDirectory(state: StageState, path: string, line: number): string
   return posix.resolve('/', state.config.workingDir, path);
 }
 
+/** What `docker run` publishes it on may stand before it, and says nothing here: `127.0.0.1:8080:80/tcp`. */
+const PUBLISHED = /^(?:(?:(?:\d+\.){3}\d+|\[[\da-f:]+\]):)?(?:\d{1,5}(?:-\d{1,5})?)?:/;
 const PORT = /^(\d{1,5})(?:-(\d{1,5}))?(?:\/(tcp|udp|sctp))?$/;
 
-function portsOf(text: string, line: number): string[] {
-  const [, first, last, protocol] = PORT.exec(text.toLowerCase()) ?? [];
+const MAX_PORTS = 20_000;
+
+function portsOf(text: string, line: number): { low: number; high: number; protocol: string } {
+  const [, first, last, protocol] = PORT.exec(text.toLowerCase().replace(PUBLISHED, '')) ?? [];
   const low = Number(first);
   const high = Number(last ?? first);
   if (first === undefined || low > high || high > 65_535) throw syntaxError(line, `invalid containerPort: ${text}`);
-  return Array.from({ length: high - low + 1 }, (_, index) => `${low + index}/${protocol ?? 'tcp'}`);
+  return { low, high, protocol: protocol ?? 'tcp' };
 }
 
 function healthOf({ command, interval, timeout, startPeriod, startInterval, retries }: Healthcheck): HealthConfig {

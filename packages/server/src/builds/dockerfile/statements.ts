@@ -17,6 +17,8 @@ export interface Statement {
 
 /** A Dockerfile is for people; past this something else was sent. */
 const MAX_BYTES = 1024 * 1024;
+/** Far more than an image can have layers. */
+const MAX_INSTRUCTIONS = 2000;
 const WITH_HEREDOCS = new Set(['add', 'copy', 'run']);
 
 export interface StatementList {
@@ -77,6 +79,8 @@ export function readStatements(text: string): StatementList {
       }
     }
     statements.push({ line, endLine: at, keyword, rest, heredocs });
+    if (statements.length > MAX_INSTRUCTIONS)
+      throw syntaxError(line, `there are more than ${MAX_INSTRUCTIONS} instructions`);
   }
   return { directives, statements };
 }
@@ -89,11 +93,10 @@ function splitKeyword(joined: string): { keyword: string; rest: string } {
 /** The JSON form has no heredocs: what looks like one there is an argument. */
 function opensHeredocs(keyword: string, rest: string): boolean {
   if (jsonList(rest) !== undefined) return false;
-  if (keyword === 'onbuild') {
-    const trigger = splitKeyword(rest);
-    return opensHeredocs(trigger.keyword, trigger.rest);
-  }
-  return WITH_HEREDOCS.has(keyword);
+  if (keyword !== 'onbuild') return WITH_HEREDOCS.has(keyword);
+  // A trigger is no ONBUILD itself.
+  const trigger = splitKeyword(rest);
+  return WITH_HEREDOCS.has(trigger.keyword) && jsonList(trigger.rest) === undefined;
 }
 
 function isSkipped(line: string): boolean {

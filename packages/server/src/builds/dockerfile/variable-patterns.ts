@@ -1,68 +1,81 @@
 /** The patterns of `${x#p}`, `${x%p}` and `${x/p/r}`: `*` is any text, `?` one character, a backslash quotes the next. */
 
-export function removePrefix(value: string, pattern: string, longest: boolean): string {
-  const lengths = longest ? range(value.length, 0) : range(0, value.length);
-  const matches = matcher(pattern);
-  const cut = lengths.find((length) => matches(value.slice(0, length)));
-  return cut === undefined ? value : value.slice(cut);
+/** Told of the steps that matching takes; raises when there are too many. */
+export type Spend = (steps: number) => void;
+
+export function removePrefix(value: string, pattern: string, longest: boolean, spend: Spend): string {
+  const chars = [...value];
+  const end = matchEnd(tokensOf(pattern), chars, { from: 0, longest, spend });
+  return end === undefined ? value : chars.slice(end).join('');
 }
 
-export function removeSuffix(value: string, pattern: string, longest: boolean): string {
-  const starts = longest ? range(0, value.length) : range(value.length, 0);
-  const matches = matcher(pattern);
-  const cut = starts.find((start) => matches(value.slice(start)));
-  return cut === undefined ? value : value.slice(0, cut);
+export function removeSuffix(value: string, pattern: string, longest: boolean, spend: Spend): string {
+  const chars = [...value].reverse();
+  const end = matchEnd(tokensOf(pattern).reverse(), chars, { from: 0, longest, spend });
+  return end === undefined ? value : chars.slice(end).reverse().join('');
 }
 
 /** The longest match at the first place that has one; with `all` at every place. An empty pattern matches before the first character. */
-export function replacePattern(value: string, pattern: string, replacement: string, { all }: { all: boolean }): string {
+export function replacePattern(
+  value: string,
+  pattern: string,
+  replacement: string,
+  { all, spend }: { all: boolean; spend: Spend },
+): string {
   if (pattern === '') return replacement + value;
-  const matches = matcher(pattern);
-  let result = '';
+  const tokens = tokensOf(pattern);
+  const chars = [...value];
+  const pieces: string[] = [];
   let at = 0;
-  while (at < value.length) {
-    const from = at;
-    const end = range(value.length, at + 1).find((candidate) => matches(value.slice(from, candidate)));
-    if (end === undefined) {
-      result += value[at];
+  while (at < chars.length) {
+    const end = matchEnd(tokens, chars, { from: at, longest: true, spend });
+    if (end === undefined || end === at) {
+      pieces.push(chars[at] ?? '');
       at += 1;
       continue;
     }
-    result += replacement;
+    spend(replacement.length);
+    pieces.push(replacement);
     at = end;
     if (!all) break;
   }
-  return result + value.slice(at);
+  return pieces.join('') + chars.slice(at).join('');
 }
 
-/** Both ends count. */
-function range(from: number, to: number): number[] {
-  const step = from <= to ? 1 : -1;
-  return Array.from({ length: Math.abs(to - from) + 1 }, (_, index) => from + index * step);
-}
-
-/** Whether a whole text matches. By table and not by regular expression: a hostile pattern must not take exponential time. */
-function matcher(pattern: string): (text: string) => boolean {
-  const tokens = tokensOf(pattern);
-  return (text) => {
-    let reachable = new Set([0]);
-    const skipStars = (states: Set<number>) => {
-      for (const state of states) if (tokens[state]?.kind === 'any') states.add(state + 1);
-      return states;
-    };
-    reachable = skipStars(reachable);
-    for (const char of text) {
-      const next = new Set<number>();
-      for (const state of reachable) {
-        const token = tokens[state];
-        if (token?.kind === 'any') next.add(state);
-        else if (token?.kind === 'one' || (token?.kind === 'char' && token.char === char)) next.add(state + 1);
-      }
-      reachable = skipStars(next);
-      if (reachable.size === 0) return false;
+/**
+ * Where a match that begins at `from` ends. All ways through the pattern are followed at once, where a regular expression would try them
+ * one after the other: a hostile pattern must not take exponential time.
+ */
+function matchEnd(
+  tokens: readonly Token[],
+  chars: readonly string[],
+  { from, longest, spend }: { from: number; longest: boolean; spend: Spend },
+): number | undefined {
+  let states = new Set<number>();
+  enter(tokens, 0, states);
+  let found: number | undefined;
+  for (let at = from; ; at += 1) {
+    spend(states.size + 1);
+    if (states.has(tokens.length)) {
+      found = at;
+      if (!longest) return found;
     }
-    return reachable.has(tokens.length);
-  };
+    const char = chars[at];
+    if (char === undefined || states.size === 0) return found;
+    const next = new Set<number>();
+    for (const state of states) {
+      const token = tokens[state];
+      if (token?.kind === 'any') enter(tokens, state, next);
+      else if (token?.kind === 'one' || (token?.kind === 'char' && token.char === char)) enter(tokens, state + 1, next);
+    }
+    states = next;
+  }
+}
+
+/** No two stars stand behind each other, so that this is a step or two. */
+function enter(tokens: readonly Token[], state: number, states: Set<number>): void {
+  states.add(state);
+  if (tokens[state]?.kind === 'any') states.add(state + 1);
 }
 
 type Token = { kind: 'any' } | { kind: 'one' } | { kind: 'char'; char: string };
@@ -72,8 +85,9 @@ function tokensOf(pattern: string): Token[] {
   const chars = [...pattern];
   for (let index = 0; index < chars.length; index++) {
     const char = chars[index] ?? '';
-    if (char === '*') tokens.push({ kind: 'any' });
-    else if (char === '?') tokens.push({ kind: 'one' });
+    if (char === '*') {
+      if (tokens.at(-1)?.kind !== 'any') tokens.push({ kind: 'any' });
+    } else if (char === '?') tokens.push({ kind: 'one' });
     else if (char === '\\' && index + 1 < chars.length) {
       index += 1;
       tokens.push({ kind: 'char', char: chars[index] ?? '' });

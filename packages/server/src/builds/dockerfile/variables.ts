@@ -1,5 +1,5 @@
 import type { EscapeChar } from './directives.ts';
-import { removePrefix, removeSuffix, replacePattern } from './variable-patterns.ts';
+import { removePrefix, removeSuffix, replacePattern, type Spend } from './variable-patterns.ts';
 
 export type Lookup = (name: string) => string | undefined;
 
@@ -12,6 +12,7 @@ export interface VariableContext {
   /** The same for a pattern, in which quoted characters stay quoted. */
   pattern: (text: string) => string;
   fail: (message: string) => Error;
+  spend: Spend;
 }
 
 export interface Expanded {
@@ -81,16 +82,18 @@ function onAbsence(asked: {
 }
 
 function onPattern(value: string, operator: string, word: string, context: VariableContext): string {
+  context.spend(value.length + word.length);
   if (operator.startsWith('/')) {
     const slash = unescapedSlash(word, context.escapeChar);
     if (slash === -1) throw context.fail(`missing / in the replacement ${operator}${word}`);
     const pattern = context.pattern(word.slice(0, slash));
     const replacement = context.pattern(word.slice(slash + 1));
-    return replacePattern(value, pattern, replacement, { all: operator === '//' });
+    return replacePattern(value, pattern, replacement, { all: operator === '//', spend: context.spend });
   }
   const pattern = context.pattern(word);
   const longest = operator.length === 2;
-  return operator.startsWith('#') ? removePrefix(value, pattern, longest) : removeSuffix(value, pattern, longest);
+  const remove = operator.startsWith('#') ? removePrefix : removeSuffix;
+  return remove(value, pattern, longest, context.spend);
 }
 
 function unescapedSlash(text: string, escapeChar: string): number {

@@ -1,4 +1,5 @@
 import type { EscapeChar } from './directives.ts';
+import { type ExpansionBudget, expansionBudget } from './expansion-budget.ts';
 import { expandVariable, type Lookup } from './variables.ts';
 
 export type { Lookup } from './variables.ts';
@@ -19,15 +20,17 @@ export interface WordOptions {
 
 /** One word: quotes and escapes are taken away, variables replaced; blanks stay what they are. */
 export function expandWord(text: string, options: WordOptions): string {
-  return new Scanner(text, options).scan().join('');
+  return new Scanner(text, options, budgetFor(text)).scan().join('');
 }
 
 /** Like `expandWord`, then split at blanks that were not quoted, also those that came out of a variable. */
 export function expandWords(text: string, options: WordOptions): string[] {
-  const scanner = new Scanner(text, options);
+  const scanner = new Scanner(text, options, budgetFor(text), { split: true });
   scanner.scan();
   return scanner.words();
 }
+
+const budgetFor = (text: string) => expansionBudget(text, (message) => new WordError(message));
 
 export class WordError extends Error {
   override readonly name = 'WordError';
@@ -37,15 +40,19 @@ export class WordError extends Error {
 class Scanner {
   readonly #chars: string[];
   readonly #options: WordOptions;
+  readonly #budget: ExpansionBudget;
+  readonly #split: boolean;
   #at = 0;
   readonly #pieces: string[] = [];
   readonly #words: string[] = [];
   #word = '';
   #inWord = false;
 
-  constructor(text: string, options: WordOptions) {
+  constructor(text: string, options: WordOptions, budget: ExpansionBudget, { split = false } = {}) {
     this.#chars = [...text];
     this.#options = options;
+    this.#budget = budget;
+    this.#split = split;
   }
 
   scan(): string[] {
@@ -124,13 +131,17 @@ class Scanner {
 
   /** At a `$`; gives what stands for it. */
   #dollar(): string {
+    const inside = (text: string, options: WordOptions) =>
+      this.#budget.deeper(() => new Scanner(text, options, this.#budget).scan().join(''));
     const expanded = expandVariable(this.#chars, this.#at, {
       ...this.#options,
-      word: (text) => expandWord(text, this.#options),
-      pattern: (text) => expandWord(text, { ...this.#options, rawEscapes: true }),
+      word: (text) => inside(text, this.#options),
+      pattern: (text) => inside(text, { ...this.#options, rawEscapes: true }),
       fail: (message) => new WordError(message),
+      spend: this.#budget.spend,
     });
     this.#at = expanded.next;
+    this.#budget.produce(expanded.text.length);
     return expanded.text;
   }
 
@@ -142,6 +153,7 @@ class Scanner {
 
   #expanded(text: string): void {
     this.#pieces.push(text);
+    if (!this.#split) return;
     for (const char of text) {
       if (isBlank(char)) this.#endWord();
       else this.#append(char);
@@ -149,6 +161,7 @@ class Scanner {
   }
 
   #append(text: string): void {
+    if (!this.#split) return;
     this.#word += text;
     this.#inWord = true;
   }

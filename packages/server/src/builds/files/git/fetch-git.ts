@@ -10,7 +10,7 @@ import { withoutSecrets } from '../without-secrets.ts';
 import { checkOut, submoduleUrls } from './checkout.ts';
 import { fetchPack } from './fetch-pack.ts';
 import { type GitJail, JAIL_ID } from './git-jail.ts';
-import type { GitSource } from './git-source.ts';
+import { COMMIT_ID, type GitSource } from './git-source.ts';
 import { GitServerRefusal } from './pkt-line.ts';
 import { readAdvertisement, resolveRef } from './remote-refs.ts';
 import { openGitServer } from './smart-http.ts';
@@ -104,6 +104,8 @@ export function createGitFetcher(agent: RemoteAgent): GitFetcher {
   return {
     async resolve(source, signal) {
       try {
+        if (source.refIs === 'any' && COMMIT_ID.test(source.ref ?? '') && source.ref?.startsWith(source.commit ?? '') === true)
+          return source;
         const server = openGitServer(await agent.open(), source.repository);
         const advertisement = await readAdvertisement(server, signal);
         const { id, peeled } = await resolveRef(server, advertisement, source, signal);
