@@ -28,6 +28,10 @@ const tags = ['snapshots'];
 /** Builds of snapshots. */
 export function buildRoutes({ db, builds, config }: BuildRouteDeps): FastifyPluginAsyncZod {
   return async (app) => {
+    // Followers would keep a server that stops waiting; they come back, or ask for the state.
+    const closing = new AbortController();
+    app.addHook('preClose', async () => closing.abort(new Error('the server is stopping')));
+    const read = readUntil(builds, closing.signal);
     app.get(
       '/snapshots/:id/build-logs-url',
       {
@@ -59,7 +63,7 @@ export function buildRoutes({ db, builds, config }: BuildRouteDeps): FastifyPlug
         // What an active snapshot that was not built answers in Daytona.
         if (build === undefined && row.state === 'active') return reply.type('application/octet-stream').send('');
         if (build === undefined) throw noBuild(row);
-        return sendBuildLog(reply, builds, build, query);
+        return sendBuildLog(reply, read, build, query);
       },
     );
     app.get(
@@ -74,7 +78,7 @@ export function buildRoutes({ db, builds, config }: BuildRouteDeps): FastifyPlug
       },
       async (request, reply) => {
         const { build } = await getBuild(db, request.auth.organizationId, request.params.id);
-        if (wantsEvents(request)) return sendBuildEvents(request, reply, builds, build);
+        if (wantsEvents(request)) return sendBuildEvents(request, reply, read, build);
         return buildDto(await builds.read(build));
       },
     );
@@ -89,6 +93,17 @@ export function buildRoutes({ db, builds, config }: BuildRouteDeps): FastifyPlug
         return snapshotDto(row, row.build_id === null ? undefined : await findBuild(db, row.build_id));
       },
     );
+  };
+}
+
+function readUntil(builds: Builds, end: AbortSignal): Pick<Builds, 'readLog' | 'watch'> {
+  const until = <T extends { signal: AbortSignal }>(options: T) => ({
+    ...options,
+    signal: AbortSignal.any([options.signal, end]),
+  });
+  return {
+    readLog: (row, options) => builds.readLog(row, until(options)),
+    watch: (row, options) => builds.watch(row, until(options)),
   };
 }
 
