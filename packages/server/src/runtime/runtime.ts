@@ -324,7 +324,9 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
       try {
         await adopt(opened);
       } catch (error) {
-        await close();
+        await close().catch((closing: unknown) =>
+          log.error({ error: messageOf(closing) }, 'a runtime that did not open could not be closed completely'),
+        );
         throw error;
       }
     },

@@ -18,6 +18,8 @@ export interface DiskWatchOptions {
 export interface DiskWatch {
   /** Ends it. Undefined when all is within its bounds. */
   finish(): Promise<DiskExcess | undefined>;
+  /** Ends it without an answer. */
+  stop(): void;
 }
 
 const INTERVAL_MS = 150;
@@ -45,7 +47,8 @@ export function freeBytes(poolRoot: string): { free: number; reserve: number; us
  * The upper directory of a step is a plain one: no quota holds it where the kernel has none for projects. So the use of the whole pool is
  * looked at, which costs nothing, and when that has grown by a part of what is left to the step, its files are counted, by a process. A step
  * can be over its limit by what it writes in one interval and one count, and then by an eighth of what was left: that is the slack. It is
- * counted once more at the end, so that nothing over the limit becomes a layer.
+ * counted once more at the end, so that nothing over the limit becomes a layer. Files that were deleted and are still open are not counted:
+ * they never become a layer, and the pool's reserve bounds them.
  */
 export function watchDisk(options: DiskWatchOptions): DiskWatch {
   const { poolRoot, limitBytes } = options;
@@ -60,7 +63,7 @@ export function watchDisk(options: DiskWatchOptions): DiskWatch {
   async function count(limit: number): Promise<boolean> {
     const began = performance.now();
     const { used } = freeBytes(poolRoot);
-    counted = (await diskUse(options)) ?? counted;
+    counted = (await diskUse(options, limit)) ?? counted;
     usedThen = used;
     countedAt = performance.now();
     countedFor = countedAt - began;
@@ -95,9 +98,11 @@ export function watchDisk(options: DiskWatchOptions): DiskWatch {
       });
   }, INTERVAL_MS);
 
+  const stop = () => clearInterval(timer);
   return {
+    stop,
     async finish() {
-      clearInterval(timer);
+      stop();
       await counting?.catch(() => false);
       if (excess !== undefined || limitBytes === undefined) return excess;
       // Less than what was left cannot have filled it.
@@ -108,9 +113,22 @@ export function watchDisk(options: DiskWatchOptions): DiskWatch {
   };
 }
 
-/** As the disk has them. Undefined when it cannot be told. What changes during the count, `du` complains of and passes over. */
-async function diskUse({ watcher, directories }: DiskWatchOptions): Promise<number | undefined> {
-  const du = spawnPiped(watcher, 'du', ['-s', '-c', '-x', '--block-size=1', '--', ...directories]);
+/**
+ * The smaller of what the files take and what they are long: a file system takes more than a file needs while that grows, and one with
+ * holes is longer than what it takes. Undefined when it cannot be told.
+ */
+async function diskUse(options: DiskWatchOptions, limit: number): Promise<number | undefined> {
+  const taken = await sum(options, []);
+  if (taken === undefined || taken <= limit) return taken;
+  return Math.min(taken, (await sum(options, ['--apparent-size'])) ?? taken);
+}
+
+/** What changes during the count, `du` complains of and passes over. */
+async function sum(
+  { watcher, directories }: DiskWatchOptions,
+  options: readonly string[],
+): Promise<number | undefined> {
+  const du = spawnPiped(watcher, 'du', ['-s', '-c', '-x', '--block-size=1', ...options, '--', ...directories]);
   const timer = setTimeout(() => {
     if (!du.hasEnded()) process.kill(du.pid, 'SIGKILL');
   }, COUNT_TIMEOUT_MS);

@@ -56,7 +56,7 @@ export function followStep(host: StepHost, step: RunningStep): Pick<StepProcess,
       // One that is killed in the middle of its start ends as crun does.
       return { exitCode: killed && exitCode !== 0 ? KILLED : exitCode, exceeded, pidsExceeded, peakMemoryBytes };
     } finally {
-      await disk.finish();
+      disk.stop();
       await step.cleanUp();
     }
   }

@@ -1,20 +1,19 @@
 import { once } from 'node:events';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { MIB, openLab, type SandboxLab } from '../testing/sandbox-lab.ts';
 import { finishStep, remainsOfSteps, runStep, stepSpec } from '../testing/step-lab.ts';
 
-let lab: SandboxLab | undefined;
-afterEach(async () => {
-  await lab?.close();
-  lab = undefined;
+let lab: SandboxLab;
+beforeAll(async () => {
+  lab = await openLab();
 });
+afterAll(() => lab.close());
 
 const limits = { cpu: 2, memoryBytes: 64 * MIB, pids: 64 };
 const FORK_BOMB = 'bomb() { bomb | bomb & }; bomb; echo begun; while :; do sleep 1; done';
 
 describe('a step that wants too much', () => {
   test('of memory is told so', async () => {
-    lab = await openLab();
     const step = await runStep(lab, 'tail /dev/zero; echo $? >&2; exit 1', { limits });
     expect(step).toMatchObject({ exceeded: 'memory', exitCode: 1, stderr: expect.stringContaining('137') });
     expect(step.peakMemoryBytes).toBeGreaterThan(60 * MIB);
@@ -23,7 +22,6 @@ describe('a step that wants too much', () => {
   });
 
   test('of processes is told so, and its fork bomb ends when it is killed', async () => {
-    lab = await openLab();
     const few = await runStep(lab, 'for i in $(seq 80); do sleep 5 & done; echo', { limits });
     expect(few.pidsExceeded).toBe(true);
     const step = await lab.runtime.steps.run(await stepSpec(lab, FORK_BOMB, { limits }));
@@ -35,21 +33,18 @@ describe('a step that wants too much', () => {
   });
 
   test('of the disk is ended', async () => {
-    lab = await openLab();
     const script = 'trap "" TERM; while :; do dd if=/dev/zero of=/f$((n=n+1)) bs=64k count=16 2>/dev/null; done';
     const step = await runStep(lab, script, { limits: { ...limits, memoryBytes: 256 * MIB, diskBytes: 16 * MIB } });
     expect(step).toMatchObject({ exceeded: 'disk', exitCode: 137 });
   });
 
   test('of the disk does not come through by being quick', async () => {
-    lab = await openLab();
     const script = 'dd if=/dev/zero of=/big bs=1M count=24';
     const step = await runStep(lab, script, { limits: { ...limits, memoryBytes: 256 * MIB, diskBytes: 16 * MIB } });
     expect(step.exceeded).toBe('disk');
   });
 
   test('of the disk is not ended for what others write, or for what it has deleted', async () => {
-    lab = await openLab();
     const held = { ...limits, memoryBytes: 256 * MIB, diskBytes: 16 * MIB };
     const script = 'for i in 1 2 3 4; do dd if=/dev/zero of=/f bs=1M count=8 2>/dev/null; rm /f; sleep 0.2; done';
     const [modest] = await Promise.all([
@@ -60,18 +55,17 @@ describe('a step that wants too much', () => {
   });
 
   test('than there is room for is ended before the pool is full, and none is begun then', async () => {
-    lab = await openLab(undefined, { poolBytes: 100 * MIB });
-    const script = 'while :; do dd if=/dev/zero of=/f$((n=n+1)) bs=64k count=16; sleep 0.1; done 2>/dev/null';
-    const spec = await stepSpec(lab, script, { limits: { ...limits, memoryBytes: 512 * MIB } });
-    const step = await lab.runtime.steps.run(spec);
-    expect(await finishStep(step)).toMatchObject({ exceeded: 'pool' });
-    await expect(runStep(lab, 'true')).rejects.toMatchObject({ code: 'insufficient_storage' });
+    const small = await openLab(undefined, { poolBytes: 100 * MIB });
+    onTestFinished(() => small.close());
+    const script = 'while :; do dd if=/dev/zero of=/f$((n=n+1)) bs=64k count=64; sleep 0.1; done 2>/dev/null';
+    const step = await runStep(small, script, { limits: { ...limits, memoryBytes: 512 * MIB } });
+    expect(step).toMatchObject({ exceeded: 'pool', exitCode: 137 });
+    await expect(runStep(small, 'true')).rejects.toMatchObject({ code: 'insufficient_storage' });
   });
 });
 
 describe('a step that is killed', () => {
   test('ends with everything that it started, whatever that ignores', async () => {
-    lab = await openLab();
     const script = 'trap "" TERM INT HUP; setsid sh -c "trap \\"\\" TERM; echo begun; sleep 1000; sleep 1000" & wait';
     const step = await lab.runtime.steps.run(await stepSpec(lab, script));
     const finished = finishStep(step);
@@ -83,7 +77,6 @@ describe('a step that is killed', () => {
   });
 
   test('at any moment of its start leaves nothing', async () => {
-    lab = await openLab();
     const { steps } = lab.runtime;
     for (let turns = 0; turns < 12; turns += 1) {
       const step = await steps.run(await stepSpec(lab, 'sleep 1000'));
@@ -96,7 +89,6 @@ describe('a step that is killed', () => {
   });
 
   test('while it writes and nobody reads', async () => {
-    lab = await openLab();
     const step = await lab.runtime.steps.run(await stepSpec(lab, 'yes'));
     await once(step.stdout, 'readable');
     await step.kill();
@@ -106,7 +98,6 @@ describe('a step that is killed', () => {
   });
 
   test('because the runtime closes', async () => {
-    lab = await openLab();
     const step = await lab.runtime.steps.run(await stepSpec(lab, 'echo begun; sleep 1000'));
     const finished = finishStep(step);
     await once(step.stdout, 'data');

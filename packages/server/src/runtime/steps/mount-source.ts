@@ -132,12 +132,12 @@ function makeFile(
 ): MountSource {
   if (step.uid >= idCount || step.gid >= idCount) throw invalidRequest(`ids in a step are below ${idCount}`);
   if (mkdirSync(files, { recursive: true, mode: 0o711 }) !== undefined) {
-    mount('ramfs', files, 'ramfs', GUARDED | MS_NOEXEC, 'mode=711');
+    mount('ramfs', files, 'ramfs', GUARDED, 'mode=711');
   }
   const path = join(files, String(index));
   writeFileSync(path, step.content, { mode: 0o600, flag: 'wx' });
   chownSync(path, idBase + step.uid, idBase + step.gid);
   chmodSync(path, step.mode & 0o7777);
   const source = openBelow(files, `/${index}`, false);
-  return { ...source, flags: source.flags | MS_NOEXEC };
+  return (step.mode & 0o111) === 0 ? { ...source, flags: source.flags | MS_NOEXEC } : source;
 }

@@ -38,8 +38,17 @@ export async function killStep(host: StepHost, name: string, child: SpawnedProce
 
 /** Whatever is in its cgroups, which nothing leaves. */
 export async function killMembers({ cgroups }: Pick<StepHost, 'cgroups'>, name: string): Promise<void> {
-  const isMember = (pid: number) => readFileSync(`/proc/${pid}/cgroup`, 'latin1').includes(`${cgroups.pathFor(name)}/`);
-  for (const pid of await cgroups.pids(name)) signalIf(pid, () => isMember(pid));
+  const path = `${cgroups.pathFor(name)}/`;
+  for (const pid of await cgroups.pids(name)) signalIf(pid, () => cgroupsOf(pid).includes(path));
+}
+
+function cgroupsOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cgroup`, 'latin1');
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ESRCH') return '';
+    throw error;
+  }
 }
 
 /** `isMeant` is asked when the descriptor is open: from then on the pid cannot pass to another process unseen. */

@@ -8,6 +8,7 @@ import { processStat } from '../container/live-container.ts';
 import { instanceTag } from '../instance-tag.ts';
 import { readMounts } from '../mount-info.ts';
 import { createNetworkPool } from '../network/network-pool.ts';
+import type { RuntimeOptions } from '../open-host.ts';
 import { ensurePool } from '../pool.ts';
 import { mountNamespace, prepareCgroups } from '../prepare-cgroups.ts';
 import { createRuntime } from '../runtime.ts';
@@ -51,6 +52,7 @@ export interface LabOptions {
   imageBytes?: number;
   /** The path of a runsc, under which all sandboxes run; `LAB_GVISOR` names it to processes that open a lab. */
   gvisor?: string;
+  stepSettings?: Pick<RuntimeOptions['settings'], 'stepEnvironment' | 'caFiles'>;
 }
 
 /** A state directory that is to be handed to another process; `openLab` makes its own. */
@@ -68,7 +70,7 @@ export async function makeLabState(options: LabOptions = {}): Promise<string> {
   return stateDir;
 }
 
-export async function openLabRuntime(stateDir: string, gvisor = 'off') {
+export async function openLabRuntime(stateDir: string, gvisor = 'off', stepSettings: LabOptions['stepSettings'] = {}) {
   const tag = instanceTag(stateDir);
   const runDir = `/run/darkroom-${tag}`;
   await mkdir(runDir, { recursive: true });
@@ -90,7 +92,15 @@ export async function openLabRuntime(stateDir: string, gvisor = 'off') {
     poolRoot: join(stateDir, 'pool'),
     runDir,
     cacheDir: join(stateDir, 'cache'),
-    settings: { crun: 'crun', gvisor, idBase: ID_BASE, idCount: ID_COUNT, startConcurrency: 8, readyDisks: 2 },
+    settings: {
+      crun: 'crun',
+      gvisor,
+      idBase: ID_BASE,
+      idCount: ID_COUNT,
+      startConcurrency: 8,
+      readyDisks: 2,
+      ...stepSettings,
+    },
     cgroups,
     network,
     log: quiet,
@@ -104,7 +114,7 @@ export async function openLab(stateFrom?: string, options: LabOptions = {}): Pro
   const poolRoot = join(stateDir, 'pool');
   const baseLayer = join(poolRoot, 'layers', 'base', 'diff');
   const gvisor = options.gvisor ?? process.env.LAB_GVISOR;
-  let current = await openLabRuntime(stateDir, gvisor);
+  let current = await openLabRuntime(stateDir, gvisor, options.stepSettings);
 
   const spec = (id: string, changes: Partial<ContainerSpec> = {}): ContainerSpec => ({
     id,
@@ -131,7 +141,7 @@ export async function openLab(stateFrom?: string, options: LabOptions = {}): Pro
     sh: (id, script, changes) => finish(current.runtime, id, { ...shell(script), ...changes }),
     async reopen() {
       await current.runtime.close();
-      current = await openLabRuntime(stateDir, gvisor);
+      current = await openLabRuntime(stateDir, gvisor, options.stepSettings);
     },
     async close() {
       for (const { id } of await current.runtime.list()) await current.runtime.remove(id);
