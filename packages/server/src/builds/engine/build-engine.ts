@@ -1,6 +1,5 @@
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import { LRUCache } from 'lru-cache';
 import { parseReference } from '../../images/reference.ts';
 import { conflict, DarkroomError } from '../../platform/errors.ts';
 import { parseDockerfile } from '../dockerfile/parse.ts';
@@ -23,8 +22,6 @@ export function createBuildEngine(deps: BuildEngineDeps): BuildEngine {
   const scratch = createScratchSpace(join(poolRoot, 'build-tmp'));
   const slots = createStepSlots(stepConcurrency);
   const tools = { steps, layers, files, fetcher, settings, slots, scratch, cacheMounts };
-  /** Known to be on disk: what is built from the cache alone need not wait for it again. */
-  const durable = new LRUCache<string, true>({ max: 50_000 });
   const closing = new AbortController();
   const running = new Set<Promise<unknown>>();
 
@@ -52,14 +49,6 @@ export function createBuildEngine(deps: BuildEngineDeps): BuildEngine {
       await letGo();
     }
   };
-
-  async function makeDurable(ids: readonly string[]): Promise<void> {
-    const fresh = ids.filter((id) => !durable.has(id));
-    if (fresh.length === 0) return;
-    await layers.sync();
-    await cache.markDurable(fresh);
-    for (const id of fresh) durable.set(id, true);
-  }
 
   return {
     async build(definition, observer, signal) {
