@@ -17,8 +17,8 @@ export interface LogObserverOptions {
   writer: Pick<BuildLogWriter, 'write' | 'isFull'>;
   redactor: Redactor;
   steps?: StepObserver;
-  /** Once: the log has reached its limit, and the build must be ended. */
-  onFull?: () => void;
+  /** Once: the log has reached its limit with the output of this step, and the build must be ended. */
+  onFull?: (step: number) => void;
   /** Milliseconds; by default the clock of the machine. */
   now?: () => number;
 }
@@ -106,7 +106,7 @@ export function createLogObserver(options: LogObserverOptions): LogObserver {
       if (!writer.isFull) stepOf(number).output.push(stream, bytes);
       if (writer.isFull && !wasFull) {
         wasFull = true;
-        onFull?.();
+        onFull?.(number);
       }
       watch();
     },

@@ -11,12 +11,13 @@ export function headingOf(
   return `[${stages > 1 ? `${name} ` : ''}${number}/${total}] ${onOneLine(text)}`;
 }
 
-/** An instruction as one line: continued lines are joined, and of a here-document only the beginning is shown. */
+/** An instruction as one line: continued lines are joined without their indentation, and of a here-document only the beginning is shown. */
 export function onOneLine(instruction: string): string {
-  const [first = '', ...more] = instruction
+  const [begin = '', ...more] = instruction
     .replace(/[\\`][ \t]*\r?\n\s*/g, '')
     .trim()
     .split('\n');
+  const first = begin.replace(/[ \t]{2,}/g, ' ');
   const shown = first.length > MAX_INSTRUCTION ? `${first.slice(0, MAX_INSTRUCTION).toWellFormed()}…` : first;
   return more.length > 0 ? `${shown} … (${more.length} more ${more.length === 1 ? 'line' : 'lines'})` : shown;
 }
