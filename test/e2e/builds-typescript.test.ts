@@ -42,7 +42,7 @@ beforeAll(async () => {
     `FROM ${fromBase()}`,
     'ARG NAME=world',
     'WORKDIR /site',
-    'COPY --chown=1000:1000 --chmod=640 *.cfg conf/',
+    'COPY --chown=1000:1000 --chmod=640 a.cfg b.cfg conf/',
     'COPY --from=pages /pages/index.html .',
     'RUN echo "hello $NAME" > greeting \\',
     '    && ls -ln conf | wc -l > lines',

@@ -189,7 +189,7 @@ def expect_printed(name, chunks):
 
 @files
 def test_logs_arrive_in_order():
-    wish, chunks = params("logs", printing("sync")), []
+    wish, chunks = params("logs", printing(new_name("sync"))), []
     sdk.Daytona().snapshot.create(wish, on_logs=chunks.append, timeout=60)
     expect_printed(wish.name, chunks)
 
@@ -198,7 +198,7 @@ def test_logs_arrive_in_order():
 def test_logs_arrive_in_order_async():
     async def work():
         async with sdk.AsyncDaytona() as client:
-            wish, chunks = params("logs", printing("async")), []
+            wish, chunks = params("logs", printing(new_name("async"))), []
             await client.snapshot.create(wish, on_logs=chunks.append, timeout=60)
             expect_printed(wish.name, chunks)
 

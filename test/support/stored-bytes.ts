@@ -7,8 +7,8 @@ import type { Darkroom } from './darkroom.ts';
 
 /** Files below the state directory that have the text anywhere in their bytes; the pool as an image file counts as one. */
 export async function filesWith({ stateDir }: Darkroom, text: string): Promise<string[]> {
-  // Sockets, and files that go while it looks, are no matter.
-  const { stdout } = await run('grep', ['-rlaF', '--devices=skip', text, stateDir], {
+  // Sockets, and files that go while it looks, are no matter. Its «lines» end with zero bytes, of which the pool has many.
+  const { stdout } = await run('grep', ['-rlaFz', '--devices=skip', text, stateDir], {
     timeoutMs: 90_000,
     okCodes: [0, 1, 2],
   });

@@ -4,7 +4,7 @@ import type { Database } from '../platform/db/schema.ts';
 import { DarkroomError, messageOf } from '../platform/errors.ts';
 import type { SecretBox } from '../platform/secrets.ts';
 import { getOrganization } from '../tenancy/organizations.ts';
-import { BuildFailure } from './failure.ts';
+import { BuildFailure, type FailedStep } from './failure.ts';
 import { type BuildSettings, limitsOf } from './limits.ts';
 import type { BuildLogs, BuildLogWriter } from './logs/build-log.ts';
 import { createLogObserver } from './logs/log-observer.ts';
@@ -14,6 +14,7 @@ import { type BuildRow, definitionOf, endBuild, secretsOf } from './records.ts';
 import type { RunningBuild } from './running-build.ts';
 import { type BuildRun, endedElsewhere, isStopping, settleFailure } from './settle-failure.ts';
 import type { StepTracker } from './step-tracker.ts';
+import type { StepRow } from './steps.ts';
 import type { BuildSubject } from './subject.ts';
 import type { Turns } from './turns.ts';
 import type { BuildEngine, BuiltImage } from './types.ts';
@@ -103,8 +104,15 @@ async function build(deps: RunDeps, { row, writer, redactor, tracker, running }:
   const organization = await getOrganization(deps.db, row.organization_id);
   const definition = definitionOf(row, deps.secrets, limitsOf(limits, organization));
   const endsAt = (row.started_at ?? new Date()).getTime() + limits.minutes * 60_000;
-  const deadline = setTimeout(() => running.abort(tookTooLong(limits.minutes)), Math.max(0, endsAt - Date.now()));
-  const onFull = () => running.abort(wroteTooMuch(limits.logMb));
+  const endLate = () => {
+    const step = tracker.steps.find(({ state }) => state === 'running');
+    running.abort(tookTooLong(limits.minutes, step && failedStep(step)));
+  };
+  const deadline = setTimeout(endLate, Math.max(0, endsAt - Date.now()));
+  const onFull = (number: number) => {
+    const step = tracker.steps.find((one) => one.number === number);
+    running.abort(wroteTooMuch(limits.logMb, step && failedStep(step)));
+  };
   const once = async () => {
     const observer = createLogObserver({ writer, redactor, steps: tracker, onFull });
     try {
@@ -144,18 +152,26 @@ async function noteStart(db: Kysely<Database>, id: string): Promise<BuildRow> {
 
 const note = (writer: BuildLogWriter, text: string) => writer.write({ step: undefined, stream: 'note', text });
 
-const tookTooLong = (minutes: number) =>
+const failedStep = ({ number, line, text }: StepRow): FailedStep => ({
+  ...{ number, line, text },
+  command: undefined,
+  exitCode: undefined,
+});
+
+const tookTooLong = (minutes: number, step: FailedStep | undefined) =>
   new BuildFailure(`The build took longer than ${minutes} minutes.`, {
     class: 'limit_exceeded',
     code: 'timeout',
+    step,
     hint: 'Finished steps are kept: the same build goes on behind them. Split what takes longest into steps of its own.',
     retryable: true,
   });
 
-const wroteTooMuch = (megabytes: number) =>
+const wroteTooMuch = (megabytes: number, step: FailedStep | undefined) =>
   new BuildFailure(`The build wrote more than ${megabytes} MB to its log.`, {
     class: 'limit_exceeded',
     code: 'quota_exceeded',
+    step,
     hint: 'Let the commands write less, or into a file.',
     retryable: false,
   });
