@@ -67,6 +67,6 @@ describe.each(ways)('mounting %s', (_, way) => {
 
 test('more layers than the kernel mounts are refused with both numbers', async () => {
   const paths = await stack(['one']);
-  const layers = Array.from({ length: 501 }, () => paths.layers[0] ?? '');
+  const layers = Array.from({ length: 501 }, (_, index) => `${paths.layers[0]}/${index}`);
   await expect(createOverlayMounter()({ ...paths, layers })).rejects.toThrow(/501 layers are more than the 500/);
 });

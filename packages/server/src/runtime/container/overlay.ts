@@ -42,7 +42,8 @@ export type MountOverlay = (paths: OverlayPaths) => Promise<void>;
 /** Chooses the way of this kernel at the first mount and stays with it. */
 export function createOverlayMounter(): MountOverlay {
   let appends: boolean | undefined;
-  return async (paths) => {
+  return async (wanted) => {
+    const paths = { ...wanted, layers: distinctLayers(wanted.layers) };
     if (paths.layers.length > MAX_LAYERS) {
       throw new DarkroomError(
         'invalid_request',
@@ -66,6 +67,11 @@ export function createOverlayMounter(): MountOverlay {
       throw mountError(error, paths);
     }
   };
+}
+
+/** The kernel takes a directory once. Nothing shows of a layer below itself; empty ones are in many images several times. */
+export function distinctLayers(layers: readonly string[]): string[] {
+  return layers.filter((layer, index) => layers.lastIndexOf(layer) === index);
 }
 
 function mountByCalls(paths: OverlayPaths): void {

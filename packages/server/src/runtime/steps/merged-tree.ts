@@ -2,7 +2,7 @@ import { closeSync, constants, mkdirSync, openSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { errnoOf } from '../../platform/errors.ts';
 import type { ContainerHost } from '../container/container-host.ts';
-import { openMerged, unmountQuietly } from '../container/overlay.ts';
+import { distinctLayers, openMerged, unmountQuietly } from '../container/overlay.ts';
 import type { MergedTree } from '../step-types.ts';
 import { stepLayout } from './step-layout.ts';
 
@@ -16,10 +16,11 @@ let lastTree = 0;
  */
 export async function openMergedTree(host: ContainerHost, layers: readonly string[]): Promise<MergedTree> {
   const { emptyDir } = stepLayout(host.layout);
-  const [first = emptyDir, ...others] = layers;
+  const distinct = distinctLayers(layers);
+  const [first = emptyDir, ...others] = distinct;
   if (others.length === 0) return treeOf([openSync(first, OPEN_DIRECTORY)]);
   try {
-    const mounted = openMerged(layers);
+    const mounted = openMerged(distinct);
     try {
       return treeOf([openSync(`/proc/self/fd/${mounted}`, OPEN_DIRECTORY), mounted]);
     } catch (error) {
@@ -28,7 +29,7 @@ export async function openMergedTree(host: ContainerHost, layers: readonly strin
     }
   } catch (error) {
     if (!['EINVAL', 'ENOSYS', 'EPERM'].includes(errnoOf(error) ?? '')) throw error;
-    return openByMount(host, layers);
+    return openByMount(host, distinct);
   }
 }
 

@@ -147,6 +147,21 @@ describe('memory', () => {
   });
 });
 
+test('a file can be a program, also below /dev', async () => {
+  const script = {
+    kind: 'file',
+    uid: 0,
+    gid: 0,
+    mode: 0o755,
+    content: Buffer.from('#!/bin/sh\necho ran as $0\n'),
+  } as const;
+  for (const target of ['/dev/pipes/EOF', '/run/EOF']) {
+    const step = await runStep(lab, '', { argv: [target], mounts: [{ ...script, target }], user: 'app' });
+    expect(step).toMatchObject({ stdout: `ran as ${target}\n`, exitCode: 0 });
+    expect(await filesIn(step.upper)).toEqual([]);
+  }
+});
+
 describe('places to mount on', () => {
   test('are not in the layer, but what is written beside them is', async () => {
     const old = await makeLayer(lab, async (directory) => {

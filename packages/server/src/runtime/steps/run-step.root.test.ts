@@ -116,6 +116,15 @@ describe('what becomes the layer', () => {
     expect(await stat(upper)).toMatchObject({ uid: ID_BASE + 5, gid: ID_BASE + 6 });
   });
 
+  test('an image may have a layer several times', async () => {
+    const empty = await makeLayer(lab, async (directory) => writeFile(join(directory, 'mark'), '1'));
+    const layers = [empty, lab.baseLayer, empty, empty];
+    expect(await runStep(lab, 'cat /mark', { layers })).toMatchObject({ stdout: '1', exitCode: 0 });
+    const tree = await lab.runtime.steps.openTree([empty, empty]);
+    expect(await readdir(`/proc/self/fd/${tree.directory}`)).toEqual(['mark']);
+    tree.close();
+  });
+
   test('the next step sees what the one before has left', async () => {
     const first = await runStep(lab, 'echo one > /one; rm /etc/group');
     const second = await runStep(lab, 'cat /one; ls /etc/group', { layers: [lab.baseLayer, first.upper] });
