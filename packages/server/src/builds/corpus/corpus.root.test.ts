@@ -1,0 +1,35 @@
+import { readFileSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { z } from 'zod';
+import { compared } from './testing/describe-image.ts';
+import { type OurImages, openOurImages } from './testing/our-images.ts';
+import { keyOf, readCases } from './testing/read-cases.ts';
+
+/** Recorded from BuildKit by `testing/record-corpus.ts`. */
+const recorded = z
+  .record(z.string(), z.object({ files: z.array(z.string()), config: z.record(z.string(), z.unknown()) }))
+  .parse(JSON.parse(readFileSync(new URL('./testing/buildkit-images.json', import.meta.url), 'utf8')));
+
+const CASES = readCases();
+const BUILT = CASES.filter(({ says }) => says === undefined);
+const REFUSED = CASES.filter(({ says }) => says !== undefined);
+
+let ours: OurImages;
+beforeAll(async () => {
+  ours = await openOurImages();
+}, 60_000);
+afterAll(() => ours?.close());
+
+describe('what is built is what BuildKit makes', () => {
+  test.each(BUILT)('$area: $name', async (each) => {
+    const theirs = recorded[keyOf(each)];
+    if (theirs === undefined) throw new Error('it is not recorded yet');
+    expect(compared(await ours.build(each), each)).toEqual(compared(theirs, each));
+  });
+});
+
+describe('what BuildKit does not build is refused', () => {
+  test.each(REFUSED.filter((each) => each.ours === undefined))('$name', async (each) => {
+    expect(await ours.refusal(each)).toMatch(each.says ?? '');
+  });
+});
