@@ -63,7 +63,7 @@ describe.skipIf(unreachable !== undefined)('Image.debianSlim with numpy', () => 
   test.each(buildSdks.slice(0, -1).map((sdk) => [sdk.label, sdk] as const))(
     '%s has it from the cache',
     async (label, sdk) => {
-      expect(await buildExample(sdk, label)).toMatch(/cached/i);
+      expect(await buildExample(sdk, `again-${label.replace(/[^a-z0-9]+/g, '-')}`)).toContain('CACHED');
     },
   );
 
