@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import { chmodSync, lchownSync, lstatSync, mkdirSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { DarkroomError } from '../../platform/errors.ts';
 import type { StepRuntime } from '../../runtime/step-types.ts';
-import type { ContextTrees } from '../contexts/context-trees.ts';
+import type { ContextTree, ContextTrees } from '../contexts/context-trees.ts';
 import type { SourceTree } from '../files/transfer-types.ts';
 import type { BuildDefinition } from '../types.ts';
 import type { Hold } from './hold.ts';
@@ -23,6 +24,7 @@ export interface ContextDeps {
 }
 
 const NAME = 'Dockerfile';
+const ATTEMPTS = 5;
 
 /**
  * The uploaded files, and the text that is built as `Dockerfile` at their root, where clients expect it. It is laid over them as a layer, since the
@@ -35,7 +37,7 @@ export async function openBuildContext(
   signal: AbortSignal,
 ): Promise<BuildContext> {
   const { organizationId, contexts, dockerfile } = definition;
-  const tree = await deps.contexts.acquire(organizationId, contexts, signal);
+  const tree = await acquire(deps.contexts, organizationId, contexts, signal);
   hold.add(() => tree.release());
   const scratch = await deps.scratch.make();
   hold.add(() => deps.scratch.remove(scratch));
@@ -55,6 +57,21 @@ export async function openBuildContext(
     },
     layers: [tree.directory, over],
   };
+}
+
+/** Other clients may upload the same files again at any time, and then they are read once more. */
+async function acquire(
+  trees: ContextDeps['contexts'],
+  ...request: Parameters<ContextTrees['acquire']>
+): Promise<ContextTree> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await trees.acquire(...request);
+    } catch (error) {
+      const isMoved = error instanceof DarkroomError && error.code === 'conflict';
+      if (!isMoved || attempt === ATTEMPTS) throw error;
+    }
+  }
 }
 
 /** Its root shows, and so looks as that of the tree does. */

@@ -120,6 +120,8 @@ export async function createBuildLab(options: BuildLabOptions = {}): Promise<Bui
       });
     },
   };
+  // As clients do: what is there is not uploaded again, under builds that read it.
+  const uploads = new Map<string, Promise<unknown>>();
   const organizationId = await addOrganization(database.db);
   const engine = createBuildEngine({
     steps: sandboxes.runtime.steps,
@@ -147,7 +149,12 @@ export async function createBuildLab(options: BuildLabOptions = {}): Promise<Bui
     if (build.context !== undefined) {
       const tar = Buffer.isBuffer(build.context) ? build.context : tarOf(build.context);
       const hash = createHash('sha256').update(tar).digest('hex');
-      await store.put({ organizationId: owner, hash }, { stream: Readable.from([tar]), size: tar.length });
+      const name = `${owner} ${hash}`;
+      const upload =
+        uploads.get(name) ??
+        store.put({ organizationId: owner, hash }, { stream: Readable.from([tar]), size: tar.length });
+      uploads.set(name, upload);
+      await upload;
       hashes.push(hash);
     }
     builds += 1;
