@@ -21,7 +21,7 @@ import { createMetrics } from './platform/metrics.ts';
 import { readStateCounts } from './platform/state-counts.ts';
 import { createSandboxes, type Sandboxes } from './sandboxes/index.ts';
 import { snapshotSubject } from './snapshots/build-subject.ts';
-import { createLayerSweeper } from './snapshots/layer-sweeper.ts';
+import { createLayerSweeper, type LayerSweeper } from './snapshots/layer-sweeper.ts';
 import { createSnapshotReads } from './snapshots/read.ts';
 import { recoverSnapshots, takeUpSnapshot } from './snapshots/recover.ts';
 import { startSnapshotWorkers } from './snapshots/workers.ts';
@@ -82,9 +82,17 @@ export async function startServer(config: Config, options: StartOptions): Promis
 
     const machine = await startMachine(ground, { ...options, poolRoot: options.pool.root });
     running = machine;
-    const sandboxes = await startSandboxes(ground, machine);
     const contexts = await startContexts(ground, options.pool.root);
-    const builds = await startSnapshots(ground, machine, { contexts, poolRoot: options.pool.root });
+    const sweeper = createLayerSweeper({ db: ground.db, layers: machine.layers, log });
+    closers.add('layer sweeper', () => sweeper.close());
+    const builds = await startBuilds(ground, {
+      machine,
+      contexts,
+      poolRoot: options.pool.root,
+      layerSweeper: sweeper,
+    });
+    const sandboxes = await startSandboxes(ground, machine, builds);
+    await startSnapshots(ground, machine, { builds, sandboxes, sweeper });
     // Here too, and so before the floors above them: a job must not find what it works with closed.
     closers.add('work on jobs', () => platform.jobs.stop({ graceMs: JOB_GRACE_MS }));
     const ssh = await startSsh(ground, sandboxes);
@@ -103,12 +111,13 @@ export async function startServer(config: Config, options: StartOptions): Promis
   }
 }
 
-async function startSandboxes(ground: Ground, machine: Machine): Promise<Sandboxes> {
+async function startSandboxes(ground: Ground, machine: Machine, builds: Builds): Promise<Sandboxes> {
   const { config, log, closers, instance } = ground;
   const sandboxes = createSandboxes({
     db: ground.db,
     jobs: ground.jobs,
     secrets: ground.secrets,
+    builds,
     runtime: machine.runtime,
     layers: machine.layers,
     settings: {
@@ -135,14 +144,10 @@ async function startSandboxes(ground: Ground, machine: Machine): Promise<Sandbox
 /** Workers, sweeper and watch; what an earlier server left in the middle is taken up again. */
 async function startSnapshots(
   ground: Ground,
-  machine: Machine,
-  { contexts, poolRoot }: { contexts: ContextStore; poolRoot: string },
-): Promise<Builds> {
-  const { layers, puller } = machine;
+  { layers, puller }: Machine,
+  { builds, sandboxes, sweeper }: { builds: Builds; sandboxes: Sandboxes; sweeper: LayerSweeper },
+): Promise<void> {
   const { config, log, closers, db, jobs, instance, secrets } = ground;
-  const sweeper = createLayerSweeper({ db, layers, log });
-  closers.add('layer sweeper', () => sweeper.close());
-  const builds = await startBuilds(ground, { machine, contexts, poolRoot, layerSweeper: sweeper });
   await startSnapshotWorkers({
     db,
     jobs,
@@ -156,7 +161,7 @@ async function startSnapshots(
     log,
   });
   closers.add('builds', () => builds.close());
-  await builds.open([snapshotSubject(db, instance.id)]);
+  await builds.open([snapshotSubject(db, instance.id), sandboxes.buildSubject]);
   await recoverSnapshots({ db, jobs });
   // What a server that was killed left in the middle of a pull.
   sweeper.request();
@@ -164,10 +169,10 @@ async function startSnapshots(
     db,
     instance,
     log,
-    takeUp: async (orphan) => orphan.subjectType === 'snapshot' && takeUpSnapshot({ db, jobs }, orphan),
+    takeUp: (orphan) =>
+      orphan.subjectType === 'snapshot' ? takeUpSnapshot({ db, jobs }, orphan) : sandboxes.takeUp(orphan),
   });
   closers.add('watch over deadlines', () => watch.close());
-  return builds;
 }
 
 interface Served {
@@ -242,7 +247,13 @@ async function buildServer(
           builds,
           reads: createSnapshotReads(reader, SNAPSHOT_JSON_SQL),
         }),
-        sandboxRoutes({ sandboxes, sshCommand: ssh?.command, publicUrl: config.publicUrl, preview: config.preview }),
+        sandboxRoutes({
+          sandboxes,
+          builds,
+          sshCommand: ssh?.command,
+          publicUrl: config.publicUrl,
+          preview: config.preview,
+        }),
       ],
       toolboxGuests: toolboxGuests(sandboxes),
       toolbox: [

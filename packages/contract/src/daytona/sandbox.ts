@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { maybe, STORABLE, text } from '../text.ts';
+import { buildInfoSchema, createBuildInfoSchema } from './build.ts';
 
 /** Every state that clients know; more than Darkroom has today. */
 export const daytonaSandboxStates = [
@@ -70,6 +71,8 @@ export type SandboxListItemDto = z.infer<typeof sandboxListItemSchema>;
 export const sandboxSchema = z.object({
   ...sandboxCommon,
   env: stringMap,
+  /** Of a sandbox that was made from an image or a Dockerfile; it has no `snapshot` then. */
+  buildInfo: buildInfoSchema.optional(),
   volumes: z.array(z.unknown()),
   kvm: z.boolean(),
   spot: z.boolean(),
@@ -98,12 +101,7 @@ const bandwidth = z.object({ in: z.number().nullish(), out: z.number().nullish()
 export const createSandboxSchema = z.object({
   name: maybe(z.string().max(255)),
   snapshot: maybe(z.string().max(500)),
-  buildInfo: maybe(
-    z.object({
-      dockerfileContent: maybe(z.string()),
-      contextHashes: maybe(z.array(z.string())),
-    }),
-  ),
+  buildInfo: maybe(createBuildInfoSchema),
   user: maybe(z.string().max(256)),
   env: maybe(givenMap),
   labels: maybe(givenMap),

@@ -1,4 +1,5 @@
-import { DarkroomError, invalidRequest } from '../platform/errors.ts';
+import type { BuildRequest } from '../builds/records.ts';
+import { invalidRequest } from '../platform/errors.ts';
 import { checkEnvironment } from './environment.ts';
 import { checkLabels } from './labels.ts';
 import type { NetworkRequest } from './network-policy.ts';
@@ -7,8 +8,8 @@ export interface CreateRequest {
   name?: string | undefined;
   /** Name or id; the server's default snapshot without it. */
   snapshot?: string | undefined;
-  /** A Dockerfile in place of a snapshot. */
-  dockerfile?: string | undefined;
+  /** In place of a snapshot. */
+  build?: BuildRequest | undefined;
   user?: string | undefined;
   env?: Readonly<Record<string, string>> | undefined;
   labels?: Readonly<Record<string, string>> | undefined;
@@ -32,19 +33,10 @@ const USER_PATTERN = /^[A-Za-z0-9_][A-Za-z0-9_.-]*\$?(:[A-Za-z0-9_][A-Za-z0-9_.-
 /** Everything that can be refused without asking the database. */
 export function checkCreateRequest(request: CreateRequest): void {
   const { name, resources } = request;
-  if (request.snapshot !== undefined && request.dockerfile !== undefined) {
-    throw invalidRequest('Cannot specify both a snapshot and a build');
+  if (request.snapshot !== undefined && request.build !== undefined) {
+    throw invalidRequest('Cannot specify a snapshot when using a build info entry');
   }
-  if (request.dockerfile !== undefined) {
-    throw new DarkroomError(
-      'unavailable',
-      'Sandboxes from an image or a Dockerfile are not available on this server yet.',
-      {
-        hint: 'Create a snapshot of the image and start the sandbox from it.',
-      },
-    );
-  }
-  if (Object.values(resources).some((amount) => amount !== undefined)) {
+  if (request.build === undefined && Object.values(resources).some((amount) => amount !== undefined)) {
     throw invalidRequest('Cannot specify Sandbox resources when using a snapshot');
   }
   if (name !== undefined && (name.trim() === '' || name.includes('\0'))) {

@@ -1,20 +1,16 @@
 import { randomUUID } from 'node:crypto';
 import { insertSandbox, type NewSandbox } from '../lifecycle/move.ts';
-import { conflict, invalidRequest } from '../platform/errors.ts';
+import { invalidRequest } from '../platform/errors.ts';
+import { createBuiltSandbox } from './create-built.ts';
 import { type CreateRequest, checkCreateRequest } from './create-request.ts';
 import { assertUsable, findForCreate } from './find-for-create.ts';
 import { answerWithin } from './hold.ts';
 import { finishLaunch, layerPaths, runContainer } from './launch.ts';
-import { networkColumns } from './network-policy.ts';
-import { DEFAULT_USER } from './profile.ts';
+import { nameTaken, requestedColumns, withFreeName } from './new-row.ts';
 import { assertRoom, reserveRoom } from './quota.ts';
 import { withClass } from './sandbox-class.ts';
 import { noteSnapshotUse } from './snapshot-use.ts';
 import type { Caller, SandboxContext, SandboxRow } from './types.ts';
-
-const DEFAULT_AUTO_STOP_MINUTES = 15;
-const DEFAULT_AUTO_ARCHIVE_MINUTES = 7 * 24 * 60;
-const AUTO_DELETE_OFF = -1;
 
 /**
  * A started sandbox of an active snapshot. The row is written while the container starts; a server that dies in between
@@ -27,6 +23,7 @@ export async function createSandbox(
   request: CreateRequest,
 ): Promise<SandboxRow> {
   checkCreateRequest(request);
+  if (request.build !== undefined) return createBuiltSandbox(context, caller, request, request.build);
   const reference = request.snapshot || context.settings.defaultSnapshot;
   const found = await findForCreate(context.db, caller.organizationId, reference, request.name);
   const { region, snapshot } = found;
@@ -41,13 +38,12 @@ export async function createSandbox(
   const { cpu, gpu, mem: memory, disk } = snapshot;
   assertRoom(found.quota, found.used, { cpu, gpu, memory, disk });
   const common = {
+    ...requestedColumns(context, caller, request),
     id,
     snapshot_name: snapshot.name,
-    user_name: request.user || DEFAULT_USER,
     layers: snapshot.layers,
     cpu,
     memory,
-    ...networkColumns(request.network),
     disk,
   };
   const image = withClass(snapshot.image, snapshot.sandbox_class);
@@ -57,20 +53,11 @@ export async function createSandbox(
   running.catch(() => {});
   const inserted = insert(context, caller, {
     ...common,
-    organization_id: caller.organizationId,
     name,
     snapshot_id: snapshot.id,
     state: 'creating',
-    desired_state: 'started',
-    env: JSON.stringify(request.env ?? {}),
-    labels: JSON.stringify(request.labels ?? {}),
-    is_public: request.isPublic ?? false,
     region_id: region,
-    runner_id: context.settings.runnerId,
     gpu,
-    auto_stop_interval: request.autoStopInterval ?? DEFAULT_AUTO_STOP_MINUTES,
-    auto_archive_interval: request.autoArchiveInterval ?? DEFAULT_AUTO_ARCHIVE_MINUTES,
-    auto_delete_interval: request.autoDeleteInterval ?? AUTO_DELETE_OFF,
     image: JSON.stringify(image),
     entrypoint: snapshot.entrypoint,
   });
@@ -84,24 +71,15 @@ export async function createSandbox(
 }
 
 /** The row and its share of the quota, in one short transaction that does not wait for the disk: nothing was promised yet. */
-async function insert(context: SandboxContext, caller: Caller, values: NewSandbox): Promise<SandboxRow> {
-  try {
-    return await context.db.transaction().execute(async (trx) => {
+function insert(context: SandboxContext, caller: Caller, values: NewSandbox): Promise<SandboxRow> {
+  return withFreeName(values.name, () =>
+    context.db.transaction().execute(async (trx) => {
       await reserveRoom(trx, caller.organizationId, { ...values, gpu: values.gpu ?? 0 });
       return await insertSandbox(trx, values, {
         actor: caller.actor,
         ownerId: context.settings.instanceId,
         durable: false,
       });
-    });
-  } catch (cause) {
-    if (isNameTaken(cause)) throw nameTaken(values.name, cause);
-    throw cause;
-  }
-}
-
-const nameTaken = (name: string, cause?: unknown) => conflict(`Sandbox with name ${name} already exists`, { cause });
-
-function isNameTaken(error: unknown): boolean {
-  return error instanceof Error && 'constraint' in error && error.constraint === 'sandboxes_name';
+    }),
+  );
 }

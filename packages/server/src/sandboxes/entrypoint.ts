@@ -1,9 +1,9 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
+import { ChangeSignal } from '../platform/change-signal.ts';
 import { errnoOf, messageOf } from '../platform/errors.ts';
 import type { SandboxRuntime } from '../runtime/types.ts';
-import { ChangeSignal } from '../platform/change-signal.ts';
 import { entrypointCommand } from './entrypoint-command.ts';
 import { sandboxEnvironment } from './environment.ts';
 import { parseImage } from './image.ts';

@@ -1,7 +1,10 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DarkroomError, invalidRequest, messageOf } from '../platform/errors.ts';
+import { type BuildRow, findBuild } from '../builds/records.ts';
+import type { FindSubject } from '../builds/subject.ts';
+import { DarkroomError, invalidRequest, messageOf, notFound } from '../platform/errors.ts';
 import { createActivity } from './activity.ts';
+import { sandboxSubject } from './build-subject.ts';
 import * as changes from './change.ts';
 import { createSandbox } from './create.ts';
 import type { CreateRequest } from './create-request.ts';
@@ -23,6 +26,7 @@ import { createSchedule } from './schedule.ts';
 import { createSshAccess, type SshAccess } from './ssh-access.ts';
 import { startSandbox } from './start.ts';
 import { stopSandbox } from './stop.ts';
+import { takeUpBuild } from './take-up-build.ts';
 import { createToolbox, type Toolbox } from './toolbox/index.ts';
 import { createInterpreters, type Interpreters } from './toolbox/interpreter/index.ts';
 import { createSessions, type Sessions } from './toolbox/sessions/index.ts';
@@ -55,6 +59,12 @@ export interface Sandboxes {
   setAutoDelete(caller: Caller, idOrName: string, minutes: number): Promise<SandboxRow>;
   setNetwork(caller: Caller, idOrName: string, network: NetworkRequest): Promise<SandboxRow>;
   noteActivity(caller: Caller, idOrName: string): Promise<void>;
+  /** The build that it was made by. Raises 404 for one that was made from a snapshot. */
+  build(caller: Caller, idOrName: string): Promise<BuildRow>;
+  /** For builds to know what they are for. */
+  readonly buildSubject: FindSubject;
+  /** Gives work on a sandbox, whose server ended, to another. False when it must end. */
+  takeUp(orphan: { id: string; state: string; ownerId: string }): Promise<boolean>;
   /** Raises 404 for an unknown sandbox, else says that this cannot be done yet. */
   refuse(caller: Caller, idOrName: string, what: string): Promise<never>;
   readonly toolbox: Toolbox;
@@ -122,6 +132,14 @@ export function createSandboxes(deps: SandboxDeps): Sandboxes {
     setAutoDelete: (caller, idOrName, minutes) => changes.setAutoDelete(context, caller, idOrName, minutes),
     setNetwork: (caller, idOrName, network) => setNetwork(context, caller, idOrName, network),
     noteActivity: (caller, idOrName) => changes.noteActivity(context, caller, idOrName),
+    async build(caller, idOrName) {
+      const row = await findSandbox(deps.db, caller.organizationId, idOrName);
+      const build = row.build_id === null ? undefined : await findBuild(deps.db, row.build_id);
+      if (build === undefined) throw notFound(`Sandbox ${row.id} has no build info`);
+      return build;
+    },
+    buildSubject: sandboxSubject(context),
+    takeUp: (orphan) => takeUpBuild(context, orphan),
     refuse: (caller, idOrName, what) => changes.refuse(context, caller, idOrName, what),
     toolbox,
     ssh: createSshAccess(context),

@@ -6,6 +6,7 @@ import { applyNetwork } from './network.ts';
 import { finishPause, finishResume } from './pause.ts';
 import { finishResize } from './resize.ts';
 import { afterStop, finishStop } from './stop.ts';
+import { takeUpBuild } from './take-up-build.ts';
 import type { SandboxContext, SandboxRow } from './types.ts';
 
 const SYSTEM = { actor: 'system' } as const;
@@ -92,6 +93,10 @@ async function recoverOne(context: SandboxContext, row: SandboxRow, running: boo
       await finishInterrupted(context, row, running);
       if (running) await applyNetwork(context, row);
       return running;
+    case 'pending_build':
+    case 'building_snapshot':
+      await takeUpBuild(context, { id: row.id, state: row.state, ownerId: row.owner_id });
+      return false;
     case 'creating':
     case 'starting':
       await context.runtime.stop(row.id, { graceMs: 0 });

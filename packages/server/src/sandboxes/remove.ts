@@ -20,6 +20,8 @@ export function destroy(
   return context.db.transaction().execute(async (trx) => {
     const row = await moveSandbox(trx, id, {
       from: [
+        'pending_build',
+        'building_snapshot',
         'creating',
         'starting',
         'started',
@@ -59,10 +61,19 @@ export async function finishRemovals(context: SandboxContext): Promise<void> {
 
 /** The job: may run again after any interruption. */
 export async function finishRemove(context: SandboxContext, sandboxId: string): Promise<void> {
+  await removeBuild(context, sandboxId);
   await context.runtime.remove(sandboxId);
   context.terminals.sandboxEnded(sandboxId);
   context.interpreters.sandboxEnded(sandboxId);
   context.sessions.sandboxEnded(sandboxId);
   await context.entrypoints.remove(sandboxId);
   await moveSandbox(context.db, sandboxId, { from: ['destroying'], to: 'destroyed', actor: 'job:sandbox.remove' });
+}
+
+/** A build that runs has heard of the removal, and ends. */
+async function removeBuild({ db, builds }: SandboxContext, sandboxId: string): Promise<void> {
+  const row = await db.selectFrom('sandboxes').select('build_id').where('id', '=', sandboxId).executeTakeFirst();
+  if (row?.build_id == null) return;
+  await builds.discard(row.build_id);
+  await db.deleteFrom('builds').where('id', '=', row.build_id).execute();
 }

@@ -1,4 +1,5 @@
 import { moveSandbox } from '../lifecycle/move.ts';
+import { invalidRequest } from '../platform/errors.ts';
 import { changeInProgress, findLiving } from './find.ts';
 import { answerWithin } from './hold.ts';
 import { finishLaunch, runContainer } from './launch.ts';
@@ -11,6 +12,7 @@ export async function startSandbox(context: SandboxContext, caller: Caller, idOr
   const row = await findLiving(context.db, caller.organizationId, idOrName);
   if (row.state === 'started') return row;
   if (row.state === 'paused') return resumeSandbox(context, caller, row);
+  if (row.build_id !== null && row.layers.length === 0) throw notBuilt(row);
   const starting = await context.db.transaction().execute(async (trx) => {
     await reserveRoom(trx, caller.organizationId, row, { sandboxId: row.id });
     return await moveSandbox(trx, row.id, {
@@ -25,4 +27,10 @@ export async function startSandbox(context: SandboxContext, caller: Caller, idOr
   if (starting === undefined) throw changeInProgress();
   const running = runContainer(context, starting, 'starting');
   return answerWithin(context, row, finishLaunch(context, caller, starting, 'starting', running));
+}
+
+function notBuilt({ name, state }: SandboxRow) {
+  return invalidRequest(`Sandbox ${name} has no image: its build has not succeeded, and its state is ${state}`, {
+    hint: 'Create it again when what its log says is put right.',
+  });
 }

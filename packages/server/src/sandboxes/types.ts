@@ -1,4 +1,5 @@
 import type { Kysely } from 'kysely';
+import type { Builds } from '../builds/index.ts';
 import type { LayerStore } from '../images/types.ts';
 import type { Database } from '../platform/db/schema.ts';
 import type { JobQueue } from '../platform/jobs.ts';
@@ -49,7 +50,8 @@ export interface SandboxDeps {
   runtime: SandboxRuntime;
   layers: Pick<LayerStore, 'get'>;
   jobs: JobQueue;
-  secrets: Pick<SecretBox, 'derive'>;
+  secrets: Pick<SecretBox, 'derive' | 'seal'>;
+  builds: Pick<Builds, 'check' | 'checkContexts' | 'begin' | 'discard'>;
   settings: SandboxSettings;
   log: SandboxLog;
   /** Called with the seconds that a start took, for the histogram. */

@@ -6,17 +6,25 @@ import type { Permission } from '@darkroom/contract';
 import { PERMISSIONS } from '@darkroom/contract';
 import type { FastifyInstance } from 'fastify';
 import { pino } from 'pino';
+import type { ContextStore } from '../builds/contexts/context-store.ts';
+import { createLocalContextStore } from '../builds/contexts/local-context-store.ts';
 import { buildApp, closeApp } from '../http/app.ts';
+import { apiRoutes } from '../http/daytona/routes.ts';
 import { sandboxRoutes } from '../http/daytona/sandbox/index.ts';
+import { SNAPSHOT_JSON_SQL } from '../http/daytona/snapshot-json.ts';
 import { toolboxGuests } from '../http/daytona/toolbox/guests.ts';
 import { toolboxRoutes } from '../http/daytona/toolbox/index.ts';
 import { createPreviewFront } from '../http/preview/index.ts';
 import { RateLimiter } from '../http/rate-limit.ts';
 import { createLayerStore } from '../images/layer-store.ts';
-import type { LayerStore } from '../images/types.ts';
+import { createImagePuller } from '../images/pull.ts';
+import { createUnpacker } from '../images/unpack/unpacker.ts';
 import { insertSnapshot, type NewSnapshot } from '../lifecycle/move.ts';
 import { type Config, configSchema } from '../platform/config-schema.ts';
 import { openListener } from '../platform/db/listener.ts';
+import { openReader } from '../platform/db/reader.ts';
+import { createEventBus } from '../platform/events.ts';
+import { openInstance } from '../platform/instance.ts';
 import { createJobQueue } from '../platform/job-queue.ts';
 import type { JobQueue } from '../platform/jobs.ts';
 import { openSecretBox } from '../platform/secrets.ts';
@@ -28,9 +36,19 @@ import { mountNamespace, prepareCgroups } from '../runtime/prepare-cgroups.ts';
 import { createRuntime } from '../runtime/runtime.ts';
 import type { SandboxRuntime } from '../runtime/types.ts';
 import { createSandboxes, type Sandboxes } from '../sandboxes/index.ts';
+import { snapshotSubject } from '../snapshots/build-subject.ts';
+import { createLayerKeeper, type LayerKeeper } from '../snapshots/layer-keeper.ts';
+import { createLayerSweeper } from '../snapshots/layer-sweeper.ts';
+import { createSnapshotReads } from '../snapshots/read.ts';
+import { recoverSnapshots } from '../snapshots/recover.ts';
+import { startSnapshotWorkers } from '../snapshots/workers.ts';
 import { openSshGateway, type SshGateway } from '../ssh/gateway.ts';
+import { createClosers } from '../start/closers.ts';
+import { startBuilds } from '../start/start-builds.ts';
 import { generateKey } from '../tenancy/api-key.ts';
 import { createKeyVerifier } from '../tenancy/key-verifier.ts';
+import { credentialsFor } from '../tenancy/registries.ts';
+import { createUploadKeys } from '../tenancy/upload-credentials.ts';
 import { addOrganization, newSnapshot } from './rows.ts';
 import { startTestDatabase, type TestDatabase } from './test-database.ts';
 
@@ -43,7 +61,9 @@ export interface TestServer {
   url: string;
   stateDir: string;
   db: TestDatabase['db'];
-  layers: LayerStore;
+  layers: LayerKeeper;
+  /** Uploads for builds. */
+  contexts: ContextStore;
   runtime: SandboxRuntime;
   sandboxes: Sandboxes;
   ssh: SshGateway;
@@ -77,7 +97,11 @@ export interface TestServerOptions {
   dns?: readonly string[];
   /** The path of a runsc; without it there is no gVisor. */
   gvisor?: string;
+  /** Of builds and pulls. */
+  config?: { builds?: DeepPartial<Config['builds']>; registries?: Partial<Config['registries']> };
 }
+
+type DeepPartial<T> = { [K in keyof T]?: T[K] extends object ? DeepPartial<T[K]> : T[K] };
 
 export async function startTestServer(options: TestServerOptions = {}): Promise<TestServer> {
   const stateDir = await mkdtemp(join(tmpdir(), 'darkroom-test-'));
@@ -87,7 +111,9 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   const database = await startTestDatabase();
   const log = pino({ level: process.env.DARKROOM_TEST_LOG ?? 'silent' });
   const pool = await ensurePool({ stateDir, maxBytes: 2 * 1024 ** 3 });
-  const layers = await createLayerStore(pool.root);
+  const layers = createLayerKeeper(await createLayerStore(join(pool.root, 'layers'), { graceMs: 0 }));
+  const contexts = await createLocalContextStore(join(pool.root, 'contexts'));
+  const config = configSchema.parse({ stateDir, ...options.config });
   const spoolDirectory = join(stateDir, 'spool');
   const cgroups = await prepareCgroups({
     tag: instanceTag(stateDir),
@@ -129,16 +155,31 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
       log,
     });
     await runtime.open();
-    const instanceId = crypto.randomUUID();
+    const instance = await openInstance({ db, runnerId, log });
+    const instanceId = instance.id;
     const listener = await openListener(database.connection, log);
     const jobs: JobQueue = createJobQueue({ db, listener, instanceId, log });
     await jobs.start();
+    const events = await createEventBus(listener);
+    const secrets = await openSecretBox(stateDir);
+    const closers = createClosers(log);
+    const unpacker = createUnpacker({ idBase: ID_BASE, idCount: ID_COUNT });
+    closers.add('unpacker', () => unpacker.close());
+    const puller = createImagePuller({ layers, unpacker, registries: config.registries, log });
+    closers.add('puller', () => puller.close());
+    const sweeper = createLayerSweeper({ db, layers, log });
+    closers.add('layer sweeper', () => sweeper.close());
+    const builds = await startBuilds(
+      { config, log, closers, db, events, jobs, secrets, instance },
+      { machine: { layers, puller, runtime }, contexts, poolRoot: pool.root, layerSweeper: sweeper },
+    );
     const sandboxes = createSandboxes({
       db,
       runtime,
       layers,
       jobs,
-      secrets: await openSecretBox(stateDir),
+      secrets,
+      builds,
       log,
       settings: {
         instanceId,
@@ -152,6 +193,20 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
       },
     });
     await sandboxes.open();
+    await startSnapshotWorkers({
+      db,
+      jobs,
+      builds,
+      puller,
+      layers,
+      sweeper,
+      credentialsFor: (organizationId) => credentialsFor({ db, secrets }, organizationId),
+      instanceId,
+      pullConcurrency: 2,
+      log,
+    });
+    await builds.open([snapshotSubject(db, instanceId), sandboxes.buildSubject]);
+    await recoverSnapshots({ db, jobs });
     const ssh = await openSshGateway({
       access: sandboxes.ssh,
       stateDir,
@@ -162,6 +217,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
       maxFailedLogins: 10,
       log,
     });
+    const reader = openReader(database.connection, { maxConnections: 2 });
     const keys = createKeyVerifier({ db, onError: (error) => log.error(error) });
     const limits = { anonymous: LIMIT, authenticated: LIMIT, 'failed-auth': LIMIT };
     const rateLimiter = new RateLimiter({ ...limits, 'sandbox-create': LIMIT, 'sandbox-lifecycle': LIMIT });
@@ -188,7 +244,23 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
           keys,
           rateLimiter,
         },
-        api: [sandboxRoutes({ sandboxes, sshCommand: ssh.command, publicUrl: undefined, preview })],
+        api: [
+          ...apiRoutes({
+            config,
+            version: '0.0.0-test',
+            readiness: [],
+            db,
+            jobs,
+            keys,
+            secrets,
+            layers,
+            runtime,
+            uploadKeys: createUploadKeys(secrets),
+            builds,
+            reads: createSnapshotReads(reader, SNAPSHOT_JSON_SQL),
+          }),
+          sandboxRoutes({ sandboxes, builds, sshCommand: ssh.command, publicUrl: undefined, preview }),
+        ],
         toolboxGuests: toolboxGuests(sandboxes),
         toolbox: [
           toolboxRoutes({
@@ -211,9 +283,14 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
       async close() {
         await closeApp(app, { graceMs: 1_000 });
         await ssh.close();
+        await builds.close();
         await sandboxes.close();
         await jobs.stop({ graceMs: 5_000 });
         await keys.close();
+        await closers.closeAll();
+        await reader.close();
+        await events.close();
+        await instance.close();
         await listener.close();
         await runtime.close();
       },
@@ -249,6 +326,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     },
     db: database.db,
     layers,
+    contexts,
     spoolDirectory,
     addOrganization: () => addOrganization(database.db),
     async addKey(organizationId, permissions = PERMISSIONS) {

@@ -14,6 +14,7 @@ import { publicUrlOf } from '../public-url.ts';
 import { sendBuildEvents, wantsEvents } from './build-events.ts';
 import { buildDto } from './build-json.ts';
 import { sendBuildLog } from './build-log-answer.ts';
+import { readUntilClose } from './read-until-close.ts';
 import { snapshotDto } from './snapshot-json.ts';
 
 export interface BuildRouteDeps {
@@ -28,10 +29,7 @@ const tags = ['snapshots'];
 /** Builds of snapshots. */
 export function buildRoutes({ db, builds, config }: BuildRouteDeps): FastifyPluginAsyncZod {
   return async (app) => {
-    // Followers would keep a server that stops waiting; they come back, or ask for the state.
-    const closing = new AbortController();
-    app.addHook('preClose', async () => closing.abort(new Error('the server is stopping')));
-    const read = readUntil(builds, closing.signal);
+    const read = readUntilClose(app, builds);
     app.get(
       '/snapshots/:id/build-logs-url',
       {
@@ -93,17 +91,6 @@ export function buildRoutes({ db, builds, config }: BuildRouteDeps): FastifyPlug
         return snapshotDto(row, row.build_id === null ? undefined : await findBuild(db, row.build_id));
       },
     );
-  };
-}
-
-function readUntil(builds: Builds, end: AbortSignal): Pick<Builds, 'readLog' | 'watch'> {
-  const until = <T extends { signal: AbortSignal }>(options: T) => ({
-    ...options,
-    signal: AbortSignal.any([options.signal, end]),
-  });
-  return {
-    readLog: (row, options) => builds.readLog(row, until(options)),
-    watch: (row, options) => builds.watch(row, until(options)),
   };
 }
 

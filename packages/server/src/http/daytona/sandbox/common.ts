@@ -1,11 +1,13 @@
 import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
+import type { Builds } from '../../../builds/index.ts';
 import type { Config } from '../../../platform/config-schema.ts';
 import type { Sandboxes } from '../../../sandboxes/index.ts';
 import { publicUrlOf } from '../../public-url.ts';
 
 export interface SandboxRouteDeps {
   sandboxes: Sandboxes;
+  builds: Pick<Builds, 'read' | 'readLog' | 'watch'>;
   /** How clients reach the server, where that is configured. */
   publicUrl: string | undefined;
   /** What a person types to log in with a token; undefined where SSH is switched off. */

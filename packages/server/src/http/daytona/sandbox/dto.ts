@@ -1,10 +1,12 @@
 import type { SandboxDto, SandboxListItemDto } from '@darkroom/contract';
 import type { SandboxRow } from '../../../sandboxes/index.ts';
 import { classOf } from '../../../sandboxes/sandbox-class.ts';
+import { type BuildInfoRow, buildInfoDto } from '../build-info.ts';
 
 /** The one mapping from a sandbox to the wire. `publicUrl` is how this client reaches the server. */
-export function toSandboxDto(row: SandboxRow, publicUrl: string): SandboxDto {
-  return { ...toSandboxListItem(row, publicUrl), env: row.env, volumes: [], kvm: false, spot: false };
+export function toSandboxDto(row: SandboxRow, publicUrl: string, build?: BuildInfoRow): SandboxDto {
+  const buildInfo = build === undefined ? {} : { buildInfo: buildInfoDto(build) };
+  return { ...toSandboxListItem(row, publicUrl), ...buildInfo, env: row.env, volumes: [], kvm: false, spot: false };
 }
 
 export function toSandboxListItem(row: SandboxRow, publicUrl: string): SandboxListItemDto {
@@ -12,7 +14,7 @@ export function toSandboxListItem(row: SandboxRow, publicUrl: string): SandboxLi
     id: row.id,
     organizationId: row.organization_id,
     name: row.name,
-    snapshot: row.snapshot_name,
+    ...(row.build_id === null ? { snapshot: row.snapshot_name } : {}),
     user: row.user_name,
     labels: row.labels,
     public: row.is_public,
@@ -28,7 +30,8 @@ export function toSandboxListItem(row: SandboxRow, publicUrl: string): SandboxLi
     state: row.state,
     desiredState: row.desired_state,
     ...(row.error_reason === null ? {} : { errorReason: row.error_reason }),
-    recoverable: row.state === 'error',
+    // What was never built cannot be started.
+    recoverable: row.state === 'error' && (row.build_id === null || row.layers.length > 0),
     backupState: 'None',
     autoStopInterval: row.auto_stop_interval,
     autoArchiveInterval: row.auto_archive_interval,

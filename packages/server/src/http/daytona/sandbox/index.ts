@@ -1,4 +1,5 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { sandboxBuildRoutes } from './builds.ts';
 import { changeRoutes } from './changes.ts';
 import type { SandboxRouteDeps } from './common.ts';
 import { createRoute } from './create.ts';
@@ -22,6 +23,7 @@ export function sandboxRoutes(deps: SandboxRouteDeps): FastifyPluginAsyncZod {
       previewRoutes,
       signingKeyRoutes,
       sshRoutes,
+      sandboxBuildRoutes,
       unsupportedRoutes,
     ]) {
       await app.register(routes(deps));

@@ -1,6 +1,7 @@
 import { listSandboxesQuerySchema, sandboxListSchema, sandboxSchema } from '@darkroom/contract';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
+import { buildInfoOf } from './build-info-of.ts';
 import { baseUrl, type SandboxRouteDeps, sandboxParams } from './common.ts';
 import { toSandboxDto, toSandboxListItem } from './dto.ts';
 import { callerOf, toListRequest } from './requests.ts';
@@ -35,7 +36,7 @@ export function readRoutes(deps: SandboxRouteDeps): FastifyPluginAsyncZod {
       },
       async (request) => {
         const row = await deps.sandboxes.get(callerOf(request.auth), request.params.sandboxIdOrName);
-        return toSandboxDto(row, baseUrl(deps, request));
+        return toSandboxDto(row, baseUrl(deps, request), await buildInfoOf(deps, request.auth, row));
       },
     );
     app.get(

@@ -1,13 +1,14 @@
 import type { CreateSandboxBody, ListSandboxesQuery } from '@darkroom/contract';
 import type { Caller, CreateRequest, ListRequest } from '../../../sandboxes/index.ts';
 import { type AuthContext, actorOf } from '../../../tenancy/auth-context.ts';
+import { buildRequest } from '../build-requests.ts';
 
 /** From the wire's names to ours. */
 export function toCreateRequest(body: CreateSandboxBody): CreateRequest {
   return {
     name: body.name,
     snapshot: body.snapshot,
-    dockerfile: body.buildInfo === undefined ? undefined : (body.buildInfo.dockerfileContent ?? ''),
+    build: body.buildInfo === undefined ? undefined : buildRequest(body.buildInfo),
     user: body.user,
     env: body.env,
     labels: body.labels,

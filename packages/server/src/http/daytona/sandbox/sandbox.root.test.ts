@@ -96,12 +96,6 @@ test.each([
   expect(answer).toMatchObject({ status, body: { statusCode: status, message: expect.stringContaining(message) } });
 });
 
-test('an image without a snapshot says what to do instead', async () => {
-  const { status, body } = await client.post('/api/sandbox', { buildInfo: { dockerfileContent: 'FROM x:y\n' } });
-  expect(status).toBe(503);
-  expect(body.message).toContain('Create a snapshot of the image');
-});
-
 test('a snapshot that is not active says its state', async () => {
   const inactive = await server.addSnapshot(organizationId, busybox);
   await server.db.updateTable('snapshots').set({ state: 'inactive' }).where('name', '=', inactive).execute();

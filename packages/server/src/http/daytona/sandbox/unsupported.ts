@@ -16,8 +16,6 @@ const ROUTES = [
   ['GET', 'forks', 'Forking a sandbox'],
   ['GET', 'parent', 'Forking a sandbox'],
   ['GET', 'ancestors', 'Forking a sandbox'],
-  ['GET', 'build-logs-url', 'Building a sandbox'],
-  ['GET', 'build-logs', 'Building a sandbox'],
 ] as const;
 
 export function unsupportedRoutes(deps: SandboxRouteDeps): FastifyPluginAsyncZod {

@@ -1,5 +1,5 @@
-import { messageOf } from '../../../platform/errors.ts';
 import { ChangeSignal } from '../../../platform/change-signal.ts';
+import { messageOf } from '../../../platform/errors.ts';
 import { fileSegment, type LogSegment, memorySegment } from './log-segment.ts';
 
 export type OutputStream = 'stdout' | 'stderr';
