@@ -44,10 +44,28 @@ describe('the plan of a build', () => {
     ]);
   });
 
+  test('takes the last stage above of two with one name', () => {
+    const { stages } = plan('FROM x AS a\nFROM y AS A\nFROM z\nCOPY --from=a /f /f\nFROM a');
+    expect(stages.map(({ base }) => base)).toEqual([
+      { kind: 'image', reference: 'y' },
+      { kind: 'stage', index: 1 },
+    ]);
+  });
+
+  test('knows numbers of stages in COPY and mounts, and no base by them', () => {
+    expect(bases('FROM x\nFROM 0')).toEqual([{ kind: 'image', reference: '0' }]);
+  });
+
+  test('does not look at stages that the target does not need', () => {
+    const text = 'FROM --platform=linux/s390x x\nCOPY --from=7 /a /b\nFROM y';
+    expect(bases(text)).toEqual([{ kind: 'image', reference: 'y' }]);
+    expect(() => plan('FROM $NOTHING AS unused\nFROM y')).toThrow('Dockerfile line 1: base name');
+  });
+
   test.each([
     ['FROM --platform=linux/s390x x', 'Dockerfile line 1: the platform linux/s390x cannot be built here'],
     ['FROM x AS a\nCOPY --from=a /x /x', 'Dockerfile line 2: the stage a cannot take files from itself'],
-    ['FROM x\nCOPY --from=1 /x /x\nFROM y', 'Dockerfile line 2: there is no stage 1 above this one'],
+    ['FROM x\nFROM y\nCOPY --from=1 /x /x', 'Dockerfile line 3: there is no stage 1 above this one'],
   ])('%j is refused with its line', (text, message) => expect(() => plan(text)).toThrow(message));
 
   test('a target that is not there is refused with the names that are', () => {

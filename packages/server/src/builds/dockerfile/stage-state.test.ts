@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import type { ImageConfig } from '../../images/types.ts';
 import { parseDockerfile } from './parse.ts';
+import { stepEnvironment } from './scope.ts';
 import { applyInstruction, beginStage, type StageState } from './stage-state.ts';
 
 const empty: ImageConfig = {
@@ -37,6 +38,24 @@ test('ARG is for the build alone', () => {
   expect(state.config.env.join()).not.toContain('OTHER');
 });
 
+test('of ARG and ENV the one further down counts, and ENV alone is for the image', () => {
+  const text = 'ENV A=env\nARG A=arg\nENV ONE=$A\nENV A=again\nENV TWO=$A\nARG A\nENV THREE=$A';
+  const { config, scope } = after(text, { env: ['PATH=/bin'] });
+  expect(config.env).toEqual(['PATH=/bin', 'A=again', 'ONE=arg', 'TWO=again', 'THREE=again']);
+  expect(stepEnvironment(scope)).toMatchObject({ A: 'again' });
+  expect(stepEnvironment(after('ENV A=env\nARG A=arg').scope)).toMatchObject({ A: 'arg' });
+});
+
+test('what a port is published on does not count', () => {
+  const { config } = after('EXPOSE 8080:80 127.0.0.1:9000:9001/udp 127.0.0.1::22 [::1]:5000-5001:53-54 :70');
+  expect(config.exposedPorts).toEqual(['80/tcp', '9001/udp', '22/tcp', '53/tcp', '54/tcp', '70/tcp']);
+});
+
+test.each(['9', 'SIGRTMIN+3', 'term', 'SIGRTMAX-14', 'sigwinch'])(
+  '%s is a signal, and stays as it is written',
+  (signal) => expect(after(`STOPSIGNAL ${signal}`).config.stopSignal).toBe(signal),
+);
+
 test('WORKDIR goes on from where it was', () => {
   expect(after('WORKDIR a\nWORKDIR ../b/./c').config.workingDir).toBe('/b/c');
   expect(after('ENV D=/d\nWORKDIR $D\nWORKDIR "e f"', { workingDir: '/x' }).config.workingDir).toBe('/d/e f');
@@ -71,5 +90,9 @@ test('ports, volumes, labels, user, signal, health, triggers, author', () => {
 test.each([
   ['EXPOSE 70000', 'Dockerfile line 2: invalid containerPort: 70000'],
   ['EXPOSE 9-8', 'Dockerfile line 2: invalid containerPort: 9-8'],
+  ['EXPOSE 8080:', 'Dockerfile line 2: invalid containerPort: 8080:'],
+  ['STOPSIGNAL SIGNOTHING', 'Dockerfile line 2: invalid signal: SIGNOTHING'],
+  ['STOPSIGNAL 0', 'Dockerfile line 2: invalid signal: 0'],
+  ['STOPSIGNAL SIGRTMIN+16', 'Dockerfile line 2: invalid signal: SIGRTMIN+16'],
   ['WORKDIR $NOTHING', 'Dockerfile line 2: WORKDIR is empty when its variables are replaced'],
 ])('%s is refused with its line', (text, message) => expect(() => after(text)).toThrow(message));
