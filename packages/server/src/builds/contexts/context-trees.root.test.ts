@@ -15,6 +15,7 @@ let files: BuildFiles;
 let trees: ContextTrees;
 let now = 0;
 let reads: string[];
+let onRead: () => void;
 const stored = new Map<string, Buffer>();
 
 /** Contexts in memory, with what is asked for written down. */
@@ -26,6 +27,7 @@ const store = {
     return { ...key, size: bytes.length, modifiedAt: at, usedAt: at, etag: String(bytes.length) };
   },
   async read(key: ContextKey) {
+    onRead();
     const found = await store.find(key);
     const bytes = stored.get(key.hash);
     if (found === undefined || bytes === undefined) throw new Error('not there');
@@ -48,6 +50,7 @@ beforeEach(async () => {
   files = createBuildFiles({ idBase: ID_BASE, idCount: ID_COUNT });
   stored.clear();
   reads = [];
+  onRead = () => {};
   trees = await open();
 });
 afterEach(async () => {
@@ -80,6 +83,25 @@ describe('the contexts of a build', () => {
     expect(existsSync(join(after.directory, 'b'))).toBe(true);
     before.release();
     after.release();
+  });
+
+  test('are read again when one is uploaded again before it was read, and not for ever', async () => {
+    context('one', { a: '' });
+    let uploads = 2;
+    onRead = () => {
+      uploads -= 1;
+      if (uploads >= 0) context('one', { a: 'x'.repeat(1024 * (3 - uploads)) });
+    };
+    const tree = await trees.acquire(ORGANIZATION, ['one'], live());
+    expect(readFileSync(join(tree.directory, 'a'), 'utf8')).toHaveLength(3072);
+    tree.release();
+    uploads = 1000;
+    onRead = () => {
+      uploads += 1;
+      context('one', { a: 'x'.repeat(1024 * (10 + (uploads % 9))) });
+    };
+    context('one', { a: '', b: '' });
+    await expect(trees.acquire(ORGANIZATION, ['one'], live())).rejects.toMatchObject({ code: 'conflict' });
   });
 
   test('bring their ignore file along, the Dockerfile’s own first', async () => {

@@ -4,7 +4,7 @@ import { mkdir, readdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { abortable } from '../../images/registry/deadline.ts';
 import { createSharedRuns } from '../../images/shared-runs.ts';
-import { conflict, invalidRequest, notFound } from '../../platform/errors.ts';
+import { conflict, DarkroomError, invalidRequest, notFound } from '../../platform/errors.ts';
 import { run } from '../../platform/process.ts';
 import type { BuildFiles } from '../files/build-files.ts';
 import type { SourceTree } from '../files/transfer-types.ts';
@@ -57,6 +57,7 @@ interface MergedTree {
 const REMOVE_MS = 30 * 60_000;
 /** More come from no client. */
 const MAX_CONTEXTS = 10_000;
+const MAX_ATTEMPTS = 5;
 
 export async function openContextTrees(options: ContextTreesOptions): Promise<ContextTrees> {
   const { directory, store, files, maxBytes, now = Date.now } = options;
@@ -133,15 +134,27 @@ export async function openContextTrees(options: ContextTreesOptions): Promise<Co
     };
   }
 
+  async function acquire(organizationId: string, hashes: readonly string[], signal: AbortSignal): Promise<ContextTree> {
+    const contexts = await findAll(organizationId, hashes, signal);
+    const parts = [organizationId, ...contexts.map(({ hash, etag }) => [hash, etag])];
+    const key = createHash('sha256').update(JSON.stringify(parts)).digest('hex');
+    for (;;) {
+      const known = trees.get(key);
+      if (known !== undefined) return hold(known);
+      await merges.join(key, (shared) => merge(key, contexts, shared), { signal, onReport: () => {} });
+    }
+  }
+
   return {
     async acquire(organizationId, hashes, signal) {
-      const contexts = await findAll(organizationId, hashes, signal);
-      const parts = [organizationId, ...contexts.map(({ hash, etag }) => [hash, etag])];
-      const key = createHash('sha256').update(JSON.stringify(parts)).digest('hex');
-      for (;;) {
-        const known = trees.get(key);
-        if (known !== undefined) return hold(known);
-        await merges.join(key, (shared) => merge(key, contexts, shared), { signal, onReport: () => {} });
+      for (let attempt = 1; ; attempt += 1) {
+        try {
+          return await acquire(organizationId, hashes, signal);
+        } catch (error) {
+          // Clients that build the same at the same time upload the same, the later one over the earlier.
+          const again = error instanceof DarkroomError && error.code === 'conflict' && attempt < MAX_ATTEMPTS;
+          if (!again) throw error;
+        }
       }
     },
     async sweep(idleMs) {
