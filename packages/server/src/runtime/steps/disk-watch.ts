@@ -44,7 +44,7 @@ export function freeBytes(poolRoot: string): { free: number; reserve: number; us
 }
 
 /**
- * The upper directory of a step is a plain one: no quota holds it where the kernel has none for projects. So the use of the whole pool is
+ * The upper directory of a step is a plain one, and not every kernel has quotas for those. So the use of the whole pool is
  * looked at, which costs nothing, and when that has grown by a part of what is left to the step, its files are counted, by a process. A step
  * can be over its limit by what it writes in one interval and one count, and then by an eighth of what was left: that is the slack. It is
  * counted once more at the end, so that nothing over the limit becomes a layer. Files that were deleted and are still open are not counted:

@@ -11,14 +11,13 @@ const OPEN_DIRECTORY = constants.O_RDONLY | constants.O_DIRECTORY;
 let lastTree = 0;
 
 /**
- * A descriptor is all that there is of it: nobody else comes across the mount, and nothing stays when the server is killed. A layer alone is
- * opened as it is, so that files can share their blocks with it.
+ * A descriptor is all that there is of it: nobody else comes across the mount, and nothing stays when the server is killed.
  */
 export async function openMergedTree(host: ContainerHost, layers: readonly string[]): Promise<MergedTree> {
   const { emptyDir } = stepLayout(host.layout);
-  const distinct = distinctLayers(layers);
-  const [first = emptyDir, ...others] = distinct;
-  if (others.length === 0) return treeOf([openSync(first, OPEN_DIRECTORY)]);
+  if (layers.length === 0) return treeOf([openSync(emptyDir, OPEN_DIRECTORY)]);
+  // With a second one where there is one alone, which may have marks of what is not there as well.
+  const distinct = [emptyDir, ...distinctLayers(layers)];
   try {
     const mounted = openMerged(distinct);
     try {

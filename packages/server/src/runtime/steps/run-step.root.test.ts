@@ -190,6 +190,10 @@ describe('merged trees', () => {
     const none = await lab.runtime.steps.openTree([]);
     expect(await readdir(`/proc/self/fd/${none.directory}`)).toEqual([]);
     none.close();
+    const { upper } = await runStep(lab, 'rm /etc/group');
+    const marks = await lab.runtime.steps.openTree([upper]);
+    expect(await readdir(`/proc/self/fd/${marks.directory}/etc`)).toEqual([]);
+    marks.close();
     const one = await lab.runtime.steps.openTree([lab.baseLayer]);
     expect(await readFile(`/proc/self/fd/${one.directory}/etc/passwd`, 'utf8')).toContain('app:');
     one.close();
