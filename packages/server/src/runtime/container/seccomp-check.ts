@@ -10,6 +10,7 @@ const ALLOW = 0x7fff_0000;
 const ERRNO = 0x0005_0000;
 const EPERM = ERRNO | 1;
 const ENOSYS = ERRNO | 38;
+const EINVAL = ERRNO | 22;
 const KILL_PROCESS = 0x8000_0000;
 const KILL_THREAD = 0;
 
@@ -134,7 +135,7 @@ export function faultsOfFilter(filter: Buffer, arch: Arch): string[] {
     ['an internet socket', verdict('socket', [AF_INET, 1, 0]), [ALLOW]],
     ['a crypto socket', verdict('socket', [AF_ALG, 5, 0]), [EPERM]],
     ['a routing socket', verdict('socket', [AF_NETLINK, 3, 0]), [ALLOW]],
-    ['an audit socket', verdict('socket', [AF_NETLINK, 3, NETLINK_AUDIT]), [EPERM]],
+    ['an audit socket', verdict('socket', [AF_NETLINK, 3, NETLINK_AUDIT]), [EINVAL]],
     ['an audit socket in disguise', verdict('socket', [AF_NETLINK, 3, NETLINK_AUDIT + highBit]), [EPERM]],
     ['a socket to the machine below', verdict('socket', [AF_VSOCK, 1, 0]), [EPERM]],
     ['io_setup', verdict('io_setup'), [ENOSYS]],

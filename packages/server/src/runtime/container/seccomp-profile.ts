@@ -26,6 +26,7 @@ export interface SeccompProfile {
 
 const EPERM = 1;
 const ENOSYS = 38;
+const EINVAL = 22;
 
 /** Each group is one concern, so that a change can be judged by the name of its list. */
 const ALLOWED: Readonly<Record<string, string>> = {
@@ -74,9 +75,10 @@ const AF_INET6 = 10;
 const AF_NETLINK = 16;
 /** Routes and addresses (every resolver asks), messages between programs, `ss`, and devices (libudev). */
 const NETLINK_KINDS = [0, 2, 4, 15];
+const NETLINK_AUDIT = 9;
 
 /**
- * What is not there, and why it is not (all of it answers EPERM but io_setup and socketcall, see there):
+ * What is not there, and why it is not (all of it answers EPERM but io_setup, socketcall and audit, see there):
  * mount, umount2, pivot_root, fsopen… and unshare, setns (kernel code that only a privileged user reached before user
  * namespaces); bpf, perf_event_open, userfaultfd, keyctl, add_key, request_key, io_uring (a history of escapes; keys are not
  * namespaced); kexec, modules, reboot, swapon, quotactl, acct, iopl, settimeofday, syslog (the host's own); open_by_handle_at
@@ -126,5 +128,15 @@ function socketRules(): SeccompRule[] {
     ...NETLINK_KINDS.map((value) =>
       allow({ index: 0, value: AF_NETLINK, op: 'SCMP_CMP_EQ' }, { index: 2, value, op: 'SCMP_CMP_EQ' }),
     ),
+    // As from a kernel without audit: useradd and its like go on then, and with EPERM they do not.
+    {
+      names: ['socket'],
+      action: 'SCMP_ACT_ERRNO',
+      errnoRet: EINVAL,
+      args: [
+        { index: 0, value: AF_NETLINK, op: 'SCMP_CMP_EQ' },
+        { index: 2, value: NETLINK_AUDIT, op: 'SCMP_CMP_EQ' },
+      ],
+    },
   ];
 }
