@@ -4,7 +4,7 @@ export const FILE_RULES: readonly HintRule[] = [
   {
     name: 'no such file',
     output:
-      /(?:can't open file ['"]?|cannot stat ['‘"]?|cannot access ['‘"]?|can't cd to |cannot open ['‘"]?|No such file or directory: ['"]|open )([^\s'’":,]{1,200})|(?:^|\s)['‘"]?([\w./-]{1,200})['’"]?: No such file or directory/,
+      /(?:can't open file ['"]?|cannot stat ['‘"]?|cannot access ['‘"]?|can't cd to |No such file or directory: ['"])([^\s'’":,]{1,200})|(?:^|\s)['‘"]?([\w./-]{1,200})['’"]?: [Nn]o such file\b/,
     advise: ({ groups: [, first = '', second = ''] }) => ({
       hint: `${first || second} is not in the image at this step: COPY it before, look at WORKDIR, and at what .dockerignore leaves out.`,
     }),
