@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { chmod, lchown, mkdir, readdir, rename, stat, utimes } from 'node:fs/promises';
+import { chmod, lchown, mkdir, readdir, rename, stat, statfs, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { abortable } from '../../images/registry/deadline.ts';
+import { errnoOf } from '../../platform/errors.ts';
 import { run } from '../../platform/process.ts';
 
 export interface CacheMountRequest {
@@ -52,6 +53,8 @@ interface Instance {
 
 const TOOL_MS = 30 * 60_000;
 const PASSING = 'tmp-';
+/** However much is allowed: layers need the rest of the file system. */
+const POOL_PART = 4;
 
 export function createCacheMounts({ directory, maxBytes, log }: CacheMountOptions): CacheMounts {
   const instances = new Map<string, Instance[]>();
@@ -151,18 +154,29 @@ export function createCacheMounts({ directory, maxBytes, log }: CacheMountOption
       trimming = trimming.then(trim).catch((err) => log.warn({ err }, 'caches of builds were not trimmed'));
   }
 
+  /** When it was used is kept as its time, for the next server. */
+  async function measureUnused(instance: Instance): Promise<void> {
+    try {
+      await utimes(instance.path, instance.usedAt / 1000, instance.usedAt / 1000);
+      instance.sizeBytes = await measure(instance.path);
+    } catch (error) {
+      if (errnoOf(error) !== 'ENOENT') throw error;
+      // Somebody has tidied up by hand.
+      forget(instance);
+    }
+  }
+
   async function trim(): Promise<void> {
     let total = 0;
     for (const instance of [...instances.values()].flat()) {
-      if (instance.users === 0 && instance.sizeBytes === undefined) {
-        await utimes(instance.path, instance.usedAt / 1000, instance.usedAt / 1000);
-        instance.sizeBytes = await measure(instance.path);
-      }
+      if (instance.users === 0 && instance.sizeBytes === undefined) await measureUnused(instance);
       total += instance.sizeBytes ?? 0;
     }
+    const { blocks, bsize } = await statfs(directory);
+    const bound = Math.min(maxBytes, (blocks * bsize) / POOL_PART);
     const oldestFirst = [...instances.values()].flat().toSorted((a, b) => a.usedAt - b.usedAt);
     for (const instance of oldestFirst) {
-      if (total <= maxBytes) return;
+      if (total <= bound) return;
       if (instance.users > 0) continue;
       // Gone for everybody before the first file is.
       forget(instance);
@@ -175,7 +189,10 @@ export function createCacheMounts({ directory, maxBytes, log }: CacheMountOption
 
   return {
     async acquire(requests, signal) {
-      opened ??= open();
+      opened ??= open().catch((error: unknown) => {
+        opened = undefined;
+        throw error;
+      });
       await opened;
       const held: Instance[] = [];
       const free = () => {

@@ -45,6 +45,8 @@ export async function followStep(process: StepProcess, options: FollowOptions): 
     await Promise.race([outputs, delay(LAST_WORDS_MS, undefined, { signal: enough.signal }).catch(() => {})]);
     enough.abort();
   } finally {
+    process.stdout.destroy();
+    process.stderr.destroy();
     clearTimeout(timer);
     signal.removeEventListener('abort', onAbort);
   }

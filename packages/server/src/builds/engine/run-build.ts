@@ -87,6 +87,9 @@ export async function runBuild(
     throw userFailure(`the stage ${index} is not built, as nothing else in the Dockerfile needs it`);
   }
 
+  if (plan.stages.some(({ stage }) => stage.instructions.some(({ kind }) => kind === 'copy' || kind === 'add'))) {
+    deps.files.warm();
+  }
   // Pulls begin with the build, those of bases before others.
   for (const { planned, from } of numbered.values()) {
     const note = (text: string) => observer.note(from.number, text);

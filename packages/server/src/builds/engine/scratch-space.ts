@@ -31,7 +31,10 @@ export function createScratchSpace(root: string): ScratchSpace {
   };
   return {
     async make() {
-      ready ??= prepare();
+      ready ??= prepare().catch((error: unknown) => {
+        ready = undefined;
+        throw error;
+      });
       await ready;
       const directory = join(root, randomUUID());
       await mkdir(directory, { mode: 0o700 });

@@ -74,7 +74,7 @@ export interface BuildLab {
   /** `FROM name` means this from now on. `fill` gets an empty directory, whose owners are shifted afterwards unless it says `shifted`. */
   addImage(name: string, fill: (directory: string) => Promise<unknown>, config?: Partial<ImageConfig>): Promise<void>;
   addOrganization(): Promise<string>;
-  /** Names of layers that are not there yet, of temporary directories, and of what is mounted below the lab: nothing is left over. */
+  /** Layers that were never finished, and temporary directories: none when no build runs. */
   leftovers(): Promise<string[]>;
   close(): Promise<void>;
 }
