@@ -250,7 +250,7 @@ export const configSchema = z.strictObject({
         .record(z.string().regex(/^[^=\0]+$/, 'must be a name of a variable'), z.string().regex(/^[^\0]*$/))
         .default({})
         .describe(
-          'Variables that `RUN` finds when the build does not set them itself; they are in no layer. `HTTP_PROXY`, `HTTPS_PROXY`, `FTP_PROXY`, `ALL_PROXY` and `NO_PROXY` of the server’s own environment, in either case, are among them.',
+          'Variables that `RUN` finds when the build does not set them itself; they are in no layer. `HTTP_PROXY`, `HTTPS_PROXY`, `FTP_PROXY`, `ALL_PROXY` and `NO_PROXY` of the server’s own environment, in either case, are among them; a proxy with a private address must be in `network.allowPrivate`, and one of the host’s loopback cannot be reached.',
         ),
       caFiles: z
         .array(z.string().startsWith('/', 'must be an absolute path'))

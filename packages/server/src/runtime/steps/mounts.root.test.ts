@@ -202,6 +202,13 @@ describe('places to mount on', () => {
     expect(await filesIn(step.upper)).toEqual([]);
   });
 
+  test('may be those of the step’s own network, under a directory that has none', async () => {
+    const { stdout, upper } = await runStep(lab, 'ls /etc; grep -c localhost /etc/hosts', { mounts: [bind('/etc')] });
+    expect(stdout).toBe('hostname\nhosts\nlink\nout\nresolv.conf\nsrc\n2\n');
+    expect((await readdir(shared)).sort()).toEqual(['link', 'out', 'src']);
+    expect(await filesIn(upper)).toEqual([]);
+  });
+
   test('are made in memory and in what is thrown away', async () => {
     const step = await runStep(lab, 'cat /tmp/a/secret', {
       mounts: [

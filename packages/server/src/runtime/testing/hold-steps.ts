@@ -8,7 +8,7 @@ const [stateDir = ''] = process.argv.slice(2);
 const lab = await openLab(stateDir);
 await lab.start('beside');
 const script =
-  'trap "" TERM PIPE HUP; setsid sh -c "trap \\"\\" PIPE; sleep 4999; sleep 4999" & echo begun; sleep 4999; wait';
+  'trap "" TERM PIPE HUP; setsid sh -c "trap \\"\\" PIPE; sleep 4999" & sleep 4999 & echo begun; wait; wait';
 for (const network of ['default', 'none'] as const) {
   const step = await lab.runtime.steps.run(
     await stepSpec(lab, script, {
@@ -22,6 +22,6 @@ for (const network of ['default', 'none'] as const) {
   );
   await once(step.stdout, 'data');
 }
-const found = execFileSync('pgrep', ['-f', '^sleep 4999|^sh -c trap']).toString();
+const found = execFileSync('pgrep', ['-f', '^sleep 4999']).toString();
 console.log(JSON.stringify(found.trim().split('\n').map(Number)));
 setInterval(() => {}, 60_000);
