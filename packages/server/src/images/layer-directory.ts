@@ -21,7 +21,9 @@ export interface StoredLayer {
  *     layers/<n>/diff          the layer, for a lowerdir; short, so that many fit in one option string
  *     layers/<n>/layer.json    its diffID and size
  *     by-diff-id/<diffID>      symlink to ../layers/<n>
+ *     layers/<n>/tree          what its files are, to notice damage by (`health/`); `damaged` beside it says that they are
  *     tmp/<name>/              layers that are being filled or removed
+ *     damaged/<n>/             layers that were taken out because their files are damaged; running sandboxes may have them
  *
  * A directory in `layers` is complete, because it gets there by a rename; and after a power cut too, because its file system was synced
  * before. For layers that were built that comes later, and whoever refers to one says whether it has (`LayerStore.make`). The index can
@@ -42,6 +44,9 @@ export interface LayerDirectory {
   syncNames(): Promise<void>;
   /** Takes a layer out of the store. Its bytes may go later, with `removeTemporary`. */
   discard(layer: StoredLayer): Promise<string>;
+  /** Takes a damaged layer out of the store. What was set aside of this place before goes. */
+  setAside(layer: StoredLayer): Promise<void>;
+  putBack(layer: StoredLayer): Promise<void>;
   removeTemporary(path: string): Promise<void>;
   listTemporary(): Promise<string[]>;
 }
@@ -52,7 +57,10 @@ export async function openLayerDirectory(
   const layersPath = join(root, 'layers');
   const indexPath = join(root, 'by-diff-id');
   const temporaryPath = join(root, 'tmp');
-  for (const path of [layersPath, indexPath, temporaryPath]) await mkdir(path, { recursive: true, mode: 0o700 });
+  const damagedPath = join(root, 'damaged');
+  for (const path of [layersPath, indexPath, temporaryPath, damagedPath])
+    await mkdir(path, { recursive: true, mode: 0o700 });
+  await putBackLost(layersPath, damagedPath);
   const found = await readLayers(layersPath);
   // A predecessor may have been killed between a rename and its sync.
   await syncDirectory(layersPath);
@@ -86,6 +94,17 @@ export async function openLayerDirectory(
       await rename(join(layersPath, String(number)), temporary);
       return temporary;
     },
+    async setAside({ number, record }) {
+      const aside = join(damagedPath, String(number));
+      const earlier = newTemporary(temporaryPath);
+      await rename(aside, earlier).catch(ignoreMissing);
+      await unlink(join(indexPath, record.diffId)).catch(ignoreMissing);
+      await rename(join(layersPath, String(number)), aside);
+    },
+    async putBack({ number, record }) {
+      await rename(join(damagedPath, String(number)), join(layersPath, String(number)));
+      await symlink(indexTarget(number), join(indexPath, record.diffId));
+    },
     // With a tool, because names in layers may be any bytes, and trees of any depth.
     async removeTemporary(path) {
       await run('rm', ['-rf', '--one-file-system', '--', path], { timeoutMs: REMOVE_MS });
@@ -95,6 +114,14 @@ export async function openLayerDirectory(
     },
   };
   return { directory, layers: found.layers, nextNumber: found.nextNumber };
+}
+
+/** A predecessor was killed before it had fetched a damaged layer again: until somebody does, those that have it need it. */
+async function putBackLost(layersPath: string, damagedPath: string): Promise<void> {
+  const there = new Set(await readdir(layersPath));
+  for (const name of await readdir(damagedPath)) {
+    if (!there.has(name)) await rename(join(damagedPath, name), join(layersPath, name));
+  }
 }
 
 function createGroupRun(work: () => Promise<unknown>): () => Promise<void> {

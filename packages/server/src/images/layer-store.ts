@@ -16,6 +16,14 @@ export interface LayerStoreOptions {
   now?: () => number;
 }
 
+export interface OpenLayerStore extends LayerStore {
+  /**
+   * Takes a damaged layer out of the store: for `get` and `add` it is not there, and when it is added again it comes to the same place.
+   * `putBack` undoes that unless it has. What has it mounted keeps it. Undefined for a layer that is not there.
+   */
+  setAside(diffId: string): Promise<{ putBack(): Promise<void> } | undefined>;
+}
+
 const DEFAULT_GRACE_MS = 10 * 60_000;
 
 /**
@@ -26,7 +34,7 @@ const DEFAULT_GRACE_MS = 10 * 60_000;
  * on where they were. A pull that takes longer than that asks `get` for all its layers again right before it records them,
  * and fetches one that is gone.
  */
-export async function createLayerStore(root: string, options: LayerStoreOptions = {}): Promise<LayerStore> {
+export async function createLayerStore(root: string, options: LayerStoreOptions = {}): Promise<OpenLayerStore> {
   const graceMs = options.graceMs ?? DEFAULT_GRACE_MS;
   const now = options.now ?? (() => performance.now());
   const { directory, layers, nextNumber } = await openLayerDirectory(root);
@@ -34,6 +42,8 @@ export async function createLayerStore(root: string, options: LayerStoreOptions 
   const givenOut = new Map(layers.map((layer) => [layer.record.diffId, now()]));
   /** Temporary directories of calls that run. */
   const inUse = new Set<string>();
+  /** Numbers of layers that were set aside. */
+  const places = new Map<string, number>();
   const fills = createSharedRuns<Layer>();
   let lastChange: Promise<unknown> = Promise.resolve();
   let lastNumber = nextNumber - 1;
@@ -64,8 +74,9 @@ export async function createLayerStore(root: string, options: LayerStoreOptions 
       await discardTemporary(directory, temporary);
       return earlier;
     }
-    const layer = { number: ++lastNumber, record };
+    const layer = { number: places.get(record.diffId) ?? ++lastNumber, record };
     await directory.publish(temporary, layer);
+    places.delete(record.diffId);
     stored.set(record.diffId, layer);
     givenOut.set(record.diffId, now());
     return describe(layer);
@@ -147,6 +158,22 @@ export async function createLayerStore(root: string, options: LayerStoreOptions 
       }
       return freed;
     },
+    setAside: (diffId) =>
+      oneAtATime(async () => {
+        const layer = stored.get(diffId);
+        if (layer === undefined) return undefined;
+        await directory.setAside(layer);
+        stored.delete(diffId);
+        places.set(diffId, layer.number);
+        const putBack = async () => {
+          if (stored.has(diffId) || places.get(diffId) !== layer.number) return;
+          await directory.putBack(layer);
+          places.delete(diffId);
+          stored.set(diffId, layer);
+          givenOut.set(diffId, now());
+        };
+        return { putBack: () => oneAtATime(putBack) };
+      }),
     list: async () => [...stored.values()].map(describe),
   };
 }

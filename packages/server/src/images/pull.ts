@@ -2,6 +2,7 @@ import type { Config } from '../platform/config-schema.ts';
 import { DarkroomError, messageOf } from '../platform/errors.ts';
 import { getXattr } from '../platform/libc.ts';
 import { sniffCompression } from './compression.ts';
+import { treeRecordPath } from './health/tree-record.ts';
 import { restoreImplied } from './implied-directories.ts';
 import { createProgressMeter, type ProgressMeter } from './pull-progress.ts';
 import { formatReference, parseReference } from './reference.ts';
@@ -166,7 +167,15 @@ async function addLayer(
       const maxBytes = Math.max(0, pull.maxBytes - pull.usedBytes);
       return await unpacker.unpack(
         blob.source,
-        { directory, compression: blob.compression, blobDigest: digest, blobSize: size, diffId, maxBytes },
+        {
+          directory,
+          compression: blob.compression,
+          blobDigest: digest,
+          blobSize: size,
+          diffId,
+          maxBytes,
+          record: treeRecordPath(directory),
+        },
         within,
       );
     } finally {

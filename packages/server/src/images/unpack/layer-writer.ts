@@ -12,6 +12,7 @@ import {
   symlinkSync,
   writeSync,
 } from 'node:fs';
+import { crc32 } from 'node:zlib';
 import { DarkroomError, errnoOf } from '../../platform/errors.ts';
 import { mknod, setXattr } from '../../platform/libc.ts';
 import { setFileTime, setOpenFileTime, setOpenFileXattr } from '../../platform/libc-inode.ts';
@@ -38,6 +39,8 @@ export interface WrittenLayer {
 }
 
 const CREATE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+/** Hostile archives have millions of names; their bytes are not compared then. */
+const MAX_CRCS = 500_000;
 const S_IFIFO = 0o010000;
 const WHITEOUT = '.wh.';
 const WHITEOUT_META = '.wh..wh.';
@@ -49,6 +52,9 @@ export class LayerWriter implements TarSink {
   readonly #tree: LayerTree;
   readonly #shift: IdShift;
   readonly #written: WrittenLayer = { sizeBytes: 0, entries: 0, skippedDevices: 0 };
+  /** Of the bytes of files that have no holes, for those who compare them later. */
+  readonly #crcs = new Map<EntryPath, number>();
+  #crc = 0;
   #madeEntries = 0;
   #current: TarEntry | undefined;
   #fd: number | undefined;
@@ -79,6 +85,7 @@ export class LayerWriter implements TarSink {
     if (this.#options.isCancelled()) throw new UnpackCancelled();
     this.#written.sizeBytes += bytes.length;
     this.#checkSize(0);
+    this.#crc = crc32(bytes, this.#crc);
     try {
       for (let done = 0; done < bytes.length; ) {
         done += writeSync(fd, bytes, done, bytes.length - done, position + done);
@@ -99,11 +106,22 @@ export class LayerWriter implements TarSink {
       fchmodSync(fd, entry.mode);
       for (const [name, value] of this.#xattrsOf(entry)) setOpenFileXattr(fd, name, value);
       setOpenFileTime(fd, entry.mtime.seconds, entry.mtime.nanoseconds);
+      this.#noteCrc(entryPath(entry.name, 'name'), entry.sparse ? undefined : this.#crc);
     } catch (error) {
       throw entryError(entry.name, error);
     } finally {
       this.#close();
     }
+  }
+
+  /** As bytes went through; null where nobody looked. */
+  crcOf(path: EntryPath): number | null {
+    return this.#crcs.get(path) ?? null;
+  }
+
+  #noteCrc(path: EntryPath, crc: number | undefined): void {
+    if (crc === undefined || (this.#crcs.size >= MAX_CRCS && !this.#crcs.has(path))) this.#crcs.delete(path);
+    else this.#crcs.set(path, crc);
   }
 
   get sizeBytes(): number {
@@ -197,6 +215,7 @@ export class LayerWriter implements TarSink {
   /** Owner, mode and the rest wait for the end of the data, which would undo some of them. */
   #openFile(entry: TarEntry, path: EntryPath): void {
     if (!entry.sparse) this.#checkSize(entry.size);
+    this.#crc = 0;
     this.#tree.makeOver(path, (absolute) => {
       this.#fd = openSync(absolute, CREATE, 0o600);
     });
@@ -232,6 +251,7 @@ export class LayerWriter implements TarSink {
     try {
       if (this.#tree.isWhiteout(target)) throw missing();
       this.#tree.makeOver(path, (absolute) => linkSync(this.#tree.absolute(target), absolute));
+      this.#noteCrc(path, this.#crcs.get(target));
     } catch (error) {
       throw errnoOf(error) === 'ENOENT' ? missing() : error;
     }

@@ -10,6 +10,8 @@ export interface LayerBlob {
   diffId: string;
   /** Refused when the data of all files together is more than this. Holes in sparse files do not count. */
   maxBytes: number;
+  /** A file that gets the record of what was made (`health/tree-record.ts`). */
+  record?: string | undefined;
 }
 
 export interface UnpackedLayer {

@@ -1,4 +1,6 @@
 import { DarkroomError, messageOf } from '../../platform/errors.ts';
+import { writeTreeRecord } from '../health/tree-record.ts';
+import { walkTree } from '../health/walk-tree.ts';
 import { createTarReader } from '../tar/reader.ts';
 import { TarFormatError } from '../tar/types.ts';
 import { decompressInto, isDecompressError } from './decompress.ts';
@@ -44,7 +46,16 @@ export async function unpackLayer(
     reader.end();
     await blob.verify();
     compare(plain, 'diffID');
-    return writer.finish();
+    const written = writer.finish();
+    if (job.record !== undefined) {
+      const check = () => {
+        if (isCancelled()) throw new UnpackCancelled();
+      };
+      const entries = walkTree(job.directory, { crcOf: (path) => writer.crcOf(path), check });
+      // Its owner syncs all that is in the directory, and beside it.
+      writeTreeRecord(job.record, entries, { sync: false });
+    }
+    return written;
   } catch (error) {
     writer.abandon();
     if (!(error instanceof TarFormatError) && !isDecompressError(error)) throw error;

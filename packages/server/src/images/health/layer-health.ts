@@ -1,0 +1,173 @@
+import { existsSync } from 'node:fs';
+import { stat, utimes, writeFile } from 'node:fs/promises';
+import { DarkroomError, messageOf } from '../../platform/errors.ts';
+import { createSharedRuns } from '../shared-runs.ts';
+import type { Layer, LayerStore } from '../types.ts';
+import type { LayerVerdict } from './compare-tree.ts';
+import { treeRecordPath } from './tree-record.ts';
+import { createLayerVerifier, damageMarkPath, type LayerVerifier } from './verify-layer.ts';
+
+/** Whether the files of layers are still what they were. */
+export interface LayerHealth extends Pick<LayerVerifier, 'verifyLayer'> {
+  /**
+   * To be called before something new is put on layers; what was looked at within the hour costs nothing, else some ten microseconds a file. A
+   * damaged layer that was pulled is taken out of the store and fetched again, to the same place. One that was built here is known as damaged
+   * from then on. Raises `unavailable` (retryable) when not all are sound then, or the signal's reason. Their contents are compared later, in
+   * the background, once a day.
+   */
+  ensureSound(diffIds: readonly string[], signal: AbortSignal): Promise<void>;
+  /** Results that have such a layer are not to be used. */
+  isDamaged(diffId: string): boolean;
+  /** The same store, whose new layers are recorded in the background. */
+  watch<T extends LayerStore>(store: T): T;
+  close(): Promise<void>;
+}
+
+export interface LayerHealthDeps {
+  store: LayerStore & { setAside(diffId: string): Promise<{ putBack(): Promise<void> } | undefined> };
+  /** Fetches a pulled layer again that was taken out of the store. Resolves whether it did. */
+  fetchAgain(diffId: string, signal: AbortSignal): Promise<boolean>;
+  /** Snapshots that have the layer, for the log. */
+  usersOf(diffId: string): Promise<readonly string[]>;
+  log: { warn(fields: object, message: string): void };
+  /** A clock that never goes back, in milliseconds. */
+  now?: () => number;
+}
+
+const FRESH_MS = 60 * 60_000;
+const CONTENTS_EVERY_MS = 24 * 60 * 60_000;
+const RECORD_AFTER_MS = 5000;
+/** How ids of layers begin that were made here. */
+const BUILT = 'built:';
+
+export async function createLayerHealth(deps: LayerHealthDeps): Promise<LayerHealth> {
+  const { store, log, now = () => performance.now() } = deps;
+  const verifier = createLayerVerifier();
+  const closed = new AbortController();
+  const soundAt = new Map<string, number>();
+  const damaged = new Map<string, string>();
+  const looks = createSharedRuns<LayerVerdict, never>();
+  const repairs = createSharedRuns<boolean, never>();
+  const later = new Map<string, NodeJS.Timeout>();
+  let background: Promise<unknown> = Promise.resolve();
+
+  for (const layer of await store.list()) {
+    if (existsSync(damageMarkPath(layer.path))) damaged.set(layer.diffId, 'it was found damaged before');
+  }
+
+  async function noteDamage(layer: Layer, differences: readonly string[]): Promise<void> {
+    soundAt.delete(layer.diffId);
+    damaged.set(layer.diffId, differences[0] ?? '');
+    await writeFile(damageMarkPath(layer.path), differences.join('\n'), { mode: 0o600 }).catch(() => {});
+    const users = await deps.usersOf(layer.diffId).catch(() => []);
+    log.warn(
+      { layer: layer.diffId, path: layer.path, differences, snapshots: users },
+      'the files of a layer are damaged',
+    );
+  }
+
+  /** One after the other: nobody waits for these. */
+  function inBackground(layer: Layer, work: (layer: Layer) => Promise<void>): void {
+    const { diffId } = layer;
+    if (closed.signal.aborted || later.has(diffId)) return;
+    const begin = () => {
+      background = background.then(async () => {
+        try {
+          // It may have gone meanwhile.
+          if (!closed.signal.aborted && (await store.list()).some((each) => each.path === layer.path))
+            await work(layer);
+        } catch (error) {
+          if (!closed.signal.aborted)
+            log.warn({ layer: diffId, err: error }, 'the files of a layer could not be looked at');
+        } finally {
+          later.delete(diffId);
+        }
+      });
+    };
+    later.set(diffId, setTimeout(begin, RECORD_AFTER_MS).unref());
+  }
+
+  const quietly = { contents: true, background: true, signal: closed.signal };
+  const record = (layer: Layer) => verifier.recordLayer(layer.path, quietly);
+
+  async function compareContents(layer: Layer): Promise<void> {
+    const path = treeRecordPath(layer.path);
+    if (Date.now() - (await stat(path)).mtimeMs < CONTENTS_EVERY_MS) return;
+    const verdict = await verifier.verifyLayer(layer.path, quietly);
+    if (verdict.kind === 'damaged') await noteDamage(layer, verdict.differences);
+    else await utimes(path, new Date(), new Date());
+  }
+
+  async function isSound(layer: Layer, signal: AbortSignal): Promise<boolean> {
+    const { diffId } = layer;
+    if (damaged.has(diffId)) return false;
+    const at = soundAt.get(diffId);
+    if (at !== undefined && now() - at < FRESH_MS) return true;
+    const look = (shared: AbortSignal) => verifier.verifyLayer(layer.path, { contents: false, signal: shared });
+    const verdict = await looks.join(diffId, look, { signal, onReport: () => {} });
+    if (verdict.kind === 'damaged') {
+      await noteDamage(layer, verdict.differences);
+      return false;
+    }
+    soundAt.set(diffId, now());
+    inBackground(layer, verdict.kind === 'unrecorded' ? record : compareContents);
+    return true;
+  }
+
+  /** Only one call at a time comes here for a layer. */
+  async function repair(diffId: string, signal: AbortSignal): Promise<boolean> {
+    const aside = await store.setAside(diffId);
+    if (aside === undefined) return false;
+    const why = damaged.get(diffId) ?? '';
+    damaged.delete(diffId);
+    try {
+      if (await deps.fetchAgain(diffId, signal)) {
+        log.warn({ layer: diffId }, 'a damaged layer was fetched again');
+        return true;
+      }
+    } catch (error) {
+      log.warn({ layer: diffId, err: error }, 'a damaged layer could not be fetched again');
+    }
+    // A damaged layer is better for those that have it than none.
+    damaged.set(diffId, why);
+    await aside.putBack();
+    return false;
+  }
+
+  return {
+    verifyLayer: verifier.verifyLayer,
+    isDamaged: (diffId) => damaged.has(diffId),
+    async ensureSound(diffIds, signal) {
+      const lost: string[] = [];
+      await Promise.all(
+        diffIds.map(async (diffId) => {
+          const layer = await store.get(diffId);
+          if (layer === undefined || (await isSound(layer, signal))) return;
+          const again = (shared: AbortSignal) => repair(diffId, shared);
+          if (!diffId.startsWith(BUILT) && (await repairs.join(diffId, again, { signal, onReport: () => {} }))) return;
+          lost.push(`${diffId.slice(0, 19)}… (${damaged.get(diffId) ?? ''})`);
+        }),
+      );
+      signal.throwIfAborted();
+      if (lost.length === 0) return;
+      throw new DarkroomError('unavailable', `layers that this builds on are damaged on the disk: ${lost.join(', ')}`, {
+        hint: 'Build again: steps whose layers are damaged run anew. If it happens again, look at the disk of the server.',
+        retryable: true,
+      });
+    },
+    watch: (watched) => ({
+      ...watched,
+      async make(fill) {
+        const layer = await watched.make(fill);
+        if (layer !== undefined) inBackground(layer, record);
+        return layer;
+      },
+    }),
+    async close() {
+      closed.abort(new DarkroomError('unavailable', 'the server is shutting down', { retryable: true }));
+      for (const timer of later.values()) clearTimeout(timer);
+      await verifier.close();
+      await background.catch(messageOf);
+    },
+  };
+}
