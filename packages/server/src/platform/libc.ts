@@ -96,6 +96,8 @@ export function getXattr(path: Path, name: string): Buffer | undefined {
 }
 
 export function listXattrs(path: Path): string[] {
+  // Most files have none, and a buffer for the longest list costs more than everything else here.
+  if (checked('llistxattr', c.llistxattr(cPath(path), null, 0), path) === 0) return [];
   const list = Buffer.alloc(65536);
   const size = checked('llistxattr', c.llistxattr(cPath(path), list, list.length), path);
   return list.subarray(0, size).toString('latin1').split('\0').filter(Boolean);
