@@ -59,7 +59,8 @@ export async function endLeftoverExec(host: ContainerHost, id: string, { pid }: 
   const deadline = Date.now() + APPEAR_TIMEOUT_MS;
   while (Date.now() < deadline && findExecs(host.layout, [id]).has(pid)) {
     const [tini] = childrenOf(pid);
-    if (tini !== undefined) return killTree(host.watcher, tini, pid);
+    // crun ends after it, and has its description until then.
+    if (tini !== undefined) await killTree(host.watcher, tini, pid);
     await sleep(1);
   }
 }
