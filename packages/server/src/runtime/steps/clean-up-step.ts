@@ -5,6 +5,7 @@ import type { ContainerHost } from '../container/container-host.ts';
 import type { Crun } from '../container/crun.ts';
 import { unmountQuietly } from '../container/overlay.ts';
 import { removeTree } from '../container/remove-tree.ts';
+import { killMembers } from './step-end.ts';
 import { stepPaths } from './step-layout.ts';
 
 /** Takes away all that a step had while it ran. Idempotent; what cannot be done does not keep the rest from it. */
@@ -17,6 +18,8 @@ export async function cleanUpStep(
   const paths = stepPaths(host.layout, name);
   const steps: (() => unknown)[] = [
     () => crun.delete(name),
+    // A crun that was killed itself leaves what it had just begun.
+    () => killMembers(host, name),
     () => host.cgroups.remove(name),
     () => unmountStep(paths),
     () => removeShallow(paths.dir),

@@ -22,7 +22,7 @@ export interface DiskWatch {
   stop(): void;
 }
 
-const INTERVAL_MS = 150;
+const INTERVAL_MS = 100;
 const MIB = 1024 * 1024;
 const RESERVE_BYTES = 64 * MIB;
 const RESERVE_SHARE = 0.01;
