@@ -30,6 +30,7 @@ interface Sample {
 }
 type Samples = Map<string, Map<string, Sample[]>>;
 
+let turns = 0;
 const directory = await mkdtemp(join(tmpdir(), 'bench-build-'));
 const cleanup: (() => Promise<void>)[] = [() => rm(directory, { recursive: true, force: true })];
 try {
@@ -114,7 +115,13 @@ async function oneRun(
   const context = scenario.contextBytes === 0 ? undefined : await newContext(scenario.contextBytes);
   const mark = () => crypto.randomUUID().slice(0, 8);
   const build = async (phase: string, marks: { first: string; last: string }, isNewContext = false) => {
-    for (const [index, contestant] of contestants.entries()) {
+    // Who comes first may have to wait for a mirror that has it from then on.
+    const order = [
+      ...contestants.slice(turns % contestants.length),
+      ...contestants.slice(0, turns % contestants.length),
+    ];
+    turns += 1;
+    for (const [index, contestant] of order.entries()) {
       const name = `${tag}-${index}-${mark()}`;
       await run('sync', [], { timeoutMs: 300_000 });
       const started = performance.now();
