@@ -25,7 +25,8 @@ export function createStepTracker(options: {
   const { db, buildId, log } = options;
   const steps: StepRow[] = [];
   const byNumber = new Map<number, StepRow>();
-  const dirty = new Set<StepRow>();
+  /** Numbers of steps. */
+  const dirty = new Set<number>();
   const listeners = new Set<(step: StepRow) => void>();
   let timer: NodeJS.Timeout | undefined;
   let writing: Promise<void> = Promise.resolve();
@@ -38,7 +39,7 @@ export function createStepTracker(options: {
   }
 
   function note(step: StepRow): void {
-    dirty.add(step);
+    dirty.add(step.number);
     timer ??= setTimeout(() => void flush(), WRITE_AFTER_MS);
     for (const listener of listeners) listener(step);
   }
@@ -51,13 +52,13 @@ export function createStepTracker(options: {
   }
 
   async function write(): Promise<void> {
-    const rows = [...dirty];
+    const rows = [...dirty].flatMap((number) => byNumber.get(number) ?? []);
     dirty.clear();
     if (rows.length === 0) return;
     try {
       await upsertSteps(db, buildId, rows);
     } catch (error) {
-      for (const row of rows) dirty.add(row);
+      for (const { number } of rows) dirty.add(number);
       log.warn({ err: error, buildId }, `steps of a build could not be written: ${messageOf(error)}`);
     }
   }
@@ -67,6 +68,7 @@ export function createStepTracker(options: {
     planned(descriptions: readonly StepDescription[]) {
       // A build that is begun again is planned again.
       steps.length = 0;
+      byNumber.clear();
       for (const { number, stage, line, text } of descriptions) {
         const step: StepRow = { number, stage, line, text, state: 'waiting', ...NOT_BEGUN };
         byNumber.set(number, step);

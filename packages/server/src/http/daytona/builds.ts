@@ -49,6 +49,8 @@ export function buildRoutes({ db, builds, config }: BuildRouteDeps): FastifyPlug
     app.get(
       '/snapshots/:id/build-logs',
       {
+        // Its body may take as long as a build.
+        exposeHeadRoute: false,
         schema: {
           tags,
           summary: 'The log of the build, from its first line',
@@ -67,6 +69,8 @@ export function buildRoutes({ db, builds, config }: BuildRouteDeps): FastifyPlug
     app.get(
       '/snapshots/:id/build',
       {
+        // Its body may take as long as a build.
+        exposeHeadRoute: false,
         schema: {
           tags,
           summary: 'The build with its steps; with Accept: text/event-stream as it changes',

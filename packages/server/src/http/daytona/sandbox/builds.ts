@@ -27,6 +27,7 @@ export function sandboxBuildRoutes(deps: SandboxRouteDeps): FastifyPluginAsyncZo
     app.get(
       '/sandbox/:sandboxIdOrName/build-logs',
       {
+        exposeHeadRoute: false,
         schema: {
           tags,
           summary: 'The log of the build, from its first line',
@@ -42,6 +43,7 @@ export function sandboxBuildRoutes(deps: SandboxRouteDeps): FastifyPluginAsyncZo
     app.get(
       '/sandbox/:sandboxIdOrName/build',
       {
+        exposeHeadRoute: false,
         schema: {
           tags,
           summary: 'The build with its steps; with Accept: text/event-stream as it changes',

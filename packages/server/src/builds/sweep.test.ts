@@ -1,0 +1,100 @@
+import { randomUUID } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { insertSnapshot } from '../lifecycle/move.ts';
+import { addOrganization, newSnapshot } from '../test-support/rows.ts';
+import { startTestDatabase, type TestDatabase } from '../test-support/test-database.ts';
+import { createBuildLogs } from './logs/build-logs.ts';
+import { insertBuild } from './records.ts';
+import { createStepTracker } from './step-tracker.ts';
+import { readSteps, settledStep } from './steps.ts';
+import { sweepBuilds } from './sweep.ts';
+
+const log = pino({ level: 'silent' });
+let database: TestDatabase;
+let directory: string;
+beforeAll(async () => {
+  database = await startTestDatabase();
+  directory = await mkdtemp(join(tmpdir(), 'darkroom-build-logs-'));
+}, 60_000);
+afterAll(async () => {
+  await database?.stop();
+  await rm(directory, { recursive: true, force: true });
+});
+
+async function addBuild(): Promise<string> {
+  const { db } = database;
+  const id = randomUUID();
+  const organizationId = await addOrganization(db);
+  await db.transaction().execute(async (trx) => {
+    const values = newSnapshot(organizationId, { state: 'building', build_id: id });
+    const { id: snapshotId } = await insertSnapshot(trx, values, { actor: 'test' });
+    const request = {
+      dockerfile: 'FROM a:1\n',
+      contextHashes: [],
+      target: undefined,
+      buildArgs: {},
+      secrets: {},
+      noCache: false,
+      cacheMaxAgeSeconds: undefined,
+    };
+    const seal = (plain: string) => Buffer.from(plain);
+    await insertBuild(trx, { seal }, { id, organizationId, subject: { snapshotId }, request });
+  });
+  return id;
+}
+
+test('logs whose builds are gone are removed, and no others', async () => {
+  const logs = await createBuildLogs({ directory, log });
+  const [kept, gone, running] = [await addBuild(), randomUUID(), randomUUID()];
+  for (const id of [kept, gone, running]) {
+    const writer = await logs.open(id, { maxBytes: 1000 });
+    writer.write({ step: undefined, stream: 'note', text: 'x' });
+    await writer.close();
+  }
+  expect(await sweepBuilds({ db: database.db, logs, isRunning: (id) => id === running })).toBe(1);
+  expect((await logs.list()).sort()).toEqual([kept, running].sort());
+  await logs.close();
+});
+
+test('steps are seen as they change, and their last state is in the database', async () => {
+  const buildId = await addBuild();
+  const tracker = createStepTracker({ db: database.db, buildId, log });
+  const seen: string[] = [];
+  tracker.subscribe(({ number, state, cache }) => seen.push(`${number} ${state} ${cache}`));
+  const step = (number: number) => ({ number, stage: '0', line: number, text: `RUN ${number}` });
+  tracker.planned([step(1), step(2), step(3), step(4)]);
+  tracker.started(1);
+  tracker.cache(1, { kind: 'hit' });
+  tracker.finished(1, { bytes: 10 });
+  tracker.started(2);
+  tracker.cache(2, { kind: 'miss', why: 'the files changed' });
+  await tracker.flush();
+  tracker.failed(2, 3);
+  tracker.started(3);
+  tracker.started(99);
+  await tracker.flush();
+  expect(seen.slice(4, 7)).toEqual(['1 running null', '1 running hit', '1 cached hit']);
+  const rows = await readSteps(database.db, buildId);
+  expect(rows.map(({ state, cache_why, bytes, exit_code }) => [state, cache_why, bytes, exit_code])).toEqual([
+    ['cached', null, 10, null],
+    ['failed', 'the files changed', null, 3],
+    ['running', null, null, null],
+    ['waiting', null, null, null],
+  ]);
+  expect(rows.map((row) => settledStep(row, 'cancelled').state)).toEqual(['cached', 'failed', 'failed', 'skipped']);
+});
+
+test('a build that is planned again, because its server ended, shows its new plan', async () => {
+  const buildId = await addBuild();
+  const tracker = createStepTracker({ db: database.db, buildId, log });
+  tracker.planned([{ number: 1, stage: '0', line: 1, text: 'RUN a' }]);
+  tracker.started(1);
+  tracker.planned([{ number: 1, stage: '0', line: 1, text: 'RUN a' }]);
+  await tracker.flush();
+  expect(tracker.steps.map(({ state }) => state)).toEqual(['waiting']);
+  expect((await readSteps(database.db, buildId)).map(({ state }) => state)).toEqual(['waiting']);
+});
