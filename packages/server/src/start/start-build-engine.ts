@@ -22,7 +22,7 @@ export type BuildGround = Pick<Ground, 'config' | 'log' | 'closers' | 'db' | 'se
 };
 
 export interface BuildEngineSite {
-  machine: Pick<Machine, 'layers' | 'puller'> & { runtime: Pick<Machine['runtime'], 'steps'> };
+  machine: Pick<Machine, 'layers' | 'puller' | 'health'> & { runtime: Pick<Machine['runtime'], 'steps'> };
   contexts: ContextStore;
   poolRoot: string;
   layerSweeper: LayerSweeper;
@@ -64,7 +64,7 @@ export async function startBuildEngine(ground: BuildGround, site: BuildEngineSit
   }, TREES_IDLE_MS);
   closers.add('sweep of files of builds', () => clearInterval(trees));
 
-  const cache = createStepCache({ db, layers, runnerId, log });
+  const cache = createStepCache({ db, layers, runnerId, log, isDamaged: machine.health.isDamaged });
   closers.add('build cache', () => cache.close());
   const bounds = createCacheBounds({ db, layers, runnerId });
   layerSweeper.shrinkFirst(bounds.shrinkByHalf);
@@ -76,6 +76,7 @@ export async function startBuildEngine(ground: BuildGround, site: BuildEngineSit
   const engine = createBuildEngine({
     steps: machine.runtime.steps,
     layers,
+    health: machine.health,
     cache,
     baseImages: createBaseImages({
       db,
@@ -87,7 +88,14 @@ export async function startBuildEngine(ground: BuildGround, site: BuildEngineSit
     files,
     fetcher,
     contexts,
-    settings: { poolRoot, idBase, platform: ownPlatform(), stepConcurrency, cacheMountBytes: cacheMountMaxBytes },
+    settings: {
+      poolRoot,
+      idBase,
+      idCount,
+      platform: ownPlatform(),
+      stepConcurrency,
+      cacheMountBytes: cacheMountMaxBytes,
+    },
     log,
   });
   closers.add('build engine', () => engine.close());

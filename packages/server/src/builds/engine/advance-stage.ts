@@ -39,7 +39,7 @@ export async function advance(
     const prepared = await prepare(instruction, { ...deps, state, below: layers, bytesLeft });
     command = prepared?.command;
     if (prepared === undefined) onUse({ kind: 'none' });
-    const layer = prepared && (await obtain(deps, prepared, step, onUse));
+    const layer = prepared && (await obtain({ ...deps, below: layers }, prepared, step, onUse));
     if (layer === undefined) return { state, layers };
     return { state, layers: withinLimit([...layers, layer], definition.limits.maxBytes) };
   } catch (error) {
@@ -50,7 +50,7 @@ export async function advance(
 }
 
 async function obtain(
-  { definition, cache, observer, signal, hold }: AdvanceDeps,
+  { definition, cache, observer, signal, hold, tools, below }: AdvanceDeps & Pick<StepPlace, 'below'>,
   prepared: PreparedStep,
   step: StepDescription,
   onUse: (use: CacheUse) => void,
@@ -67,6 +67,8 @@ async function obtain(
   const execute: PreparedStep['execute'] = async (stepSignal, report) => {
     const letGo = hold.retain();
     try {
+      const ids = below.map(({ diffId }) => diffId);
+      await tools.health?.ensureSound(ids, stepSignal);
       return await prepared.execute(stepSignal, report);
     } finally {
       await letGo();

@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { parseReference } from '../../images/reference.ts';
 import { conflict, DarkroomError } from '../../platform/errors.ts';
 import { parseDockerfile } from '../dockerfile/parse.ts';
@@ -14,14 +15,17 @@ import { createScratchSpace } from './scratch-space.ts';
 import { asBuildFailure } from './step-failure.ts';
 import { createStepSlots } from './step-slots.ts';
 
+/** The next server goes on with what is not removed by then. */
+const TIDY_MS = 5000;
+
 /** The engine of one server. Nobody else writes below the pool's `build-mounts` and `build-tmp`. */
 export function createBuildEngine(deps: BuildEngineDeps): BuildEngine {
   const { steps, layers, files, fetcher, settings, log, cache } = deps;
   const { poolRoot, platform, stepConcurrency = availableParallelism(), cacheMountBytes } = settings;
   const cacheMounts = createCacheMounts({ directory: join(poolRoot, 'build-mounts'), maxBytes: cacheMountBytes, log });
-  const scratch = createScratchSpace(join(poolRoot, 'build-tmp'));
+  const scratch = createScratchSpace(join(poolRoot, 'build-tmp'), log);
   const slots = createStepSlots(stepConcurrency);
-  const tools = { steps, layers, files, fetcher, settings, slots, scratch, cacheMounts };
+  const tools = { steps, layers, health, files, fetcher, settings, slots, scratch, cacheMounts };
   const closing = new AbortController();
   const running = new Set<Promise<unknown>>();
 
@@ -44,7 +48,10 @@ export function createBuildEngine(deps: BuildEngineDeps): BuildEngine {
       return image;
     } catch (error) {
       inner.throwIfAborted();
-      throw error instanceof BuildFailure ? error : asBuildFailure(error, undefined);
+      if (error instanceof BuildFailure) throw error;
+      const failure = asBuildFailure(error, undefined);
+      if (failure.class === 'internal') log.warn({ err: error, buildId: definition.id }, 'a build failed');
+      throw failure;
     } finally {
       await letGo();
     }
@@ -67,7 +74,8 @@ export function createBuildEngine(deps: BuildEngineDeps): BuildEngine {
     async close() {
       closing.abort(conflict('the server is shutting down', { retryable: true }));
       await Promise.all(running);
-      await cacheMounts.close();
+      const tidied = Promise.all([scratch.close(), cacheMounts.close()]);
+      await Promise.race([tidied, delay(TIDY_MS, undefined, { ref: false })]);
     },
   };
 }

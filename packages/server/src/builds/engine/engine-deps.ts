@@ -1,3 +1,4 @@
+import type { LayerHealth } from '../../images/health/layer-health.ts';
 import type { LayerStore } from '../../images/types.ts';
 import type { StepRuntime } from '../../runtime/step-types.ts';
 import type { BaseImages } from '../base-images.ts';
@@ -15,6 +16,8 @@ export interface BuildLayers extends Pick<LayerStore, 'get' | 'make' | 'sync'> {
 export interface BuildEngineDeps {
   steps: StepRuntime;
   layers: BuildLayers;
+  /** Asked before a step is carried out on layers. */
+  health?: Pick<LayerHealth, 'ensureSound'> | undefined;
   cache: StepCache;
   baseImages: BaseImages;
   files: Pick<BuildFiles, 'transfer' | 'digest' | 'warm'>;
@@ -27,8 +30,9 @@ export interface BuildEngineDeps {
 export interface EngineSettings {
   /** The file system that layers lie on. What builds keep beside them is below `build-mounts` and `build-tmp`. */
   poolRoot: string;
-  /** Host id of the image's root. */
+  /** Host id of the image's root, and how many ids follow it. */
   idBase: number;
+  idCount: number;
   platform: Platform;
   /** Steps that run at the same time; as many as there are cores without it. */
   stepConcurrency?: number | undefined;

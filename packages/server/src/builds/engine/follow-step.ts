@@ -20,6 +20,7 @@ export interface FollowOptions {
 /** When everything has ended, the pipes have too; more than this a broken one is not waited for. */
 const LAST_WORDS_MS = 5000;
 const MAX_SHOWN = 300;
+const MAX_COMMAND = 4096;
 
 /** Reads a step to its end, within its time. Raises `BuildFailure` when it did not succeed, or the signal's reason when it was killed for that. */
 export async function followStep(process: StepProcess, options: FollowOptions): Promise<void> {
@@ -73,7 +74,7 @@ async function read(
 
 function failureOf(exit: StepExit, isLate: boolean, { command, limits }: FollowOptions): BuildFailure | undefined {
   const { exitCode } = exit;
-  const step = { number: 0, line: 0, text: '', command, exitCode };
+  const step = { number: 0, line: 0, text: '', command: command.slice(0, MAX_COMMAND), exitCode };
   const stopped = (why: string, hint: string) => limitExceeded(`${shown(command)} ${why}`, hint, step);
   if (isLate) {
     return stopped(

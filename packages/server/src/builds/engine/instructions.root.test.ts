@@ -1,5 +1,10 @@
+import { writeFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { startGitFixture } from '../files/testing/git-fixture.ts';
 import { type BuildLab, createBuildLab } from './testing/build-lab.ts';
 
 let lab: BuildLab;
@@ -141,4 +146,31 @@ test('a check finds what cannot be built before anything is looked up', () => {
   expect(check('FROM base\nRNU x')).toThrow('Dockerfile line 2: unknown instruction: RNU');
   expect(check('FROM base', 'missing')).toThrow('The Dockerfile has no stage missing');
   expect(check('FROM BASE:x:y')).toThrow('Dockerfile line 1:');
+});
+
+test('no file of an image belongs to somebody outside of it', async () => {
+  const context = { file: 'x' };
+  for (const owner of ['3000000000', '1:1000000000']) {
+    const { failure } = await lab.fail(`FROM base\nCOPY --chown=${owner} file /file`, { context });
+    expect(failure).toMatchObject({ class: 'user', step: { line: 2 } });
+  }
+  const { read } = await lab.build('FROM base\nUSER 3000000000\nWORKDIR /w');
+  expect(await read('stat -c %u w')).toBe('1000000000\n');
+});
+
+test('ADD takes a git repository, and sees when it changes', async () => {
+  const root = await mkdtemp(join(tmpdir(), 'engine-git-'));
+  const repository = await startGitFixture(root);
+  try {
+    repository.commit((seed) => writeFileSync(join(seed, 'file'), 'of the repository'));
+    const text = `FROM base\nADD ${repository.url}/open/repo.git /repo`;
+    const { read } = await lab.build(text);
+    expect(await read('cat repo/file; ls -A repo')).toBe('of the repositoryfile\n');
+    expect((await lab.build(text)).events.use('ADD')).toBe('hit');
+    repository.commit((seed) => writeFileSync(join(seed, 'file'), 'changed'));
+    expect((await lab.build(text)).events.use('ADD')).toBe('miss: the files changed');
+  } finally {
+    await repository.close();
+    await rm(root, { recursive: true, force: true });
+  }
 });

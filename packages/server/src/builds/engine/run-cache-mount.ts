@@ -3,6 +3,7 @@ import { word } from '../dockerfile/scope.ts';
 import type { CacheMountRequest } from './cache-mounts.ts';
 import { digestOf } from './key-parts.ts';
 import { mountedFiles } from './mounted-files.ts';
+import { userFailure } from './step-failure.ts';
 import type { StepPlace } from './step-types.ts';
 
 export interface PreparedCacheMount {
@@ -20,9 +21,10 @@ export async function prepareCacheMount(
   place: StepPlace,
 ): Promise<PreparedCacheMount> {
   const { definition, tools, state } = place;
-  const { idBase } = tools.settings;
+  const { idBase, idCount } = tools.settings;
   const { sharing, mode, uid, gid, from } = mount;
   const id = mount.id === undefined ? target : word(state.scope, line, mount.id);
+  if (uid >= idCount || gid >= idCount) throw userFailure(`--mount: ids in an image are below ${idCount}`);
   const initial = from === undefined ? undefined : await mountedFiles(mount, line, place);
   const beginning = initial === undefined ? [mode, uid, gid] : [initial.path, initial.digest];
   const key = digestOf([definition.organizationId, id, beginning]).replace('sha256:', '');

@@ -31,7 +31,8 @@ export function asBuildFailure(error: unknown, step: FailedStep | undefined): Bu
     const message = step === undefined ? error.message : withoutPlace(error.message);
     return new BuildFailure(message, { ...optionsOf(error), class: CLASSES[error.code], step });
   }
-  return new BuildFailure('the step could not be carried out, for a reason inside of the server', {
+  const what = step === undefined ? 'the build could not be finished' : 'the step could not be carried out';
+  return new BuildFailure(`${what}, for a reason inside of the server`, {
     class: 'internal',
     code: 'internal',
     step,

@@ -10,7 +10,8 @@ import type { StepSlots } from './step-slots.ts';
 import type { StepSources } from './step-sources.ts';
 
 /** What steps are carried out with. */
-export interface StepTools extends Pick<BuildEngineDeps, 'steps' | 'layers' | 'files' | 'fetcher' | 'settings'> {
+export interface StepTools
+  extends Pick<BuildEngineDeps, 'steps' | 'layers' | 'health' | 'files' | 'fetcher' | 'settings'> {
   slots: StepSlots;
   scratch: ScratchSpace;
   cacheMounts: CacheMounts;

@@ -22,7 +22,7 @@ export function prepareWorkdir({ tools, state, below }: StepPlace): PreparedStep
       const layer = await layers.make((upper) =>
         withMerged(steps, below, async (merged) => {
           const tree = merged === undefined ? undefined : openTree(merged);
-          const owner = tree === undefined ? undefined : await ownerOf(user, tree);
+          const owner = tree === undefined ? undefined : await ownerOf(user, tree, settings.idCount);
           makeDirectories(upper, { merged, path: workingDir, owner, idBase: settings.idBase });
           return isEmptyDirectory(upper) ? undefined : { sizeBytes: await measureTree(upper) };
         }),
@@ -33,10 +33,10 @@ export function prepareWorkdir({ tools, state, below }: StepPlace): PreparedStep
 }
 
 /** As in BuildKit, a user whom the image does not know is no matter before a RUN needs him. */
-async function ownerOf(user: string, tree: TreeView): Promise<Owner | undefined> {
+async function ownerOf(user: string, tree: TreeView, idCount: number): Promise<Owner | undefined> {
   if (user === '') return undefined;
   try {
-    return await resolveOwner(user, tree);
+    return await resolveOwner(user, tree, idCount);
   } catch (error) {
     if (error instanceof DarkroomError && error.code === 'invalid_request') return undefined;
     throw error;

@@ -71,7 +71,10 @@ class Transfer {
   async run(): Promise<TransferResult> {
     const { instruction } = this.#request;
     const rules: CopyRules = {
-      owner: instruction.chown === undefined ? undefined : await resolveOwner(instruction.chown, this.#below),
+      owner:
+        instruction.chown === undefined
+          ? undefined
+          : await resolveOwner(instruction.chown, this.#below, this.#limits.idCount),
       mode: instruction.chmod === undefined ? undefined : readModeChange(instruction.chmod),
       exclude: instruction.exclude,
       include: undefined,

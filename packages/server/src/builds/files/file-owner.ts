@@ -16,14 +16,16 @@ const MAX_FILE_BYTES = 10 * 1024 * 1024;
 
 /**
  * Who `--chown` means: `user`, `user:group`, each a name or a number. A user without a group brings its own (of a number: the same
- * number). A name that the tree does not know is refused.
+ * number). A name that the tree does not know is refused, and so is an id of `idCount` and above: on the host it would be somebody else's.
  */
-export async function resolveOwner(text: string, root: TreeView): Promise<Owner> {
+export async function resolveOwner(text: string, root: TreeView, idCount: number): Promise<Owner> {
   const colon = text.indexOf(':');
   const user = colon === -1 ? text : text.slice(0, colon);
   const group = colon === -1 ? '' : text.slice(colon + 1);
-  const { uid, gid } = await userIds(user, root, text);
-  return { uid, gid: group === '' ? gid : await groupId(group, root, text) };
+  const own = await userIds(user, root, text);
+  const owner = group === '' ? own : { uid: own.uid, gid: await groupId(group, root, text) };
+  if (owner.uid < idCount && owner.gid < idCount) return owner;
+  throw invalidRequest(`--chown=${text.slice(0, 100)}: ids in an image are below ${idCount}`);
 }
 
 async function userIds(user: string, root: TreeView, text: string): Promise<Owner> {

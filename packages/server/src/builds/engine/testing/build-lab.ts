@@ -136,6 +136,7 @@ export async function createBuildLab(options: BuildLabOptions = {}): Promise<Bui
     settings: {
       poolRoot,
       idBase: ID_BASE,
+      idCount: ID_COUNT,
       platform: readPlatform(process.arch === 'arm64' ? 'arm64' : 'amd64') ?? { os: 'linux', architecture: 'amd64' },
       stepConcurrency: 4,
       cacheMountBytes: 512 * MIB,
