@@ -22,7 +22,8 @@ export type BuildGround = Pick<Ground, 'config' | 'log' | 'closers' | 'db' | 'se
 };
 
 export interface BuildEngineSite {
-  machine: Pick<Machine, 'layers' | 'puller' | 'health'> & { runtime: Pick<Machine['runtime'], 'steps'> };
+  machine: Pick<Machine, 'layers' | 'puller'> &
+    Partial<Pick<Machine, 'health'>> & { runtime: Pick<Machine['runtime'], 'steps'> };
   contexts: ContextStore;
   poolRoot: string;
   layerSweeper: LayerSweeper;
@@ -64,7 +65,7 @@ export async function startBuildEngine(ground: BuildGround, site: BuildEngineSit
   }, TREES_IDLE_MS);
   closers.add('sweep of files of builds', () => clearInterval(trees));
 
-  const cache = createStepCache({ db, layers, runnerId, log, isDamaged: machine.health.isDamaged });
+  const cache = createStepCache({ db, layers, runnerId, log, isDamaged: machine.health?.isDamaged });
   closers.add('build cache', () => cache.close());
   const bounds = createCacheBounds({ db, layers, runnerId });
   layerSweeper.shrinkFirst(bounds.shrinkByHalf);

@@ -1,4 +1,6 @@
 import { join } from 'node:path';
+import { createLayerHealth, type LayerHealth } from '../images/health/layer-health.ts';
+import { soundPuller } from '../images/health/sound-puller.ts';
 import { createLayerStore } from '../images/layer-store.ts';
 import { createImagePuller } from '../images/pull.ts';
 import type { ImagePuller } from '../images/types.ts';
@@ -11,12 +13,14 @@ import { prepareCgroups } from '../runtime/prepare-cgroups.ts';
 import { createRuntime } from '../runtime/runtime.ts';
 import type { SandboxRuntime } from '../runtime/types.ts';
 import { createLayerKeeper, type LayerKeeper } from '../snapshots/layer-keeper.ts';
+import { createRefetch } from './fetch-layer-again.ts';
 import type { Ground } from './ground.ts';
 import { measuredLayers, measuredPuller } from './measured-puller.ts';
 
 export interface Machine {
   runtime: SandboxRuntime;
   layers: LayerKeeper;
+  health: LayerHealth;
   puller: ImagePuller;
 }
 
@@ -37,9 +41,11 @@ export async function startMachine(ground: Ground, options: MachineOptions): Pro
   const unpacker = createUnpacker({ idBase, idCount });
   closers.add('unpacker', () => unpacker.close());
   // The keeper has a grace of its own, and knows who holds what.
-  const layers = createLayerKeeper(
-    measuredLayers(await createLayerStore(join(options.poolRoot, 'layers'), { graceMs: 0 }), metrics),
-  );
+  const store = await createLayerStore(join(options.poolRoot, 'layers'), { graceMs: 0 });
+  const refetch = createRefetch(ground, () => puller);
+  const health = await createLayerHealth({ store, log, ...refetch });
+  closers.add('health of layers', () => health.close());
+  const layers = createLayerKeeper(measuredLayers(health.watch(store), metrics));
   const puller = createImagePuller({ layers, unpacker, registries: config.registries, log });
   closers.add('puller', () => puller.close());
 
@@ -75,5 +81,5 @@ export async function startMachine(ground: Ground, options: MachineOptions): Pro
     await runtime.close();
     if (!isUsed) await leaveMachine(runDir, cgroups);
   });
-  return { runtime, layers, puller: measuredPuller(puller, metrics) };
+  return { runtime, layers, health, puller: soundPuller(measuredPuller(puller, metrics), health) };
 }

@@ -17,6 +17,8 @@ export interface StepCacheDeps {
   layers: LayerKeeper;
   runnerId: string;
   log: { warn(details: object, message: string): void };
+  /** Whether the files of a layer are known to be damaged: its step runs again. */
+  isDamaged?: ((layerId: string) => boolean) | undefined;
   /** For tests of a power cut. */
   bootId?: string;
 }
@@ -37,7 +39,14 @@ const BUILT = 'built:';
 /** Told to a build that waited for another's run, before it begins its own. */
 const AGAIN = 'The build that carried this step out did not finish it; it begins again.';
 
-export function createStepCache({ db, layers, runnerId, log, bootId = readBootId() }: StepCacheDeps): OpenStepCache {
+export function createStepCache({
+  db,
+  layers,
+  runnerId,
+  log,
+  isDamaged,
+  bootId = readBootId(),
+}: StepCacheDeps): OpenStepCache {
   const rows = createCacheRows(db, runnerId);
   const uses = createUseNotes(rows, log);
   const runs = createStepRuns();
@@ -62,6 +71,10 @@ export function createStepCache({ db, layers, runnerId, log, bootId = readBootId
     if (row.layer !== null && layer === undefined) {
       await rows.remove(name, row.layer);
       return { why: 'its layer is no longer there' };
+    }
+    if (layer !== undefined && isDamaged?.(layer.diffId) === true) {
+      await rows.remove(name, row.layer);
+      return { why: 'the files of its layer are damaged' };
     }
     if (layer !== undefined && row.bootId === undefined) durable.set(layer.diffId, true);
     if (!row.isUseNoted) uses.add(name);

@@ -20,7 +20,7 @@ const TIDY_MS = 5000;
 
 /** The engine of one server. Nobody else writes below the pool's `build-mounts` and `build-tmp`. */
 export function createBuildEngine(deps: BuildEngineDeps): BuildEngine {
-  const { steps, layers, files, fetcher, settings, log, cache } = deps;
+  const { steps, layers, health, files, fetcher, settings, log, cache } = deps;
   const { poolRoot, platform, stepConcurrency = availableParallelism(), cacheMountBytes } = settings;
   const cacheMounts = createCacheMounts({ directory: join(poolRoot, 'build-mounts'), maxBytes: cacheMountBytes, log });
   const scratch = createScratchSpace(join(poolRoot, 'build-tmp'), log);
