@@ -22,6 +22,7 @@ test('bind shows the context, a stage or an image, and nothing that is written t
       'RUN --mount=target=/all,rw cat /all/top; rm /all/top; ls /all; echo FROM > /all/Dockerfile',
       'RUN --mount=from=other,source=/out,target=/o cat /o/file',
       'RUN --mount=from=base,target=/i cat /i/etc/group',
+      'RUN --mount=from=scratch,target=/n ls -lnd /n; ls -A /n',
     ),
     { context },
   );
@@ -30,6 +31,7 @@ test('bind shows the context, a stage or an image, and nothing that is written t
   expect(events.output('RUN --mount=target=/all')).toBe('top\nDockerfile\nsrc\n');
   expect(events.output('RUN --mount=from=other')).toBe('other\n');
   expect(events.output('RUN --mount=from=base')).toContain('app:x:1000');
+  expect(events.output('RUN --mount=from=scratch')).toMatch(/^drwxr-xr-x +\d+ 0 +0 .* \/n\n$/);
   expect(image.layers).toHaveLength(1);
   expect(await read('ls -d m b all o i 2>&1 || true')).not.toMatch(/^(m|b|all|o|i)$/m);
 });

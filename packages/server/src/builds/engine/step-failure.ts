@@ -1,5 +1,6 @@
 import type { ErrorCode } from '@darkroom/contract/error-codes';
-import { DarkroomError } from '../../platform/errors.ts';
+import { outOfSpace } from '../../images/unpack/unpack-error.ts';
+import { DarkroomError, errnoOf } from '../../platform/errors.ts';
 import { BuildFailure, type FailedStep, type FailureClass } from '../failure.ts';
 import type { Redactor } from '../logs/redactor.ts';
 
@@ -31,6 +32,8 @@ export function asBuildFailure(error: unknown, step: FailedStep | undefined): Bu
     const message = step === undefined ? error.message : withoutPlace(error.message);
     return new BuildFailure(message, { ...optionsOf(error), class: CLASSES[error.code], step });
   }
+  const errno = errnoOf(error);
+  if (errno === 'ENOSPC' || errno === 'EDQUOT') return asBuildFailure(outOfSpace(error), step);
   const what = step === undefined ? 'the build could not be finished' : 'the step could not be carried out';
   return new BuildFailure(`${what}, for a reason inside of the server`, {
     class: 'internal',

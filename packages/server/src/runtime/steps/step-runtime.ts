@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises';
+import { chmod, chown, mkdir } from 'node:fs/promises';
 import { conflict, DarkroomError } from '../../platform/errors.ts';
 import type { ContainerHost } from '../container/container-host.ts';
 import { createCrun } from '../container/crun.ts';
@@ -50,6 +50,9 @@ export function createStepRuntime(options: StepRuntimeOptions): OwnedStepRuntime
     async open(container) {
       const { stepsDir, crunRoot, crunBinary, emptyDir } = stepLayout(container.layout);
       for (const dir of [stepsDir, emptyDir]) await mkdir(dir, { recursive: true, mode: 0o711 });
+      // Mounted where a step takes files from nothing at all, it looks as the root of an empty image does.
+      await chown(emptyDir, container.idBase, container.idBase);
+      await chmod(emptyDir, 0o755);
       const { watcher } = container;
       const stepCrun = await createCrun({ command: options.crun, root: crunRoot, mountPoint: crunBinary, watcher });
       await endLeftoverSteps(container, stepCrun);
