@@ -56,6 +56,13 @@ describe('the plan of a build', () => {
     expect(bases('FROM x\nFROM 0')).toEqual([{ kind: 'image', reference: '0' }]);
   });
 
+  test('has what triggers of a stage copy from', () => {
+    const text =
+      'FROM x AS f\nFROM y AS a\nONBUILD COPY --from=f /f /f\nONBUILD RUN --mount=from=z,target=/m \\\n ls\nFROM a';
+    expect(plan(text)).toMatchObject({ target: { needs: [1, 0], images: ['z'] } });
+    expect(plan(`${text}\nFROM 2`, { target: 'a' }).stages).toHaveLength(1);
+  });
+
   test('does not look at stages that the target does not need', () => {
     const text = 'FROM --platform=linux/s390x x\nCOPY --from=7 /a /b\nFROM y';
     expect(bases(text)).toEqual([{ kind: 'image', reference: 'y' }]);

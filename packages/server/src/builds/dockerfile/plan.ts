@@ -1,8 +1,10 @@
 import { invalidRequest } from '../../platform/errors.ts';
-import type { RunMount } from './instructions.ts';
-import type { Dockerfile, Stage, StageInstruction } from './parse.ts';
+import type { Instruction, RunMount } from './instructions.ts';
+import type { Dockerfile, Stage } from './parse.ts';
 import { formatPlatform, type Platform, platformVariables, readPlatform } from './platform.ts';
+import { readInstruction } from './read-instruction.ts';
 import { declareArgs, type GivenValues, type Scope, word } from './scope.ts';
+import { readStatements } from './statements.ts';
 import { syntaxError } from './syntax-error.ts';
 
 /** What a stage begins with. */
@@ -96,7 +98,8 @@ function planStage(
         : { kind: 'image', reference };
   const needs = new Set(parent === undefined ? [] : [parent.index]);
   const images = new Set<string>();
-  for (const { line, name } of stage.instructions.flatMap(sourcesOf)) {
+  const triggers = parent === undefined ? [] : triggersOf(parent, from.line);
+  for (const { line, name } of [...triggers, ...stage.instructions].flatMap(sourcesOf)) {
     const source = findStage(dockerfile.stages, name, index);
     if (source !== undefined) needs.add(source.index);
     else if (/^\d+$/.test(name)) throw syntaxError(line, `there is no stage ${name} above this one`);
@@ -107,7 +110,16 @@ function planStage(
   return { stage, base, needs: [...needs], images: [...images] };
 }
 
-function sourcesOf(instruction: StageInstruction): { line: number; name: string }[] {
+/** What is carried out first in the stages on it. */
+function triggersOf({ instructions }: Stage, line: number): Instruction[] {
+  return instructions.flatMap((instruction) =>
+    instruction.kind === 'onbuild'
+      ? readStatements(instruction.trigger).statements.map((statement) => readInstruction({ ...statement, line }, '\\'))
+      : [],
+  );
+}
+
+function sourcesOf(instruction: Instruction): { line: number; name: string }[] {
   const { line } = instruction;
   if (instruction.kind === 'copy') return instruction.from === undefined ? [] : [{ line, name: instruction.from }];
   if (instruction.kind !== 'run') return [];

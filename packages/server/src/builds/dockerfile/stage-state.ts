@@ -83,7 +83,7 @@ export function applyInstruction(state: StageState, instruction: StageInstructio
       return withConfig({ labels: { ...state.config.labels, ...Object.fromEntries(added) } });
     }
     case 'workdir':
-      return withConfig({ workingDir: workingDirectory(state, expand(instruction.path), line) });
+      return withConfig({ workingDir: posix.resolve('/', state.config.workingDir, expand(instruction.path)) });
     case 'user':
       return withConfig({ user: expand(instruction.user) });
     case 'cmd':
@@ -126,11 +126,6 @@ export function applyInstruction(state: StageState, instruction: StageInstructio
 /** The program of a command: the shell form goes to the shell that SHELL names. */
 export function argvOf(state: Pick<StageState, 'shell'>, command: Command): string[] {
   return command.form === 'exec' ? [...command.argv] : [...state.shell, command.script];
-}
-
-function workingDirectory(state: StageState, path: string, line: number): string {
-  if (path === '') throw syntaxError(line, 'WORKDIR is empty when its variables are replaced');
-  return posix.resolve('/', state.config.workingDir, path);
 }
 
 /** What `docker run` publishes it on may stand before it, and says nothing here: `127.0.0.1:8080:80/tcp`. */

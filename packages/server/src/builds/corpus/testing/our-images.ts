@@ -7,7 +7,8 @@ import type { BuiltImage } from '../../types.ts';
 import { BASE_NAMES, baseConfigBlob, baseLayerTar } from './base-image.ts';
 import { contextTar } from './context-files.ts';
 import { changesFrom, configOf, fileLines, type ImageDescription } from './describe-image.ts';
-import type { CorpusCase } from './read-cases.ts';
+import { startFileServer } from './file-server.ts';
+import { type CorpusCase, withFiles } from './read-cases.ts';
 
 /** Our engine over the base images of the corpus. */
 export interface OurImages {
@@ -33,16 +34,20 @@ export async function openOurImages(): Promise<OurImages> {
   }
   const base = await lab.build(`FROM ${BASE_NAMES[0]}\n`);
   const baseLines = await linesOf(lab, base.image);
+  const server = await startFileServer();
   return {
     async build(each) {
-      const { image } = await lab.build(each.dockerfile, optionsOf(each));
+      const { image } = await lab.build(each.dockerfile, optionsOf(withFiles(each, server.url)));
       return { files: changesFrom(baseLines, await linesOf(lab, image)), config: configOf(ociConfig(image.config)) };
     },
     async refusal(each) {
-      const { failure } = await lab.fail(each.dockerfile, optionsOf(each));
+      const { failure } = await lab.fail(each.dockerfile, optionsOf(withFiles(each, server.url)));
       return failure.step === undefined ? failure.message : `Dockerfile line ${failure.step.line}: ${failure.message}`;
     },
-    close: () => lab.close(),
+    async close() {
+      await server.close();
+      await lab.close();
+    },
   };
 }
 

@@ -11,16 +11,22 @@ export interface CorpusCase {
   target: string | undefined;
   /** In the context besides the files that all cases have, by path. */
   files: ReadonlyMap<string, string>;
-  /** What our error must say, where it must not be built. */
+  /** What our error must say, where we do not build it. */
   says: RegExp | undefined;
-  /** Why ours is built, or not built, where BuildKit does otherwise. */
-  ours: string | undefined;
+  /** Why we build it and BuildKit does not, or the other way round, where `says` has what we say. */
+  why: string | undefined;
   /** Paths that are not compared, and why. */
   without: readonly string[];
   /** Why times of directories are not compared. */
   untimed: string | undefined;
-  /** Why buildah's is not as BuildKit's. */
-  buildah: string | undefined;
+  /** It is compared with what buildah makes each time. */
+  buildah: boolean;
+}
+
+/** With the address of the server that ADD fetches from, for those that ask for it. */
+export function withFiles(each: CorpusCase, url: string): CorpusCase {
+  if (!/^ARG FILES$/m.test(each.dockerfile)) return each;
+  return { ...each, buildArgs: new Map([...each.buildArgs, ['FILES', url]]) };
 }
 
 /** Names the case in a recording. */
@@ -64,10 +70,10 @@ function readCase(block: string, area: string): CorpusCase {
     target: values('target')[0],
     files,
     says: says === undefined ? undefined : new RegExp(says, 's'),
-    ours: values('ours')[0],
+    why: values('why')[0],
     without: values('without').flatMap((value) => value.split(', because ')[0]?.split(' ') ?? []),
     untimed: values('untimed')[0],
-    buildah: values('buildah')[0],
+    buildah: values('buildah')[0] === 'same',
   };
 }
 

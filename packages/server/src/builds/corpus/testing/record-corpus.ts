@@ -1,4 +1,4 @@
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,15 +6,16 @@ import { z } from 'zod';
 import { baseLayerTar } from './base-image.ts';
 import { writeContext } from './context-files.ts';
 import { changesFrom, configOf, fileLines, type ImageDescription } from './describe-image.ts';
+import { startFileServer } from './file-server.ts';
 import { writeBaseLayout } from './oci-layout.ts';
-import { type CorpusCase, keyOf, readCases } from './read-cases.ts';
+import { type CorpusCase, keyOf, readCases, withFiles } from './read-cases.ts';
 
 /**
  * Writes `buildkit-images.json` anew: what BuildKit makes of the corpus. Needs root and a running buildkitd with the overlayfs snapshotter:
  *
- *     node record-corpus.ts BUILDCTL unix:///run/buildkit/buildkitd.sock [WORDS OF A NAME]
+ *     node record-corpus.ts BUILDCTL unix:///run/buildkit/buildkitd.sock [PATTERN]
  *
- * With a third argument only cases that have it in their names are built, and shown.
+ * With a third argument only cases whose names it matches are built, and shown.
  */
 const [buildctl, address, only] = process.argv.slice(2);
 if (buildctl === undefined || address === undefined) throw new Error('usage: record-corpus.ts BUILDCTL ADDRESS');
@@ -35,7 +36,11 @@ function unpack(archive: string | Buffer, name: string): string {
   return directory;
 }
 
-function build(each: CorpusCase, index: number, images: readonly string[]): ImageDescription | { words: string } {
+async function build(
+  each: CorpusCase,
+  index: number,
+  images: readonly string[],
+): Promise<ImageDescription | { words: string }> {
   const directory = join(root, `case-${index}`);
   const context = join(directory, 'context');
   const oci = join(directory, 'oci');
@@ -50,15 +55,12 @@ function build(each: CorpusCase, index: number, images: readonly string[]): Imag
   const target = each.target === undefined ? [] : ['--opt', `target=${each.target}`];
   const where = ['--local', `context=${context}`, '--local', `dockerfile=${context}`];
   const outputs = ['--output', `type=tar,dest=${tar}`, '--output', `type=oci,dest=${oci},tar=false`];
-  const { status, stderr } = spawnSync(
-    buildctl ?? '',
-    [
-      ...['--addr', address ?? '', 'build', '--no-cache', '--progress=plain', '--frontend', 'dockerfile.v0'],
-      ...[...images, ...where, ...args, ...target, ...secrets, ...outputs],
-    ],
-    { encoding: 'utf8' },
-  );
-  if (status !== 0) return { words: stderr.trim().split('\n').slice(-12).join('\n') };
+  const how = ['--addr', address ?? '', 'build', '--no-cache', '--progress=plain', '--frontend', 'dockerfile.v0'];
+  const all = [...how, ...images, ...where, ...args, ...target, ...secrets, ...outputs];
+  const { failed, stderr } = await new Promise<{ failed: boolean; stderr: string }>((resolve) => {
+    execFile(buildctl ?? '', all, (error, _, stderr) => resolve({ failed: error !== null, stderr }));
+  });
+  if (failed) return { words: stderr.trim().split('\n').slice(-12).join('\n') };
   const tree = unpack(tar, `tree-${index}`);
   const files = changesFrom(baseLines, fileLines(tree, 0));
   const blob = (digest: string): unknown =>
@@ -76,6 +78,7 @@ function withoutFrontend(dockerfile: string): string {
 }
 
 let baseLines: string[] = [];
+const server = await startFileServer();
 try {
   baseLines = fileLines(unpack(await baseLayerTar(), 'base'), 0);
   const digests = await writeBaseLayout(layout);
@@ -83,17 +86,20 @@ try {
     [...digests].flatMap(([name, digest]) => ['--opt', `context:${name}=oci-layout://layout@${digest}`]),
   );
   const recorded: Record<string, ImageDescription> = {};
-  for (const [index, each] of readCases().entries()) {
-    if (only !== undefined && !keyOf(each).includes(only)) continue;
-    const result = build(each, index, images);
-    if ('words' in result) {
-      if (each.says === undefined || only !== undefined) console.log(`=== ${keyOf(each)}: FAILED\n${result.words}`);
-    } else if (each.says !== undefined) console.log(`=== ${keyOf(each)}: BUILT`);
-    else recorded[keyOf(each)] = result;
+  for (const [index, written] of readCases().entries()) {
+    const each = withFiles(written, server.url);
+    if (only !== undefined && !new RegExp(only).test(keyOf(each))) continue;
+    const result = await build(each, index, images);
+    const isBuilt = !('words' in result);
+    if (isBuilt !== (each.says === undefined) && each.why === undefined) console.log(`=== ${keyOf(each)}: unexpected`);
+    if (isBuilt === (each.says === undefined) && each.why !== undefined)
+      console.log(`=== ${keyOf(each)}: no difference`);
     if (only !== undefined) console.log(keyOf(each), result);
+    if (isBuilt && each.says === undefined) recorded[keyOf(each)] = result;
   }
   const before: unknown = only === undefined ? {} : JSON.parse(readFileSync(OUTPUT, 'utf8'));
   writeFileSync(OUTPUT, `${JSON.stringify({ ...Object(before), ...recorded }, undefined, 2)}\n`);
 } finally {
+  await server.close();
   rmSync(root, { recursive: true, force: true });
 }
