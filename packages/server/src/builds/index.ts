@@ -37,7 +37,7 @@ export interface Builds {
   /** Raises `invalid_request` for a context that the organization has not uploaded. */
   checkContexts(organizationId: string, hashes: readonly string[]): Promise<void>;
   /** Its row is committed: begins it in this process, without the way through the queue, whose job then finds nothing left to do. */
-  begin(buildId: string): void;
+  begin(row: BuildRow): void;
   /** One that this process works on. */
   running(buildId: string): RunningBuild | undefined;
   /** With its steps, as they are now. */
@@ -73,25 +73,30 @@ export function createBuilds(deps: BuildsDeps): Builds {
   let stopListening = () => {};
   const timers: NodeJS.Timeout[] = [];
 
-  async function findSubject(row: BuildRow): Promise<BuildSubject | undefined> {
+  const subjectOf = (row: BuildRow): BuildSubject | undefined => {
     for (const find of subjects) {
-      const subject = await find(row);
+      const subject = find(row);
       if (subject !== undefined) return subject;
     }
     return undefined;
-  }
+  };
 
   /** The job: this process has the build from here on. A second one finds nothing left to do. */
   async function takeUp(buildId: string): Promise<void> {
-    if (isClosing || running.has(buildId)) return;
+    if (running.has(buildId)) return;
     const row = await findBuild(db, buildId);
-    if (row === undefined || row.outcome !== null) return;
-    const subject = await findSubject(row);
-    if (subject === undefined || !(await subject.take()) || running.has(buildId)) return;
-    begin(row, subject);
+    if (row !== undefined) await take(row);
   }
 
-  function begin(row: BuildRow, subject: BuildSubject): void {
+  async function take(row: BuildRow): Promise<void> {
+    if (isClosing || running.has(row.id) || row.outcome !== null) return;
+    const subject = subjectOf(row);
+    const taken = await subject?.take();
+    if (subject === undefined || taken === undefined || running.has(row.id)) return;
+    begin(row, subject, taken.name);
+  }
+
+  function begin(row: BuildRow, subject: BuildSubject, name: string): void {
     const controller = new AbortController();
     const tracker = createStepTracker({ db, buildId: row.id, log });
     const ended = Promise.withResolvers<void>();
@@ -108,7 +113,7 @@ export function createBuilds(deps: BuildsDeps): Builds {
     running.set(row.id, build);
     bySubject.set(subject.id, build);
     if (isClosing) build.abort(stopping());
-    void runBuild({ ...deps, turns }, row, subject, tracker, build).finally(() => {
+    void runBuild({ ...deps, turns }, { row, name, subject, tracker, running: build }).finally(() => {
       running.delete(row.id);
       bySubject.delete(subject.id);
       ended.resolve();
@@ -140,11 +145,11 @@ export function createBuilds(deps: BuildsDeps): Builds {
   return {
     check: (request) => checkBuildRequest(deps.engine, request),
     checkContexts: (organizationId, hashes) => checkContexts(deps.contexts, organizationId, hashes),
-    begin(buildId) {
+    begin(row) {
       if (!isOpen) return;
-      takeUp(buildId).catch((error: unknown) => {
+      take(row).catch((error: unknown) => {
         // Its job comes, too.
-        log.warn({ err: error, buildId }, `a build could not be begun at once: ${messageOf(error)}`);
+        log.warn({ err: error, buildId: row.id }, `a build could not be begun at once: ${messageOf(error)}`);
       });
     },
     running: (buildId) => running.get(buildId),

@@ -3,19 +3,16 @@ import { NOT_DURABLE } from '../platform/db/not-durable.ts';
 import type { Database } from '../platform/db/schema.ts';
 import { DarkroomError, messageOf } from '../platform/errors.ts';
 import type { SecretBox } from '../platform/secrets.ts';
-import { getOrganization } from '../tenancy/organizations.ts';
+import { getOrganization, type OrganizationRow } from '../tenancy/organizations.ts';
 import { BuildFailure, type FailedStep } from './failure.ts';
 import { type BuildSettings, limitsOf } from './limits.ts';
 import type { BuildLogs, BuildLogWriter } from './logs/build-log.ts';
 import { createLogObserver } from './logs/log-observer.ts';
 import { createRedactor } from './logs/redactor.ts';
 import { persistently } from './persistently.ts';
-import { type BuildRow, definitionOf, endBuild, secretsOf } from './records.ts';
-import type { RunningBuild } from './running-build.ts';
+import { type BuildRow, definitionOf, secretsOf } from './records.ts';
 import { type BuildRun, endedElsewhere, isStopping, settleFailure } from './settle-failure.ts';
-import type { StepTracker } from './step-tracker.ts';
 import type { StepRow } from './steps.ts';
-import type { BuildSubject } from './subject.ts';
 import type { Turns } from './turns.ts';
 import type { BuildEngine, BuiltImage } from './types.ts';
 
@@ -42,26 +39,20 @@ const MAX_STARTS = 5;
 const MB = 1024 * 1024;
 
 /** From the wait for its turn to the end. Leaves the row as it is when the server stops: the next one goes on. Never raises. */
-export async function runBuild(
-  deps: RunDeps,
-  row: BuildRow,
-  subject: BuildSubject,
-  tracker: StepTracker,
-  running: RunningBuild,
-): Promise<void> {
+export async function runBuild(deps: RunDeps, given: Omit<BuildRun, 'writer' | 'redactor'>): Promise<void> {
   const { logs, log } = deps;
+  const { row, name, running } = given;
   try {
     const writer = await logs.open(row.id, { maxBytes: deps.settings.limits.logMb * MB });
-    const redactor = createRedactor(secretsOf(row, deps.secrets).values());
+    const run = { ...given, writer, redactor: createRedactor(secretsOf(row, deps.secrets).values()) };
     try {
-      note(writer, row.starts === 0 ? `Build of ${subject.name}` : 'The server was started again; the build goes on.');
-      const run = { row, subject, writer, redactor, tracker, running };
+      note(writer, row.starts === 0 ? `Build of ${name}` : 'The server was started again; the build goes on.');
       await inTurn(deps, run).catch((error: unknown) => settleFailure(deps, run, error));
     } finally {
       await writer.close();
     }
   } catch (error) {
-    // Its deadline still ends it.
+    // It is taken up again, or its deadline ends it.
     log.error({ err: error, buildId: row.id }, `the end of a build could not be written: ${messageOf(error)}`);
   } finally {
     if (!isStopping(running.signal)) logs.finish(row.id);
@@ -75,33 +66,32 @@ async function inTurn(deps: RunDeps, run: BuildRun): Promise<void> {
   );
   try {
     if (!(await subject.begin({ waited: turn.waited }))) throw endedElsewhere();
-    const begun = await noteStart(deps.db, row.id);
+    const [begun, organization] = await Promise.all([
+      noteStart(deps.db, row.id),
+      getOrganization(deps.db, row.organization_id),
+    ]);
     if (begun.starts > MAX_STARTS) throw startedTooOften();
     const startedAt = performance.now();
     // Layers that the build finds or makes stay until the row that needs them is written.
     using _hold = deps.layers.hold();
-    const image = await build(deps, { ...run, row: begun });
+    const image = await build(deps, { ...run, row: begun }, organization);
     const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
     note(writer, `Built in ${seconds} s: ${image.layers.length} layers, ${Math.ceil(image.sizeBytes / MB)} MB.`);
     running.isSettling = true;
     await Promise.all([tracker.flush(), writer.flush()]);
-    await persistently(
-      () =>
-        deps.db.transaction().execute(async (trx) => {
-          await endBuild(trx, row.id, { outcome: 'succeeded' });
-          if (!(await subject.succeed(trx, image))) throw endedElsewhere();
-        }),
-      running.signal,
-    );
+    if (!(await persistently(() => subject.succeed(image), running.signal))) throw endedElsewhere();
     subject.onBuilt?.();
   } finally {
     turn.giveBack();
   }
 }
 
-async function build(deps: RunDeps, { row, writer, redactor, tracker, running }: BuildRun): Promise<BuiltImage> {
+async function build(
+  deps: RunDeps,
+  { row, writer, redactor, tracker, running }: BuildRun,
+  organization: OrganizationRow,
+): Promise<BuiltImage> {
   const { limits } = deps.settings;
-  const organization = await getOrganization(deps.db, row.organization_id);
   const definition = definitionOf(row, deps.secrets, limitsOf(limits, organization));
   const endsAt = (row.started_at ?? new Date()).getTime() + limits.minutes * 60_000;
   const endLate = () => {

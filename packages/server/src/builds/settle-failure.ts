@@ -13,6 +13,8 @@ import type { BuildSubject } from './subject.ts';
 /** A build in this process, from the wait for its turn to its end. */
 export interface BuildRun {
   row: BuildRow;
+  /** Of what it is for. */
+  name: string;
   subject: BuildSubject;
   writer: BuildLogWriter;
   redactor: Redactor;

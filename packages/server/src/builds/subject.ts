@@ -9,19 +9,19 @@ export interface BuildSubject {
   /** The word for it: `snapshot`. */
   readonly kind: string;
   readonly id: string;
-  readonly name: string;
   /** Whether this is a state in which a build goes on. */
   isBuilding(state: string): boolean;
-  /** This process owns it from now on. False when it has ended, or another living process has it. */
-  take(): Promise<boolean>;
+  /** This process owns it from now on. Undefined when it has ended, or another living process has it. */
+  take(): Promise<{ name: string } | undefined>;
   /** Its turn has come; after a wait its time counts from now on. False when it was ended meanwhile. */
   begin(options: { waited: boolean }): Promise<boolean>;
-  /** False when it is not this process's any more; then nothing was changed. */
-  succeed(trx: Transaction<Database>, image: BuiltImage): Promise<boolean>;
+  /** One statement, with which the build has succeeded (a trigger). False when it is not this process's any more; then nothing was changed. */
+  succeed(image: BuiltImage): Promise<boolean>;
+  /** False as above. */
   fail(trx: Transaction<Database>, failure: { reason: string; code: ErrorCode }): Promise<boolean>;
-  /** After `succeed` was committed. */
+  /** After it has succeeded. */
   onBuilt?(): void;
 }
 
-/** What a build of this row is for; undefined when that is gone. */
-export type FindSubject = (build: BuildRow) => Promise<BuildSubject | undefined>;
+/** What a build of this row is for, where it is of the kind that is known here. */
+export type FindSubject = (build: BuildRow) => BuildSubject | undefined;

@@ -36,7 +36,7 @@ interface Change {
   ownerId?: string;
   /** Only while this instance owns it: it may have been given to another when this one was thought dead. */
   heldBy?: string;
-  /** Only while nobody owns it. */
+  /** Only while nobody owns it; with `heldBy`, or this instance does. */
   unowned?: boolean;
   /** `false` where nobody is told of the change before a later, durable one: the commit does not wait for the disk. */
   durable?: boolean;

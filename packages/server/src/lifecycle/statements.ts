@@ -18,7 +18,7 @@ export interface Guard {
   from: readonly string[];
   /** Only while this instance owns it. */
   heldBy?: string | undefined;
-  /** Only while nobody owns it. */
+  /** Only while nobody owns it; with `heldBy`, or this instance does. */
   unowned?: boolean | undefined;
   /** Only when its deadline has passed. */
   overdue?: boolean | undefined;
@@ -46,10 +46,13 @@ export function stateColumns(state: string, rule: StateRule<string>, ownerId: st
 const definedColumns = (columns: Columns) => Object.entries(columns).filter(([, value]) => value !== undefined);
 
 function conditionOf(guard: Guard): RawBuilder<unknown> {
-  const held = guard.heldBy === undefined ? sql`` : sql` and owner_id = ${guard.heldBy}::uuid`;
-  const unowned = guard.unowned ? sql` and owner_id is null` : sql``;
+  const owners = [
+    ...(guard.heldBy === undefined ? [] : [sql`owner_id = ${guard.heldBy}::uuid`]),
+    ...(guard.unowned ? [sql`owner_id is null`] : []),
+  ];
+  const owned = owners.length === 0 ? sql`` : sql` and (${sql.join(owners, sql` or `)})`;
   const overdue = guard.overdue ? sql` and deadline_at <= clock_timestamp()` : sql``;
-  return sql`id = ${guard.id}::uuid and state = any(${[...guard.from]}::text[])${held}${unowned}${overdue}`;
+  return sql`id = ${guard.id}::uuid and state = any(${[...guard.from]}::text[])${owned}${overdue}`;
 }
 
 /**

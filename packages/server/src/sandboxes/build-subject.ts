@@ -11,21 +11,23 @@ const WAITING = ['pending_build', 'building_snapshot'] as const;
 export function sandboxSubject(context: SandboxContext): FindSubject {
   const { db } = context;
   const { instanceId } = context.settings;
-  return async ({ sandbox_id: id }): Promise<BuildSubject | undefined> => {
+  return ({ sandbox_id: id }): BuildSubject | undefined => {
     if (id === null) return undefined;
-    const row = await db.selectFrom('sandboxes').select(['name', 'owner_id']).where('id', '=', id).executeTakeFirst();
-    if (row === undefined) return undefined;
     let built: SandboxRow | undefined;
     return {
       kind: 'sandbox',
       id,
-      name: row.name,
       isBuilding: (state) => WAITING.some((waiting) => waiting === state),
-      async take() {
-        const move = { from: WAITING, to: 'pending_build', actor: ACTOR, ownerId: instanceId, durable: false } as const;
-        const guard = row.owner_id === instanceId ? { heldBy: instanceId } : { unowned: true };
-        return (await moveSandbox(db, id, { ...move, ...guard })) !== undefined;
-      },
+      take: () =>
+        moveSandbox(db, id, {
+          from: WAITING,
+          to: 'pending_build',
+          actor: ACTOR,
+          heldBy: instanceId,
+          unowned: true,
+          ownerId: instanceId,
+          durable: false,
+        }),
       async begin() {
         const moved = await moveSandbox(db, id, {
           from: ['pending_build'],
@@ -37,8 +39,8 @@ export function sandboxSubject(context: SandboxContext): FindSubject {
         });
         return moved !== undefined;
       },
-      async succeed(trx, { layers, config }) {
-        built = await moveSandbox(trx, id, {
+      async succeed({ layers, config }) {
+        built = await moveSandbox(db, id, {
           from: ['building_snapshot'],
           to: 'creating',
           actor: ACTOR,

@@ -48,21 +48,21 @@ export async function createBuiltSandbox(
     entrypoint: null,
     build_id: buildId,
   };
-  const row = await withFreeName(values.name, () =>
+  const { row, made } = await withFreeName(values.name, () =>
     context.db.transaction().execute(async (trx) => {
       await reserveRoom(trx, organization.id, size);
       const inserted = await insertSandbox(trx, values, { actor: caller.actor });
       const subject = { sandboxId: id };
-      await insertBuild(trx, context.secrets, {
+      const made = await insertBuild(trx, context.secrets, {
         id: buildId,
         organizationId: organization.id,
         subject,
         request: build,
       });
       await context.jobs.enqueue(trx, 'snapshot.build', buildId, { buildId });
-      return inserted;
+      return { row: inserted, made };
     }),
   );
-  context.builds.begin(buildId);
+  context.builds.begin(made);
   return row;
 }

@@ -8,29 +8,22 @@ const BUILDING = ['building'] as const;
 
 /** A snapshot as what a build is for. It is `building` from the first moment on. */
 export function snapshotSubject(db: Kysely<Database>, instanceId: string): FindSubject {
-  return async ({ snapshot_id: id }) => {
+  return ({ snapshot_id: id }) => {
     if (id === null) return undefined;
-    const row = await db.selectFrom('snapshots').select(['name', 'owner_id']).where('id', '=', id).executeTakeFirst();
-    if (row === undefined) return undefined;
     const held = { from: BUILDING, actor: ACTOR, heldBy: instanceId };
     return {
       kind: 'snapshot',
       id,
-      name: row.name,
       isBuilding: (state) => state === 'building',
-      async take() {
-        const move = { from: BUILDING, to: 'building', actor: ACTOR, ownerId: instanceId, durable: false } as const;
-        // What this process has taken before, and not begun, it takes again.
-        const guard = row.owner_id === instanceId ? { heldBy: instanceId } : { unowned: true };
-        return (await moveSnapshot(db, id, { ...move, ...guard })) !== undefined;
-      },
+      // What this process has taken before, and not begun, it takes again.
+      take: () => moveSnapshot(db, id, { ...held, to: 'building', unowned: true, ownerId: instanceId, durable: false }),
       async begin({ waited }) {
         if (!waited) return true;
         const move = { ...held, to: 'building', ownerId: instanceId, durable: false } as const;
         return (await moveSnapshot(db, id, move)) !== undefined;
       },
-      async succeed(trx, { layers, config, sizeBytes }) {
-        const moved = await moveSnapshot(trx, id, {
+      async succeed({ layers, config, sizeBytes }) {
+        const moved = await moveSnapshot(db, id, {
           ...held,
           to: 'active',
           set: {

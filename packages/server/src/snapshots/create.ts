@@ -67,7 +67,7 @@ export async function createSnapshot(
       await deps.jobs.enqueue(trx, 'snapshot.build', id, { buildId: id });
       return { row, build };
     });
-    if (created.build !== undefined) deps.builds.begin(created.build.id);
+    if (created.build !== undefined) deps.builds.begin(created.build);
     return created;
   } catch (error) {
     if (isUniqueViolation(error, 'snapshots_name')) {
