@@ -157,9 +157,22 @@ export async function createLayerHealth(deps: LayerHealthDeps): Promise<LayerHea
     },
     watch: (watched) => ({
       ...watched,
+      async add(diffId, fill, fillSignal) {
+        let isNew = false;
+        const noted: typeof fill = async (directory, within) => {
+          const filled = await fill(directory, within);
+          isNew = true;
+          return filled;
+        };
+        const layer = await watched.add(diffId, noted, fillSignal);
+        if (isNew) soundAt.set(diffId, now());
+        return layer;
+      },
       async make(fill) {
         const layer = await watched.make(fill);
-        if (layer !== undefined) inBackground(layer, record);
+        if (layer === undefined) return undefined;
+        soundAt.set(layer.diffId, now());
+        inBackground(layer, record);
         return layer;
       },
     }),

@@ -2,7 +2,8 @@ import { createHash, randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import { createLayerStore } from '../../../images/layer-store.ts';
+import { createLayerHealth } from '../../../images/health/layer-health.ts';
+import { createLayerStore, type OpenLayerStore } from '../../../images/layer-store.ts';
 import { buildTar } from '../../../images/tar/testing/build-tar.ts';
 import type { ImageConfig } from '../../../images/types.ts';
 import { run } from '../../../platform/process.ts';
@@ -61,6 +62,8 @@ export interface LabImage {
 export interface BuildLab {
   readonly sandboxes: SandboxLab;
   readonly layers: LayerKeeper;
+  /** What is behind the keeper. */
+  readonly store: OpenLayerStore;
   readonly database: TestDatabase;
   readonly engine: BuildEngine;
   readonly poolRoot: string;
@@ -84,6 +87,7 @@ export interface BuildLabOptions {
   imageBytes?: number;
   deps?: Partial<BuildEngineDeps>;
   settings?: Partial<BuildEngineDeps['settings']>;
+  isDamaged?: (layerId: string) => boolean;
 }
 
 let builds = 0;
@@ -97,7 +101,14 @@ export async function createBuildLab(options: BuildLabOptions = {}): Promise<Bui
     info() {},
     warn: (details: object, message: string) => void warnings.push(`${message} ${JSON.stringify(details)}`),
   };
-  const layers = createLayerKeeper(await createLayerStore(join(poolRoot, 'layer-store'), { graceMs: 0 }));
+  const layerStore = await createLayerStore(join(poolRoot, 'layer-store'), { graceMs: 0 });
+  const health = await createLayerHealth({
+    store: layerStore,
+    fetchAgain: async () => false,
+    usersOf: async () => [],
+    log,
+  });
+  const layers = createLayerKeeper(health.watch(layerStore));
   const files = createBuildFiles({ idBase: ID_BASE, idCount: ID_COUNT });
   const fetcher = createRemoteFetcher({ idBase: ID_BASE, allowInternal: true, caFiles: [] });
   const store = await createLocalContextStore(join(poolRoot, 'contexts'));
@@ -107,7 +118,13 @@ export async function createBuildLab(options: BuildLabOptions = {}): Promise<Bui
     files,
     maxBytes: 1024 * MIB,
   });
-  const cache = createStepCache({ db: database.db, layers, runnerId: 'here', log });
+  const cache = createStepCache({
+    db: database.db,
+    layers,
+    runnerId: 'here',
+    log,
+    isDamaged: options.isDamaged ?? health.isDamaged,
+  });
   const images = new Map<string, BaseImage>();
   const baseImages: BaseImages = {
     async obtain({ reference }) {
@@ -126,6 +143,7 @@ export async function createBuildLab(options: BuildLabOptions = {}): Promise<Bui
   const engine = createBuildEngine({
     steps: sandboxes.runtime.steps,
     layers,
+    health,
     cache,
     baseImages,
     files,
@@ -188,6 +206,7 @@ export async function createBuildLab(options: BuildLabOptions = {}): Promise<Bui
   const lab: BuildLab = {
     sandboxes,
     layers,
+    store: layerStore,
     database,
     engine,
     poolRoot,
@@ -245,6 +264,7 @@ export async function createBuildLab(options: BuildLabOptions = {}): Promise<Bui
     async close() {
       await engine.close();
       await cache.close();
+      await health.close();
       await files.close();
       await fetcher.close();
       await sandboxes.close();
