@@ -104,7 +104,11 @@ export function createGitFetcher(agent: RemoteAgent): GitFetcher {
   return {
     async resolve(source, signal) {
       try {
-        if (source.refIs === 'any' && COMMIT_ID.test(source.ref ?? '') && source.ref?.startsWith(source.commit ?? '') === true)
+        if (
+          source.refIs === 'any' &&
+          COMMIT_ID.test(source.ref ?? '') &&
+          source.ref?.startsWith(source.commit ?? '') === true
+        )
           return source;
         const server = openGitServer(await agent.open(), source.repository);
         const advertisement = await readAdvertisement(server, signal);
