@@ -1,15 +1,10 @@
-import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { z } from 'zod';
 import { compared } from './testing/describe-image.ts';
 import { type OurImages, openOurImages } from './testing/our-images.ts';
 import { keyOf, readCases } from './testing/read-cases.ts';
+import { readRecorded } from './testing/recorded.ts';
 
-/** Recorded from BuildKit by `testing/record-corpus.ts`. */
-const recorded = z
-  .record(z.string(), z.object({ files: z.array(z.string()), config: z.record(z.string(), z.unknown()) }))
-  .parse(JSON.parse(readFileSync(new URL('./testing/buildkit-images.json', import.meta.url), 'utf8')));
-
+const recorded = readRecorded();
 const CASES = readCases();
 const BUILT = CASES.filter(({ says, why }) => says === undefined && why === undefined);
 const BUILT_HERE = CASES.filter(({ says, why }) => says === undefined && why !== undefined);

@@ -3,6 +3,7 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { MNT_DETACH, mount, unmount } from '../../../platform/libc.ts';
 import { run } from '../../../platform/process.ts';
 import { BASE_NAMES } from './base-image.ts';
 import { writeContext } from './context-files.ts';
@@ -30,6 +31,8 @@ export async function openBuildahImages(): Promise<BuildahImages> {
   // It calls an image after the path that it was pulled from, and takes no capitals there.
   const root = join(tmpdir(), `buildah-corpus-${randomBytes(8).toString('hex')}`);
   mkdirSync(root);
+  // In memory nothing waits for a disk, and overlayfs is there whatever the machine's own file system is.
+  mount('tmpfs', root, 'tmpfs', 0, 'size=1g');
   const storage = ['--root', join(root, 'storage'), '--runroot', join(root, 'run'), '--storage-driver', 'overlay'];
   const buildah = (...args: string[]) => run('buildah', [...storage, ...args], { timeoutMs: 60_000 });
   const layout = join(root, 'layout');
@@ -46,7 +49,7 @@ export async function openBuildahImages(): Promise<BuildahImages> {
 
   async function close(): Promise<void> {
     await buildah('rm', '--all').catch(() => {});
-    await run('umount', [join(root, 'storage/overlay')], { timeoutMs: 10_000 }).catch(() => {});
+    unmount(root, MNT_DETACH);
     rmSync(root, { recursive: true, force: true });
   }
 
