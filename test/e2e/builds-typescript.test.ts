@@ -71,7 +71,7 @@ async function inSandboxOf(sdk: BuildSdk, snapshot: string, command: string): Pr
 
 const lines = (chunks: readonly string[]) => chunks.join('\n').split('\n');
 
-describe.each(buildSdks.map((sdk) => [sdk.label, sdk] as const))('%s', (label, sdk) => {
+describe.concurrent.each(buildSdks.map((sdk) => [sdk.label, sdk] as const))('%s', (label, sdk) => {
   const name = (what: string) => `${label.replace(/[^a-z0-9.]+/g, '-').replace(/^-/, '')}/${what}`;
   const base = () => sdk.Image.base(fromBase());
 

@@ -236,7 +236,7 @@ def test_a_time_out_of_the_client_ends_its_wait_and_a_delete_the_build():
 @files
 def test_a_sandbox_is_made_from_an_image_with_the_logs_of_its_build():
     client, chunks = sdk.Daytona(), []
-    image = sdk.Image.base(IMAGE).run_commands("echo building it", f"echo {uuid.uuid4().hex} > /built; echo and more")
+    image = sdk.Image.base(IMAGE).run_commands(f"echo {uuid.uuid4().hex} > /built; echo building it", "echo and more")
     sandbox = client.create(
         sdk.CreateSandboxFromImageParams(image=image), on_snapshot_create_logs=chunks.append, timeout=60
     )
