@@ -171,7 +171,7 @@ export function createBuilds(deps: BuildsDeps): Builds {
       });
       regularly('looking after builds', LOOK_EVERY_MS, reconcile);
       regularly('sweeping logs of builds', SWEEP_EVERY_MS, sweep);
-      await sweep();
+      sweep().catch((error: unknown) => log.warn({ err: error }, `sweeping logs of builds: ${messageOf(error)}`));
       await deps.jobs.work('snapshot.build', { concurrency: JOB_CONCURRENCY }, ({ buildId }) => takeUp(buildId));
     },
     async close() {

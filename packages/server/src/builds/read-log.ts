@@ -41,6 +41,7 @@ export async function* readBuildLog(
 function awaitEnd({ db, logs, events, running }: ReadDeps, row: BuildRow): () => void {
   let isOver = false;
   async function look(): Promise<void> {
+    if (running(row.id) !== undefined) return;
     const found = await db.selectFrom('builds').select('outcome').where('id', '=', row.id).executeTakeFirst();
     if (isOver || found?.outcome === null || running(row.id) !== undefined) return;
     logs.finish(row.id);

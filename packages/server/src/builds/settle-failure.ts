@@ -1,6 +1,6 @@
 import type { Kysely } from 'kysely';
 import type { Database } from '../platform/db/schema.ts';
-import { conflict, DarkroomError } from '../platform/errors.ts';
+import { DarkroomError } from '../platform/errors.ts';
 import { failureRecord, reasonOf } from './failures/failure-record.ts';
 import type { BuildLogWriter } from './logs/build-log.ts';
 import type { Redactor } from './logs/redactor.ts';
@@ -28,11 +28,9 @@ export function isStopping({ aborted, reason }: AbortSignal): boolean {
 }
 
 /** Somebody else has moved what the build is for: nobody waits for it any more. */
-export const endedElsewhere = () => conflict('The build was cancelled.');
+class EndedElsewhere extends DarkroomError {}
 
-function isEndedElsewhere(error: unknown): boolean {
-  return error instanceof DarkroomError && error.code === 'conflict';
-}
+export const endedElsewhere = () => new EndedElsewhere('conflict', 'The build was cancelled.');
 
 /** Writes down why it failed, where that is not somebody's wish or the end of the server. */
 export async function settleFailure(
@@ -47,7 +45,7 @@ export async function settleFailure(
   }
   // What ended it from outside is the reason, whatever the steps made of it.
   const error: unknown = signal.aborted ? signal.reason : raised;
-  if (isEndedElsewhere(error)) {
+  if (error instanceof EndedElsewhere) {
     writer.write({ step: undefined, stream: 'note', text: 'The build was cancelled.' });
     return writer.flush();
   }
@@ -70,7 +68,7 @@ export async function settleFailure(
       }),
     AbortSignal.timeout(GIVE_UP_MS),
   ).catch((cause: unknown) => {
-    if (!isEndedElsewhere(cause)) throw cause;
+    if (!(cause instanceof EndedElsewhere)) throw cause;
   });
 }
 

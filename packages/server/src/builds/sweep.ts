@@ -4,13 +4,20 @@ import type { BuildLogs } from './logs/build-log.ts';
 
 const BATCH = 500;
 
-/** Removes logs whose builds are gone. Answers how many. */
+/** Removes builds of sandboxes that are gone, and logs whose builds are. Answers how many logs. */
 export async function sweepBuilds(options: {
   db: Kysely<Database>;
   logs: Pick<BuildLogs, 'list' | 'remove'>;
   isRunning(buildId: string): boolean;
 }): Promise<number> {
   const { db, logs, isRunning } = options;
+  // What removes a sandbox does that itself, unless it was too late. Snapshots take their builds with them.
+  await db
+    .deleteFrom('builds')
+    .using('sandboxes')
+    .whereRef('sandboxes.id', '=', 'builds.sandbox_id')
+    .where('sandboxes.state', '=', 'destroyed')
+    .execute();
   // Listed first: a log is made after its row.
   const ids = (await logs.list()).filter(isUuid);
   let removed = 0;

@@ -41,6 +41,6 @@ export async function findRunning(db: Kysely<Database>, organizationId: string, 
 export function notRunning(state: SandboxRow['state']) {
   return invalidRequest(`Sandbox is not running: its state is ${state}`, {
     ...(state === 'stopped' || state === 'paused' ? { hint: 'Start it first.' } : {}),
-    retryable: state === 'creating' || state === 'starting',
+    retryable: ['pending_build', 'building_snapshot', 'creating', 'starting'].includes(state),
   });
 }

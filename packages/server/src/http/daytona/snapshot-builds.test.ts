@@ -1,8 +1,10 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { buildSchema, snapshotSchema } from '@darkroom/contract';
 import type { ValidateFunction } from 'ajv/dist/2020.js';
+import { sql } from 'kysely';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { takeUpSnapshot } from '../../snapshots/recover.ts';
 import { loadSnapshotSchema, startTestApi, type TestApi } from '../../test-support/test-api.ts';
 
 /** Builds as the API has them, before anybody works on them. */
@@ -207,5 +209,23 @@ describe('the log of a build', () => {
   it.each(['from=-1', 'from=x', 'format=xml'])('refuses ?%s', async (query) => {
     await create({ dockerfileContent: 'FROM a:1\n' });
     expect((await ask('GET', `snapshots/built/build-logs?${query}`)).status).toBe(400);
+  });
+});
+
+describe('a build whose server died', () => {
+  it('is given to another one, once', async () => {
+    const { body } = await create({ dockerfileContent: 'FROM a:1\n' });
+    const { id: buildId } = (await buildRow(body.id)) ?? {};
+    const dead = randomUUID();
+    await api.db.updateTable('snapshots').set({ owner_id: dead }).where('id', '=', body.id).execute();
+    await sql`delete from pgboss.job where name = 'snapshot.build'`.execute(api.db);
+    const orphan = { id: body.id, state: 'building', ownerId: dead };
+    expect(await Promise.all([takeUpSnapshot(api, orphan), takeUpSnapshot(api, orphan)])).toEqual([true, true]);
+    const { rows } = await sql`select singleton_key as key from pgboss.job where name = 'snapshot.build'`.execute(
+      api.db,
+    );
+    expect(rows).toEqual([{ key: buildId }]);
+    const row = await api.db.selectFrom('snapshots').select(['state', 'owner_id']).where('id', '=', body.id).execute();
+    expect(row).toEqual([{ state: 'building', owner_id: null }]);
   });
 });
