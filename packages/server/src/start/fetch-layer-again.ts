@@ -5,12 +5,17 @@ import type { ImagePuller } from '../images/types.ts';
 import { credentialsFor } from '../tenancy/registries.ts';
 import type { Ground } from './ground.ts';
 
+export type RefetchGround = Pick<Ground, 'db' | 'secrets'> & {
+  instance: Pick<Ground['instance'], 'runnerId'>;
+  log: { warn(fields: object, message: string): void };
+};
+
 /** Images that have the layer, what was used last first; each may be gone from its registry. */
 const TRIES = 5;
 
 /** How a damaged layer is fetched again: by the images that it is of, each with the credentials of the organization that pulled it. */
 export function createRefetch(
-  { db, secrets, instance, log }: Pick<Ground, 'db' | 'secrets' | 'instance' | 'log'>,
+  { db, secrets, instance, log }: RefetchGround,
   puller: () => ImagePuller,
 ): Pick<LayerHealthDeps, 'fetchAgain' | 'usersOf'> {
   return {
