@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { finished } from 'node:stream/promises';
 import { DarkroomError, errnoOf } from '../../../platform/errors.ts';
 import { SEARCH_PATH } from '../../../platform/find-program.ts';
@@ -92,6 +93,7 @@ export class JailFailure extends Error {
 /** Runs a script of git commands in its jail to its end. Nothing of it is left when this settles. */
 export async function runJailed(jail: GitJail, { script, args, input, onOutput }: JailRun): Promise<void> {
   jail.signal.throwIfAborted();
+  if (!existsSync('/usr/bin/git')) throw new DarkroomError('internal', 'git is not installed (run `scripts/setup.sh`)');
   const limits = [String(MEMORY_BYTES), String(CPU_SECONDS), String(jail.maxBytes)];
   const own = ['--mount', '--pid', '--net', '--ipc', '--uts', '--fork', '--kill-child=KILL'];
   const enter = ['/bin/sh', '-c', ENTER, 'sh', jail.root, jail.work, ...limits, script, 'sh', ...args];
