@@ -55,7 +55,8 @@ export function changesFrom(base: readonly string[], lines: readonly string[]): 
 /** Without what is not compared. */
 export function compared({ files, config }: ImageDescription, each: CorpusCase): ImageDescription {
   const kept = files.filter((line) => !each.without.includes(pathOf(line)));
-  const timeless = (line: string) => line.replace(/^(\S+ directory \S+ \S+) \S+/, '$1');
+  const untimed = each.untimed?.startsWith('all') ? /^(\S+ \S+ \S+ \S+) \S+/ : /^(\S+ directory \S+ \S+) \S+/;
+  const timeless = (line: string) => line.replace(untimed, '$1');
   return { files: each.untimed === undefined ? kept : kept.map(timeless), config };
 }
 

@@ -8,7 +8,7 @@ import { BASE_NAMES, baseConfigBlob, baseLayerTar } from './base-image.ts';
 import { contextTar } from './context-files.ts';
 import { changesFrom, configOf, fileLines, type ImageDescription } from './describe-image.ts';
 import { startFileServer } from './file-server.ts';
-import { type CorpusCase, withFiles } from './read-cases.ts';
+import { type CorpusCase, withServers } from './read-cases.ts';
 
 /** Our engine over the base images of the corpus. */
 export interface OurImages {
@@ -37,11 +37,11 @@ export async function openOurImages(): Promise<OurImages> {
   const server = await startFileServer();
   return {
     async build(each) {
-      const { image } = await lab.build(each.dockerfile, optionsOf(withFiles(each, server.url)));
+      const { image } = await lab.build(each.dockerfile, optionsOf(withServers(each, server)));
       return { files: changesFrom(baseLines, await linesOf(lab, image)), config: configOf(ociConfig(image.config)) };
     },
     async refusal(each) {
-      const { failure } = await lab.fail(each.dockerfile, optionsOf(withFiles(each, server.url)));
+      const { failure } = await lab.fail(each.dockerfile, optionsOf(withServers(each, server)));
       return failure.step === undefined ? failure.message : `Dockerfile line ${failure.step.line}: ${failure.message}`;
     },
     async close() {

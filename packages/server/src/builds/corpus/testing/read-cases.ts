@@ -17,16 +17,20 @@ export interface CorpusCase {
   why: string | undefined;
   /** Paths that are not compared, and why. */
   without: readonly string[];
-  /** Why times of directories are not compared. */
+  /** Why times of directories are not compared, or times of all files where it begins with `all`. */
   untimed: string | undefined;
   /** It is compared with what buildah makes each time. */
   buildah: boolean;
 }
 
-/** With the address of the server that ADD fetches from, for those that ask for it. */
-export function withFiles(each: CorpusCase, url: string): CorpusCase {
-  if (!/^ARG FILES$/m.test(each.dockerfile)) return each;
-  return { ...each, buildArgs: new Map([...each.buildArgs, ['FILES', url]]) };
+/** With the addresses of what ADD fetches from, for those that ask for them. */
+export function withServers(each: CorpusCase, servers: { files: string; git: string }): CorpusCase {
+  const all = [
+    ['FILES', servers.files],
+    ['GIT', servers.git],
+  ] as const;
+  const asked = all.filter(([name]) => new RegExp(`^ARG ${name}$`, 'm').test(each.dockerfile));
+  return { ...each, buildArgs: new Map([...each.buildArgs, ...asked]) };
 }
 
 /** Names the case in a recording. */

@@ -8,7 +8,7 @@ import { writeContext } from './context-files.ts';
 import { changesFrom, configOf, fileLines, type ImageDescription } from './describe-image.ts';
 import { startFileServer } from './file-server.ts';
 import { writeBaseLayout } from './oci-layout.ts';
-import { type CorpusCase, keyOf, readCases, withFiles } from './read-cases.ts';
+import { type CorpusCase, keyOf, readCases, withServers } from './read-cases.ts';
 
 /**
  * Writes `buildkit-images.json` anew: what BuildKit makes of the corpus. Needs root and a running buildkitd with the overlayfs snapshotter:
@@ -87,7 +87,7 @@ try {
   );
   const recorded: Record<string, ImageDescription> = {};
   for (const [index, written] of readCases().entries()) {
-    const each = withFiles(written, server.url);
+    const each = withServers(written, server);
     if (only !== undefined && !new RegExp(only).test(keyOf(each))) continue;
     const result = await build(each, index, images);
     const isBuilt = !('words' in result);
