@@ -17,7 +17,8 @@ export async function streamAnswer(
   const { raw } = reply;
   const given = reply.getHeaders();
   for (const [name, value] of Object.entries(given)) if (value !== undefined) raw.setHeader(name, value);
-  raw.writeHead(200, { ...headers, 'cache-control': 'no-store', 'x-accel-buffering': 'no' });
+  // A connection that was busy when the server began to stop would be waited for when it is idle again.
+  raw.writeHead(200, { ...headers, 'cache-control': 'no-store', 'x-accel-buffering': 'no', connection: 'close' });
   raw.flushHeaders();
   const gone = new AbortController();
   raw.once('close', () => gone.abort());
