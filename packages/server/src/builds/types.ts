@@ -79,5 +79,7 @@ export interface BuildEngine {
   build(definition: BuildDefinition, observer: BuildObserver, signal: AbortSignal): Promise<BuiltImage>;
   /** Raises `invalid_request` with the line for a text that cannot be built, before anything is looked up. */
   check(definition: Pick<BuildDefinition, 'dockerfile' | 'target' | 'buildArgs'>): void;
+  /** The disk is full: some of what is only kept to make builds quicker goes, and no step uses. Answers how much. */
+  makeRoom(): Promise<number>;
   close(): Promise<void>;
 }

@@ -103,7 +103,7 @@ export async function startBuildEngine(ground: BuildGround, site: BuildEngineSit
   return {
     engine,
     noteEnd: () => sweeper.request(),
-    makeRoom: () => layerSweeper.makeRoom(),
+    makeRoom: async () => (await engine.makeRoom()) + (await layerSweeper.makeRoom()),
   };
 }
 

@@ -15,7 +15,7 @@ import { createScratchSpace } from './scratch-space.ts';
 import { asBuildFailure } from './step-failure.ts';
 import { createStepSlots } from './step-slots.ts';
 
-/** The next server goes on with what is not removed by then. */
+/** What is not removed by then is removed later, or by the next server. */
 const TIDY_MS = 5000;
 
 /** The engine of one server. Nobody else writes below the pool's `build-mounts` and `build-tmp`. */
@@ -48,6 +48,8 @@ export function createBuildEngine(deps: BuildEngineDeps): BuildEngine {
       return image;
     } catch (error) {
       inner.throwIfAborted();
+      // Whoever builds again at once shall find what the step has filled empty.
+      if (error instanceof BuildFailure && error.code === 'insufficient_storage') await within(cacheMounts.settled());
       if (error instanceof BuildFailure) throw error;
       const failure = asBuildFailure(error, undefined);
       if (failure.class === 'internal') log.warn({ err: error, buildId: definition.id }, 'a build failed');
@@ -71,13 +73,17 @@ export function createBuildEngine(deps: BuildEngineDeps): BuildEngine {
         for (const reference of references) checkReference(reference, stage.from.line);
       }
     },
+    makeRoom: () => cacheMounts.makeRoom(),
     async close() {
       closing.abort(conflict('the server is shutting down', { retryable: true }));
       await Promise.all(running);
-      const tidied = Promise.all([scratch.close(), cacheMounts.close()]);
-      await Promise.race([tidied, delay(TIDY_MS, undefined, { ref: false })]);
+      await within(Promise.all([scratch.close(), cacheMounts.settled()]));
     },
   };
+}
+
+async function within(tidied: Promise<unknown>): Promise<void> {
+  await Promise.race([tidied, delay(TIDY_MS, undefined, { ref: false })]);
 }
 
 function checkReference(reference: string, line: number): void {

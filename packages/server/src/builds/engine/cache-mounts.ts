@@ -30,8 +30,10 @@ export interface CacheMounts {
    * waited. Raises the signal's reason, or what filling raises; then nothing is held.
    */
   acquire(requests: readonly CacheMountRequest[], signal: AbortSignal): Promise<HeldCacheMounts>;
-  /** Waits until what is too much has been removed. */
-  close(): Promise<void>;
+  /** The disk is full: the half that was not used for longest goes, of what is not in use. Answers how many went. */
+  makeRoom(): Promise<number>;
+  /** Resolves when what is too much has been removed. */
+  settled(): Promise<void>;
 }
 
 export interface CacheMountOptions {
@@ -60,7 +62,7 @@ export function createCacheMounts({ directory, maxBytes, log }: CacheMountOption
   const instances = new Map<string, Instance[]>();
   const waiting = new Map<string, PromiseWithResolvers<void>>();
   let opened: Promise<void> | undefined;
-  let trimming: Promise<void> = Promise.resolve();
+  let trimming: Promise<unknown> = Promise.resolve();
 
   async function open(): Promise<void> {
     await mkdir(directory, { recursive: true, mode: 0o700 });
@@ -151,7 +153,7 @@ export function createCacheMounts({ directory, maxBytes, log }: CacheMountOption
     waiting.get(instance.key)?.resolve();
     waiting.delete(instance.key);
     if (instance.users === 0)
-      trimming = trimming.then(trim).catch((err) => log.warn({ err }, 'caches of builds were not trimmed'));
+      trimming = trimming.then(() => trim()).catch((err) => log.warn({ err }, 'caches of builds were not trimmed'));
   }
 
   /** When it was used is kept as its time, for the next server. */
@@ -166,17 +168,18 @@ export function createCacheMounts({ directory, maxBytes, log }: CacheMountOption
     }
   }
 
-  async function trim(): Promise<void> {
+  async function trim(share = 1): Promise<number> {
     let total = 0;
+    let removed = 0;
     for (const instance of [...instances.values()].flat()) {
       if (instance.users === 0 && instance.sizeBytes === undefined) await measureUnused(instance);
       total += instance.sizeBytes ?? 0;
     }
     const { blocks, bsize } = await statfs(directory);
-    const bound = Math.min(maxBytes, (blocks * bsize) / POOL_PART);
+    const bound = Math.min(maxBytes, (blocks * bsize) / POOL_PART, total * share);
     const oldestFirst = [...instances.values()].flat().toSorted((a, b) => a.usedAt - b.usedAt);
     for (const instance of oldestFirst) {
-      if (total <= bound) return;
+      if (total <= bound) break;
       if (instance.users > 0) continue;
       // Gone for everybody before the first file is.
       forget(instance);
@@ -184,16 +187,22 @@ export function createCacheMounts({ directory, maxBytes, log }: CacheMountOption
       const discarded = join(directory, `${PASSING}${randomUUID()}`);
       await rename(instance.path, discarded);
       await remove(discarded);
+      removed += 1;
     }
+    return removed;
+  }
+
+  async function ready(): Promise<void> {
+    opened ??= open().catch((error: unknown) => {
+      opened = undefined;
+      throw error;
+    });
+    await opened;
   }
 
   return {
     async acquire(requests, signal) {
-      opened ??= open().catch((error: unknown) => {
-        opened = undefined;
-        throw error;
-      });
-      await opened;
+      await ready();
       const held: Instance[] = [];
       const free = () => {
         for (const instance of held.splice(0)) release(instance);
@@ -208,7 +217,13 @@ export function createCacheMounts({ directory, maxBytes, log }: CacheMountOption
         throw error;
       }
     },
-    close: () => trimming,
+    async makeRoom() {
+      await ready();
+      const shrinking = trimming.then(() => trim(0.5));
+      trimming = shrinking.catch(() => {});
+      return await shrinking;
+    },
+    settled: async () => void (await trimming),
   };
 }
 
