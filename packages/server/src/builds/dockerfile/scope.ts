@@ -3,7 +3,7 @@ import type { Arg } from './instructions.ts';
 import { syntaxError } from './syntax-error.ts';
 import { expandWord, expandWords, WordError, type WordOptions } from './words.ts';
 
-/** Usable in RUN without an ARG when the one who builds gives them; never part of a cache key. */
+/** Usable in RUN without an ARG when the one who builds gives them, and then no part of a cache key. */
 export const PROXY_VARIABLES: readonly string[] = [
   'HTTP_PROXY',
   'HTTPS_PROXY',
