@@ -4,7 +4,7 @@ import { errnoOf, invalidRequest } from '../../platform/errors.ts';
 import { readLinkOf } from '../../platform/libc-files.ts';
 import { locate } from '../container/container-root.ts';
 
-/** An open root directory, and the path of the host that leads to it. Nobody changes what is in it meanwhile. */
+/** An open root directory, and the path of the host that leads to it. Steps that share a cache may change what is in it meanwhile. */
 export interface OpenRoot {
   fd: number;
   path: string;
@@ -29,6 +29,12 @@ export function findPlace(root: OpenRoot, path: string): Place {
 export const isWithin = (path: string, directory: string) =>
   path === directory || path.startsWith(directory === '/' ? '/' : `${directory}/`);
 
+/** Where in the root something is that was opened there. */
+export function pathIn(root: OpenRoot, fd: number): string {
+  const real = readlinkSync(`/proc/self/fd/${fd}`);
+  return real === root.path ? '/' : real.slice(root.path.length);
+}
+
 function realPlace(root: OpenRoot, path: string): Place | undefined {
   let fd: number;
   try {
@@ -38,9 +44,7 @@ function realPlace(root: OpenRoot, path: string): Place | undefined {
     throw placeError(error, path);
   }
   try {
-    const real = readlinkSync(`/proc/self/fd/${fd}`);
-    const found = real === root.path ? '/' : real.slice(root.path.length);
-    return { found, isDirectory: fstatSync(fd).isDirectory() };
+    return { found: pathIn(root, fd), isDirectory: fstatSync(fd).isDirectory() };
   } finally {
     closeSync(fd);
   }

@@ -1,8 +1,10 @@
-import { chmodSync, lchownSync, lstatSync, mkdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, closeSync, constants, lchownSync, lstatSync, mkdirSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { errnoOf } from '../../platform/errors.ts';
 import { getXattr, listXattrs, setXattr } from '../../platform/libc.ts';
 import { setFileTime } from '../../platform/libc-inode.ts';
+import type { OpenRoot } from './find-place.ts';
+import { holdPlace, makePlace, pathOf } from './held-place.ts';
 
 export interface MissingPlace {
   /** A real path in the tree, of a directory that is there. */
@@ -13,33 +15,38 @@ export interface MissingPlace {
 
 /**
  * A layer of places to mount on. Overlayfs shows a directory with the attributes of the topmost layer that has it, and copies
- * these up: so what is there already looks in the layer as it does in `view`, the path of the merged tree.
+ * these up: so what is there already looks in the layer as it does in the merged tree, which is at `view.at` in the root.
  */
-export function addStubs(stubs: string, view: string, missing: readonly MissingPlace[], idBase: number): void {
+export function addStubs(
+  stubs: string,
+  view: { root: OpenRoot; at: string },
+  missing: readonly MissingPlace[],
+  idBase: number,
+): void {
   mkdirSync(stubs, { recursive: true, mode: 0o755 });
   const attributes = new Map(
-    missing.flatMap(({ under }) => ancestors(under)).map((path) => [path, readAttributes(join(view, path))] as const),
+    missing
+      .flatMap(({ under }) => ancestors(under))
+      .map((path) => [path, readAttributes(view.root, inTree(view.at, path))] as const),
   );
   for (const [path, known] of attributes) {
     makeDirectory(join(stubs, path));
     copyAttributes(known, join(stubs, path));
   }
-  for (const { under, names, kind } of missing) makePlace(join(stubs, under), names, kind, idBase);
+  for (const { under, names, kind } of missing) {
+    const directory = openSync(join(stubs, under), constants.O_RDONLY | constants.O_DIRECTORY);
+    try {
+      makePlace(directory, names, kind, idBase);
+    } finally {
+      closeSync(directory);
+    }
+  }
   for (const [path, { mtimeNs }] of [...attributes].reverse()) {
     setFileTime(join(stubs, path), Number(mtimeNs / NANO), Number(mtimeNs % NANO));
   }
 }
 
-/** What is to be mounted on, with the directories before it. They belong to the root of the step. */
-export function makePlace(under: string, names: readonly string[], kind: 'directory' | 'file', idBase: number): void {
-  let path = under;
-  for (const [index, name] of names.entries()) {
-    path = join(path, name);
-    if (kind === 'file' && index === names.length - 1) writeFileSync(path, '', { flag: 'a', mode: 0o644 });
-    else makeDirectory(path);
-    lchownSync(path, idBase, idBase);
-  }
-}
+const inTree = (at: string, path: string) => (path === '/' ? at : join(at, path));
 
 const NANO = 1_000_000_000n;
 
@@ -57,7 +64,16 @@ interface Attributes {
   xattrs: (readonly [name: string, value: Buffer])[];
 }
 
-function readAttributes(path: string): Attributes {
+function readAttributes(root: OpenRoot, place: string): Attributes {
+  const fd = holdPlace(root, place);
+  try {
+    return attributesAt(`${pathOf(fd)}/.`);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function attributesAt(path: string): Attributes {
   const { uid, gid, mode, mtimeNs } = lstatSync(path, { bigint: true });
   const xattrs = listXattrs(path)
     .filter((name) => !name.startsWith('trusted.'))

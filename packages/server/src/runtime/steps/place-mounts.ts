@@ -1,4 +1,4 @@
-import { constants, existsSync, mkdirSync, openSync, writeFileSync } from 'node:fs';
+import { closeSync, constants, existsSync, mkdirSync, openSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { invalidRequest } from '../../platform/errors.ts';
 import { MS_BIND, MS_NOEXEC, MS_RDONLY, mount } from '../../platform/libc.ts';
@@ -8,8 +8,9 @@ import type { ContainerHost } from '../container/container-host.ts';
 import { unmountQuietly } from '../container/overlay.ts';
 import type { StepSpec } from '../step-types.ts';
 import { findPlace, isWithin, type OpenRoot } from './find-place.ts';
+import { holdPlace, makePlace, pathOf } from './held-place.ts';
 import { closeSources, type MountSource } from './mount-source.ts';
-import { type MissingPlace, makePlace } from './mount-stubs.ts';
+import type { MissingPlace } from './mount-stubs.ts';
 import { ROOT_TREE, type StepPaths, stubsPath } from './step-layout.ts';
 
 export interface Attempt {
@@ -61,7 +62,12 @@ export async function placeMounts(attempt: Attempt, root: OpenRoot, round: numbe
     if (isWithin(wanted, '/dev')) return wanted;
     const around = placed.findLast(({ at }) => isWithin(under, at));
     if (around?.source.canBeWritten) {
-      makePlace(join(root.path, under), names, kind, host.idBase);
+      const directory = holdPlace(root, under);
+      try {
+        makePlace(directory, names, kind, host.idBase);
+      } finally {
+        closeSync(directory);
+      }
       return wanted;
     }
     const { tree, at } = around ?? { tree: ROOT_TREE, at: '/' };
@@ -85,8 +91,12 @@ export async function placeMounts(attempt: Attempt, root: OpenRoot, round: numbe
       continue;
     }
     const stubbed = await withStubs(attempt, source, index, round);
-    bind(stubbed, join(root.path, at));
-    if (stubbed !== source) closeSources([stubbed]);
+    try {
+      const staged = stage(stubbed, join(paths.mounts, `placed-${round}-${index}`));
+      mountAt(staged, root, at);
+    } finally {
+      if (stubbed !== source) closeSources([stubbed]);
+    }
     placed.push({ tree: index, at, source });
   }
   for (const { target, kind } of CRUN_TARGETS) placeFor(target, kind);
@@ -119,11 +129,28 @@ function bind(source: MountSource, target: string): void {
   }
 }
 
-/** crun has a /dev of its own over the one of the root. */
-function stageForCrun(source: MountSource, destination: string, staged: string): Mount {
+/** At a place of its own, where nobody sees it. */
+function stage(source: MountSource, staged: string): string {
   if (source.isDirectory) mkdirSync(staged, { mode: 0o711 });
   else writeFileSync(staged, '', { mode: 0o600 });
   bind(source, staged);
+  return staged;
+}
+
+/** With the flags that it has where it is staged: the place in the root is never without them, and is held, not named. */
+function mountAt(staged: string, root: OpenRoot, at: string): void {
+  const place = holdPlace(root, at);
+  try {
+    mount(staged, pathOf(place), null, MS_BIND, null);
+  } finally {
+    closeSync(place);
+    unmountQuietly(staged);
+  }
+}
+
+/** crun has a /dev of its own over the one of the root. */
+function stageForCrun(source: MountSource, destination: string, staged: string): Mount {
+  stage(source, staged);
   const options = ['bind', 'nosuid', 'nodev'];
   if ((source.flags & MS_RDONLY) !== 0) options.push('ro');
   if ((source.flags & MS_NOEXEC) !== 0) options.push('noexec');

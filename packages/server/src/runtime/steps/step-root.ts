@@ -66,7 +66,7 @@ async function mountAll(attempt: Attempt, round: number): Promise<StepRoot | und
     complete = missing.size === 0;
     if (complete) return { fd, path: paths.rootfs, crunMounts };
     for (const [tree, { at, places }] of missing) {
-      addStubs(stubsPath(paths, tree), join(paths.rootfs, at), places, host.idBase);
+      addStubs(stubsPath(paths, tree), { root: { fd, path: paths.rootfs }, at }, places, host.idBase);
     }
     return undefined;
   } finally {
