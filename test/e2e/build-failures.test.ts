@@ -209,3 +209,29 @@ describe('a server that runs', () => {
     expect(notes.map(({ text }) => text).join('\n')).toMatch(/Instead, what .* meant at .* is used/);
   });
 });
+
+describe('a server whose pool is small', () => {
+  beforeAll(async () => {
+    darkroom = await startDarkroom({
+      config: {
+        registries: { mirrors: { 'docker.io': [inject('registryUrl')] } },
+        pool: { maxBytes: 640 * 2 ** 20 },
+      },
+    });
+    builds = buildsOf(darkroom);
+  });
+  afterAll(() => darkroom?.destroy());
+
+  test('a step that fills it fails with that reason, what it wrote goes, and everybody else goes on', async () => {
+    const before = await builds.start('before', [FROM(), 'RUN echo kept > /kept']);
+    expect(await builds.ended(before)).toMatchObject({ state: 'active' });
+    const filling = await builds.start('filling', [FROM(), 'RUN cat /dev/zero > /fill; sleep 1; exit 1']);
+    const { errorReason } = await builds.ended(filling);
+    expect(errorReason).toMatch(/space|full/i);
+    expect((await builds.record(filling)).failure).toMatchObject({ step: { line: 2 } });
+
+    const after = await builds.start('after', [FROM(), 'RUN head -c 50000000 /dev/zero > /some && wc -c < /some']);
+    expect(await builds.ended(after)).toMatchObject({ state: 'active', errorReason: null });
+    expect(await builds.inSandbox(before, 'cat /kept')).toBe('kept\n');
+  });
+});
