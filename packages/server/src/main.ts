@@ -12,7 +12,6 @@ import { toolboxGuests } from './http/daytona/toolbox/guests.ts';
 import { toolboxRoutes } from './http/daytona/toolbox/index.ts';
 import { createPreviewFront } from './http/preview/index.ts';
 import { RateLimiter } from './http/rate-limit.ts';
-import { startWatch } from './lifecycle/watch.ts';
 import { parseListen } from './platform/config.ts';
 import type { Config } from './platform/config-schema.ts';
 import { DarkroomError, messageOf } from './platform/errors.ts';
@@ -20,11 +19,8 @@ import { createLog } from './platform/log.ts';
 import { createMetrics } from './platform/metrics.ts';
 import { readStateCounts } from './platform/state-counts.ts';
 import { createSandboxes, type Sandboxes } from './sandboxes/index.ts';
-import { snapshotSubject } from './snapshots/build-subject.ts';
-import { createLayerSweeper, type LayerSweeper } from './snapshots/layer-sweeper.ts';
+import { createLayerSweeper } from './snapshots/layer-sweeper.ts';
 import { createSnapshotReads } from './snapshots/read.ts';
-import { recoverSnapshots, takeUpSnapshot } from './snapshots/recover.ts';
-import { startSnapshotWorkers } from './snapshots/workers.ts';
 import type { SshGateway } from './ssh/gateway.ts';
 import { createClosers } from './start/closers.ts';
 import type { Ground } from './start/ground.ts';
@@ -32,11 +28,11 @@ import { startBuilds } from './start/start-builds.ts';
 import { startContexts } from './start/start-contexts.ts';
 import { type Machine, startMachine } from './start/start-machine.ts';
 import { JOB_GRACE_MS, startPlatform } from './start/start-platform.ts';
+import { startSnapshots } from './start/start-snapshots.ts';
 import { startSsh } from './start/start-ssh.ts';
 import { startTls, type Tls } from './start/start-tls.ts';
 import { bootstrapTenancy } from './tenancy/bootstrap.ts';
 import { createKeyVerifier } from './tenancy/key-verifier.ts';
-import { credentialsFor } from './tenancy/registries.ts';
 import { createUploadKeys } from './tenancy/upload-credentials.ts';
 import { serverVersion } from './version.ts';
 
@@ -139,40 +135,6 @@ async function startSandboxes(ground: Ground, machine: Machine, builds: Builds):
   closers.add('sandboxes', () => sandboxes.close());
   log.info(recovered, 'sandboxes of an earlier server were looked at');
   return sandboxes;
-}
-
-/** Workers, sweeper and watch; what an earlier server left in the middle is taken up again. */
-async function startSnapshots(
-  ground: Ground,
-  { layers, puller }: Machine,
-  { builds, sandboxes, sweeper }: { builds: Builds; sandboxes: Sandboxes; sweeper: LayerSweeper },
-): Promise<void> {
-  const { config, log, closers, db, jobs, instance, secrets } = ground;
-  await startSnapshotWorkers({
-    db,
-    jobs,
-    builds,
-    puller,
-    layers,
-    sweeper,
-    credentialsFor: (organizationId) => credentialsFor({ db, secrets }, organizationId),
-    instanceId: instance.id,
-    pullConcurrency: config.jobs.pullConcurrency,
-    log,
-  });
-  closers.add('builds', () => builds.close());
-  await builds.open([snapshotSubject(db, instance.id), sandboxes.buildSubject]);
-  await recoverSnapshots({ db, jobs });
-  // What a server that was killed left in the middle of a pull.
-  sweeper.request();
-  const watch = startWatch({
-    db,
-    instance,
-    log,
-    takeUp: (orphan) =>
-      orphan.subjectType === 'snapshot' ? takeUpSnapshot({ db, jobs }, orphan) : sandboxes.takeUp(orphan),
-  });
-  closers.add('watch over deadlines', () => watch.close());
 }
 
 interface Served {

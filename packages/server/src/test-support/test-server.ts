@@ -36,18 +36,15 @@ import { mountNamespace, prepareCgroups } from '../runtime/prepare-cgroups.ts';
 import { createRuntime } from '../runtime/runtime.ts';
 import type { SandboxRuntime } from '../runtime/types.ts';
 import { createSandboxes, type Sandboxes } from '../sandboxes/index.ts';
-import { snapshotSubject } from '../snapshots/build-subject.ts';
 import { createLayerKeeper, type LayerKeeper } from '../snapshots/layer-keeper.ts';
 import { createLayerSweeper } from '../snapshots/layer-sweeper.ts';
 import { createSnapshotReads } from '../snapshots/read.ts';
-import { recoverSnapshots } from '../snapshots/recover.ts';
-import { startSnapshotWorkers } from '../snapshots/workers.ts';
 import { openSshGateway, type SshGateway } from '../ssh/gateway.ts';
 import { createClosers } from '../start/closers.ts';
 import { startBuilds } from '../start/start-builds.ts';
+import { startSnapshots } from '../start/start-snapshots.ts';
 import { generateKey } from '../tenancy/api-key.ts';
 import { createKeyVerifier } from '../tenancy/key-verifier.ts';
-import { credentialsFor } from '../tenancy/registries.ts';
 import { createUploadKeys } from '../tenancy/upload-credentials.ts';
 import { addOrganization, newSnapshot } from './rows.ts';
 import { startTestDatabase, type TestDatabase } from './test-database.ts';
@@ -193,20 +190,9 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
       },
     });
     await sandboxes.open();
-    await startSnapshotWorkers({
-      db,
-      jobs,
-      builds,
-      puller,
-      layers,
-      sweeper,
-      credentialsFor: (organizationId) => credentialsFor({ db, secrets }, organizationId),
-      instanceId,
-      pullConcurrency: 2,
-      log,
-    });
-    await builds.open([snapshotSubject(db, instanceId), sandboxes.buildSubject]);
-    await recoverSnapshots({ db, jobs });
+    closers.add('sandboxes', () => sandboxes.close());
+    const ground = { config, log, closers, db, jobs, secrets, instance };
+    await startSnapshots(ground, { layers, puller }, { builds, sandboxes, sweeper });
     const ssh = await openSshGateway({
       access: sandboxes.ssh,
       stateDir,
@@ -283,11 +269,9 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
       async close() {
         await closeApp(app, { graceMs: 1_000 });
         await ssh.close();
-        await builds.close();
-        await sandboxes.close();
         await jobs.stop({ graceMs: 5_000 });
-        await keys.close();
         await closers.closeAll();
+        await keys.close();
         await reader.close();
         await events.close();
         await instance.close();
