@@ -16,7 +16,7 @@ test('a secret reaches the step that mounts it, and nothing that is stored', asy
       'FROM base',
       'RUN --mount=type=secret,id=token [ "$(wc -c < /run/secrets/token)" = 43 ] && stat -c "%a %u" /run/secrets/token',
       'RUN --mount=type=secret,id=token,target=/etc/sub/key,env=TOKEN,uid=5,mode=440 [ "$TOKEN" = "$(cat /etc/sub/key)" ] && stat -c "%a %u" /etc/sub/key',
-      'RUN --mount=type=secret,id=token,env=TOKEN echo ${#TOKEN}; ls /run /etc/sub; true',
+      'RUN --mount=type=secret,id=token,env=TOKEN printf %s "$TOKEN" | wc -c; ls /run /etc/sub; true',
       'RUN --mount=type=secret,id=absent ls /run/secrets; true',
     ].join('\n'),
     { secrets: { token: CANARY } },
