@@ -2,7 +2,6 @@ import { randomUUID } from 'node:crypto';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { PERMISSIONS, type Permission } from '@darkroom/contract';
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import formats from 'ajv-formats';
 import type { FastifyInstance } from 'fastify';
@@ -30,9 +29,9 @@ import { createLayerSweeper } from '../snapshots/layer-sweeper.ts';
 import { createSnapshotReads } from '../snapshots/read.ts';
 import { createClosers } from '../start/closers.ts';
 import { startBuilds } from '../start/start-builds.ts';
-import { generateKey } from '../tenancy/api-key.ts';
 import { createKeyVerifier } from '../tenancy/key-verifier.ts';
 import { createUploadKeys } from '../tenancy/upload-credentials.ts';
+import { addKey, type KeyOptions } from './add-key.ts';
 import { addOrganization } from './rows.ts';
 import { startTestDatabase, type TestDatabase } from './test-database.ts';
 
@@ -54,12 +53,6 @@ export interface TestApi {
   /** One request; `key` null sends none. */
   ask(method: Method, url: string, options: AskOptions): Promise<Answer>;
   stop(): Promise<void>;
-}
-
-export interface KeyOptions {
-  permissions?: readonly Permission[];
-  isAdmin?: boolean;
-  expiresAt?: Date;
 }
 
 export type Method = 'GET' | 'POST' | 'PATCH' | 'DELETE';
@@ -170,23 +163,7 @@ export async function startTestApi(limits: Partial<Record<RateLimitName, number>
     stateDir,
     instanceId,
     addOrganization: () => addOrganization(db),
-    async addKey(organizationId, options = {}) {
-      const { value, ...stored } = generateKey();
-      const user = await db.insertInto('users').values({ name: 'tester' }).returning('id').executeTakeFirstOrThrow();
-      const columns = {
-        organization_id: organizationId,
-        user_id: user.id,
-        name: 'test',
-        permissions: [...(options.permissions ?? PERMISSIONS)],
-        is_admin: options.isAdmin ?? false,
-        expires_at: options.expiresAt ?? null,
-      };
-      await db
-        .insertInto('api_keys')
-        .values({ ...columns, ...stored })
-        .execute();
-      return value;
-    },
+    addKey: (organizationId, options) => addKey(db, organizationId, options),
     async ask(method, url, { key, body, headers = {} }) {
       const answer = await app.inject({
         method,

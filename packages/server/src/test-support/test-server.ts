@@ -1,9 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { chmod, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Permission } from '@darkroom/contract';
-import { PERMISSIONS } from '@darkroom/contract';
 import type { FastifyInstance } from 'fastify';
 import { pino } from 'pino';
 import type { ContextStore } from '../builds/contexts/context-store.ts';
@@ -30,10 +29,8 @@ import type { JobQueue } from '../platform/jobs.ts';
 import { openSecretBox } from '../platform/secrets.ts';
 import { openLocalCa } from '../platform/tls/local-ca.ts';
 import { instanceTag } from '../runtime/instance-tag.ts';
-import { createNetworkPool } from '../runtime/network/network-pool.ts';
 import { detachPool, ensurePool } from '../runtime/pool.ts';
-import { mountNamespace, prepareCgroups } from '../runtime/prepare-cgroups.ts';
-import { createRuntime } from '../runtime/runtime.ts';
+import { prepareCgroups } from '../runtime/prepare-cgroups.ts';
 import type { SandboxRuntime } from '../runtime/types.ts';
 import { createSandboxes, type Sandboxes } from '../sandboxes/index.ts';
 import { createLayerKeeper, type LayerKeeper } from '../snapshots/layer-keeper.ts';
@@ -43,14 +40,14 @@ import { openSshGateway, type SshGateway } from '../ssh/gateway.ts';
 import { createClosers } from '../start/closers.ts';
 import { startBuilds } from '../start/start-builds.ts';
 import { startSnapshots } from '../start/start-snapshots.ts';
-import { generateKey } from '../tenancy/api-key.ts';
 import { createKeyVerifier } from '../tenancy/key-verifier.ts';
 import { createUploadKeys } from '../tenancy/upload-credentials.ts';
+import { addKey } from './add-key.ts';
+import { outerMountNamespace } from './outer-mount-namespace.ts';
 import { addOrganization, newSnapshot } from './rows.ts';
 import { startTestDatabase, type TestDatabase } from './test-database.ts';
+import { createTestRuntime, TEST_ID_BASE, TEST_ID_COUNT } from './test-runtime.ts';
 
-const ID_BASE = 1_000_000_000;
-const ID_COUNT = 1_000_000_000;
 const LIMIT = 1_000_000;
 
 /** A machine with one server on it: database, layers, containers and HTTP, all real, in a state directory of its own. */
@@ -123,34 +120,8 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
 
   async function open(): Promise<Parts> {
     const { db } = database;
-    const network = createNetworkPool({
-      tag: instanceTag(stateDir),
-      runDir: join(runDir, 'network'),
-      cidr: `10.${200 + (process.pid % 50)}.${process.pid % 256}.0/24`,
-      idBase: ID_BASE,
-      idCount: ID_COUNT,
-      ready: 4,
-      allowPrivate: [],
-      dns: options.dns,
-      log,
-    });
-    await mkdir(join(stateDir, 'cache'), { recursive: true });
-    const runtime = createRuntime({
-      poolRoot: pool.root,
-      runDir,
-      cacheDir: join(stateDir, 'cache'),
-      settings: {
-        crun: 'crun',
-        gvisor: options.gvisor ?? 'off',
-        idBase: ID_BASE,
-        idCount: ID_COUNT,
-        startConcurrency: 4,
-        readyDisks: 2,
-      },
-      cgroups,
-      network,
-      log,
-    });
+    const place = { stateDir, runDir, poolRoot: pool.root };
+    const runtime = await createTestRuntime({ ...place, dns: options.dns, gvisor: options.gvisor, cgroups, log });
     await runtime.open();
     const instance = await openInstance({ db, runnerId, log });
     const instanceId = instance.id;
@@ -160,7 +131,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     const events = await createEventBus(listener);
     const secrets = await openSecretBox(stateDir);
     const closers = createClosers(log);
-    const unpacker = createUnpacker({ idBase: ID_BASE, idCount: ID_COUNT });
+    const unpacker = createUnpacker({ idBase: TEST_ID_BASE, idCount: TEST_ID_COUNT });
     closers.add('unpacker', () => unpacker.close());
     const puller = createImagePuller({ layers, unpacker, registries: config.registries, log });
     closers.add('puller', () => puller.close());
@@ -313,27 +284,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     contexts,
     spoolDirectory,
     addOrganization: () => addOrganization(database.db),
-    async addKey(organizationId, permissions = PERMISSIONS) {
-      const key = generateKey();
-      const user = await database.db
-        .insertInto('users')
-        .values({ name: 'tester' })
-        .returning('id')
-        .executeTakeFirstOrThrow();
-      await database.db
-        .insertInto('api_keys')
-        .values({
-          organization_id: organizationId,
-          user_id: user.id,
-          name: 'test',
-          hash: key.hash,
-          prefix: key.prefix,
-          suffix: key.suffix,
-          permissions: [...permissions],
-        })
-        .execute();
-      return key.value;
-    },
+    addKey: (organizationId, permissions) => addKey(database.db, organizationId, permissions && { permissions }),
     async addSnapshot(organizationId, layer, values = {}) {
       const diffId = `sha256:${Buffer.from(layer.name).toString('hex').padEnd(64, '0').slice(0, 64)}`;
       const fill = async (directory: string) => {
@@ -368,15 +319,4 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   };
 }
 
-/** Of the first process above us that is in another one: who unshared it for the tests. */
-async function outerMountNamespace(): Promise<string | undefined> {
-  const own = await mountNamespace();
-  for (let pid = process.ppid; pid > 0; ) {
-    const other = await mountNamespace(pid).catch(() => own);
-    if (other !== own) return other;
-    pid = Number(/^PPid:\s+(\d+)/m.exec(await readFile(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0);
-  }
-  return undefined;
-}
-
-export const TEST_ID_BASE = ID_BASE;
+export { TEST_ID_BASE };
