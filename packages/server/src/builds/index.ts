@@ -2,6 +2,7 @@ import { DarkroomError, messageOf } from '../platform/errors.ts';
 import type { EventBus } from '../platform/events.ts';
 import type { JobQueue } from '../platform/jobs.ts';
 import type { SecretBox } from '../platform/secrets.ts';
+import { boundLogs } from './bound-logs.ts';
 import { checkBuildRequest, checkContexts } from './check-request.ts';
 import type { ContextStore } from './contexts/context-store.ts';
 import type { LogLine } from './logs/build-log.ts';
@@ -60,6 +61,8 @@ const JOB_CONCURRENCY = 2;
 const LOOK_EVERY_MS = 10_000;
 const SWEEP_EVERY_MS = 60 * 60_000;
 const CLOSE_MS = 10_000;
+const BOUND_AFTER_MS = 10_000;
+const MB = 1024 * 1024;
 
 export function createBuilds(deps: BuildsDeps): Builds {
   const { db, log, settings } = deps;
@@ -118,6 +121,7 @@ export function createBuilds(deps: BuildsDeps): Builds {
       bySubject.delete(subject.id);
       ended.resolve();
       deps.onEnded();
+      boundSoon();
     });
   }
 
@@ -138,6 +142,19 @@ export function createBuilds(deps: BuildsDeps): Builds {
         work().catch((error: unknown) => log.warn({ err: error }, `${what}: ${messageOf(error)}`));
       }, everyMs).unref(),
     );
+
+  let bounding: NodeJS.Timeout | undefined;
+  /** Builds that end one after another share a look. */
+  function boundSoon(): void {
+    if (isClosing) return;
+    bounding ??= setTimeout(() => {
+      bounding = undefined;
+      boundLogs(deps, settings.logsMbPerOrganization * MB).then(
+        (removed) => removed > 0 && log.info({ removed }, 'old logs of builds made room for new ones'),
+        (error: unknown) => log.warn({ err: error }, `logs of builds: ${messageOf(error)}`),
+      );
+    }, BOUND_AFTER_MS).unref();
+  }
 
   const seen: ReadDeps = { db, logs: deps.logs, events: deps.events, running: (id) => running.get(id) };
   const sweep = () => sweepBuilds({ db, logs: deps.logs, isRunning: (id) => running.has(id) });
@@ -178,6 +195,7 @@ export function createBuilds(deps: BuildsDeps): Builds {
       isClosing = true;
       stopListening();
       for (const timer of timers) clearInterval(timer);
+      clearTimeout(bounding);
       const all = [...running.values()];
       for (const build of all) build.abort(stopping());
       let timer: NodeJS.Timeout | undefined;

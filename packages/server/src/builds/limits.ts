@@ -2,7 +2,10 @@ import type { Config } from '../platform/config-schema.ts';
 import type { OrganizationRow } from '../tenancy/organizations.ts';
 import type { BuildLimits } from './types.ts';
 
-export type BuildSettings = Pick<Config['builds'], 'concurrency' | 'concurrencyPerOrganization' | 'limits'>;
+export type BuildSettings = Pick<
+  Config['builds'],
+  'concurrency' | 'concurrencyPerOrganization' | 'limits' | 'logsMbPerOrganization'
+>;
 
 const GIB = 1024 ** 3;
 

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { insertSnapshot } from '../lifecycle/move.ts';
 import { addOrganization, newSnapshot } from '../test-support/rows.ts';
 import { startTestDatabase, type TestDatabase } from '../test-support/test-database.ts';
+import { boundLogs } from './bound-logs.ts';
 import { createBuildLogs } from './logs/build-logs.ts';
 import { insertBuild } from './records.ts';
 import { createStepTracker } from './step-tracker.ts';
@@ -57,6 +58,29 @@ test('logs whose builds are gone are removed, and no others', async () => {
   }
   expect(await sweepBuilds({ db: database.db, logs, isRunning: (id) => id === running })).toBe(1);
   expect((await logs.list()).sort()).toEqual([kept, running].sort());
+  await logs.close();
+});
+
+test('of an organization that has too many logs the oldest go, and none of a build that runs', async () => {
+  const own = await mkdtemp(join(directory, 'bound-'));
+  const logs = await createBuildLogs({ directory: own, log });
+  const [old, recent, running, other] = [await addBuild(), await addBuild(), await addBuild(), await addBuild()];
+  const { db } = database;
+  const mine = await db.selectFrom('builds').select('organization_id').where('id', '=', old).executeTakeFirstOrThrow();
+  await db.updateTable('builds').set(mine).where('id', 'in', [recent, running]).execute();
+  const ended = (id: string, finishedAt: Date) =>
+    db.updateTable('builds').set({ outcome: 'failed', finished_at: finishedAt }).where('id', '=', id).execute();
+  await ended(old, new Date(1_000));
+  await ended(recent, new Date(2_000));
+  await ended(other, new Date(0));
+  for (const id of [old, recent, running, other]) {
+    const writer = await logs.open(id, { maxBytes: 10_000 });
+    writer.write({ step: undefined, stream: 'note', text: 'x'.repeat(1000) });
+    await writer.close();
+  }
+  expect(await boundLogs({ db, logs }, 10_000)).toBe(0);
+  expect(await boundLogs({ db, logs }, 2_500)).toBe(1);
+  expect((await logs.list()).sort()).toEqual([recent, running, other].sort());
   await logs.close();
 });
 

@@ -1,5 +1,6 @@
 import type { Kysely } from 'kysely';
 import type { Database } from '../platform/db/schema.ts';
+import { isUuid } from './bound-logs.ts';
 import type { BuildLogs } from './logs/build-log.ts';
 
 const BATCH = 500;
@@ -33,5 +34,3 @@ export async function sweepBuilds(options: {
   }
   return removed;
 }
-
-const isUuid = (text: string) => /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(text);

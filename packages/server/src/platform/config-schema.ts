@@ -258,6 +258,13 @@ export const configSchema = z.strictObject({
         .describe(
           'Extra CA certificates (PEM files) that `RUN` trusts, beside all that the host does; those in `/usr/local/share/ca-certificates` are among them. They are in no layer.',
         ),
+      logsMbPerOrganization: z
+        .number()
+        .positive()
+        .default(2048)
+        .describe(
+          'MB of logs of all builds of an organization; the oldest make way. They go with their snapshots in any case.',
+        ),
       cacheMountMaxBytes: bytes
         .default(10 * 1024 ** 3)
         .describe('All directories of `RUN --mount=type=cache` together; those used longest ago make way.'),

@@ -36,6 +36,8 @@ export interface BuildLogs {
   remove(buildId: string): Promise<void>;
   /** Ids of all builds that have a log. */
   list(): Promise<string[]>;
+  /** Bytes on disk, by the id of the build. */
+  sizes(): Promise<Map<string, number>>;
   /** What is buffered is written, and followers end; builds without `finish` can be opened again by the next server. */
   close(): Promise<void>;
 }

@@ -1,4 +1,4 @@
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LRUCache } from 'lru-cache';
 import { ChangeSignal } from '../../platform/change-signal.ts';
@@ -64,6 +64,11 @@ export async function createBuildLogs({ directory, log }: { directory: string; l
     channel.writer = undefined;
   };
 
+  async function list(): Promise<string[]> {
+    const names = await readdir(directory);
+    return names.filter((name) => name.endsWith(SUFFIX)).map((name) => name.slice(0, -SUFFIX.length));
+  }
+
   return {
     open(buildId, { maxBytes }) {
       const path = pathOf(buildId);
@@ -118,9 +123,18 @@ export async function createBuildLogs({ directory, log }: { directory: string; l
       });
     },
 
-    async list() {
-      const names = await readdir(directory);
-      return names.filter((name) => name.endsWith(SUFFIX)).map((name) => name.slice(0, -SUFFIX.length));
+    list,
+
+    async sizes() {
+      const sizes = new Map<string, number>();
+      for (const buildId of await list()) {
+        const found = await stat(pathOf(buildId)).catch((error: unknown) => {
+          if (errnoOf(error) === 'ENOENT') return undefined;
+          throw error;
+        });
+        if (found !== undefined) sizes.set(buildId, found.size);
+      }
+      return sizes;
     },
 
     async close() {
