@@ -91,7 +91,7 @@ describe('variables', () => {
       { name: 'META', value: undefined },
       { name: 'NOTHING', value: undefined },
     ];
-    expect(stepEnvironment(declareArgs(empty, { line: 1, args }, given))).toEqual({
+    expect(stepEnvironment(declareArgs(empty, [{ line: 1, args }], given))).toEqual({
       GIVEN: 'by me',
       OTHER: 'xby me',
       META: 'above',
@@ -99,7 +99,7 @@ describe('variables', () => {
   });
 
   test('ENV hides an ARG of its name', () => {
-    const scope = setEnv(declareArgs(empty, { line: 1, args: [{ name: 'GIVEN', value: undefined }] }, given), 1, [
+    const scope = setEnv(declareArgs(empty, [{ line: 1, args: [{ name: 'GIVEN', value: undefined }] }], given), 1, [
       ['GIVEN', 'env'],
     ]);
     expect(word(scope, 1, '$GIVEN')).toBe('env');
@@ -126,3 +126,17 @@ test.each([
   ['linux/arm/v7', undefined],
   ['linux/amd64/v1/x', undefined],
 ])('the platform %s is %s', (text, architecture) => expect(readPlatform(text)?.architecture).toBe(architecture));
+
+test('what many lines together may take is bounded, so that nobody keeps the server busy with a text', () => {
+  const many = (count: number, text: string) => text.repeat(count);
+  const plan = (text: string) =>
+    planBuild(parseDockerfile(text), { platform, buildArgs: new Map(), target: undefined });
+  const value = 'a'.repeat(15_000);
+  const tooMuch = /too many and too long variables/;
+  expect(() => plan(`ARG b=${value}\nARG ${many(9000, 'c=${b//x*/y} ')}\nFROM scratch`)).toThrow(tooMuch);
+  expect(() => plan(`ARG b=${value}\n${many(1900, 'FROM ${b//x*/y}\n')}`)).toThrow(tooMuch);
+  const line = `ARG c=${many(20, '$b')}\n`;
+  expect(() => plan(`ARG b=${value}\n${many(1900, line)}FROM scratch`)).toThrow(tooMuch);
+  const declared = Array.from({ length: 9000 }, (_, index) => `a${index}=1`).join(' ');
+  expect(plan(`ARG ${declared}\n${many(1900, 'ARG b=1\n')}FROM scratch`).stages).toHaveLength(1);
+});

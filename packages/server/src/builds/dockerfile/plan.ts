@@ -1,4 +1,5 @@
 import { invalidRequest } from '../../platform/errors.ts';
+import { sharedWork } from './expansion-budget.ts';
 import type { Instruction, RunMount } from './instructions.ts';
 import type { Dockerfile, Stage } from './parse.ts';
 import { formatPlatform, type Platform, platformVariables, readPlatform } from './platform.ts';
@@ -36,8 +37,9 @@ export interface PlanOptions {
 /** Which stages are built, and from what. Raises `invalid_request` with the line for a base that cannot be. */
 export function planBuild(dockerfile: Dockerfile, options: PlanOptions): BuildPlan {
   const { stages } = dockerfile;
-  const given = globalValues(dockerfile, options);
-  const named = stages.map((stage) => ({ stage, reference: baseName(stage, dockerfile, given) }));
+  const scope = globalScope(dockerfile, options);
+  const given: GivenValues = { buildArgs: options.buildArgs, global: scope.args };
+  const named = stages.map((stage) => ({ stage, reference: baseName(stage, scope) }));
   const planned = new Map<number, PlannedStage>();
   // A stage needs only stages above it, so that this ends. What is wrong in one that nobody needs does not matter.
   const visit = (index: number): PlannedStage => {
@@ -45,7 +47,7 @@ export function planBuild(dockerfile: Dockerfile, options: PlanOptions): BuildPl
     if (known !== undefined) return known;
     const found = named[index];
     if (found === undefined) throw invalidRequest('The Dockerfile has no stage');
-    const stage = planStage(found.stage, found.reference, dockerfile, options, given);
+    const stage = planStage(found.stage, found.reference, dockerfile, options, scope);
     for (const needed of stage.needs) visit(needed);
     planned.set(index, stage);
     return stage;
@@ -67,14 +69,18 @@ function findNamed(stages: readonly Stage[], reference: string, below: number): 
   return stages.slice(0, below).findLast((stage) => stage.from.name === name);
 }
 
-function baseName({ from }: Stage, dockerfile: Dockerfile, given: GivenValues): string {
-  const reference = word(globalScope(dockerfile, given), from.line, from.image);
+function baseName({ from }: Stage, scope: Scope): string {
+  const reference = word(scope, from.line, from.image);
   if (reference !== '') return reference;
   throw syntaxError(from.line, `base name (${from.image}) should not be blank`, 'Give the ARG a value before FROM.');
 }
 
-function globalScope({ directives }: Dockerfile, { global }: GivenValues): Scope {
-  return { escapeChar: directives.escapeChar, env: new Map(), args: global };
+/** What FROM lines see. */
+function globalScope({ metaArgs, directives }: Dockerfile, { platform, buildArgs }: PlanOptions): Scope {
+  const automatic = new Map(Object.entries(platformVariables(platform)));
+  const { escapeChar } = directives;
+  const scope: Scope = { escapeChar, env: new Map(), args: automatic, work: sharedWork() };
+  return declareArgs(scope, metaArgs, { buildArgs, global: automatic });
 }
 
 function planStage(
@@ -82,11 +88,11 @@ function planStage(
   reference: string,
   dockerfile: Dockerfile,
   options: PlanOptions,
-  given: GivenValues,
+  scope: Scope,
 ): PlannedStage {
   const { from, index } = stage;
   if (from.platform !== undefined) {
-    checkPlatform(from.line, word(globalScope(dockerfile, given), from.line, from.platform), options.platform);
+    checkPlatform(from.line, word(scope, from.line, from.platform), options.platform);
   }
   // Numbers are for COPY and mounts: an image may be called by one.
   const parent = findNamed(dockerfile.stages, reference, index);
@@ -131,13 +137,6 @@ function sourcesOf(instruction: Instruction): { line: number; name: string }[] {
 
 function mountSource(mount: RunMount): string | undefined {
   return mount.type === 'bind' || mount.type === 'cache' ? mount.from : undefined;
-}
-
-function globalValues({ metaArgs, directives }: Dockerfile, { platform, buildArgs }: PlanOptions): GivenValues {
-  const automatic = new Map(Object.entries(platformVariables(platform)));
-  let scope: Scope = { escapeChar: directives.escapeChar, env: new Map(), args: automatic };
-  for (const arg of metaArgs) scope = declareArgs(scope, arg, { buildArgs, global: automatic });
-  return { buildArgs, global: scope.args };
 }
 
 function targetIndex(stages: readonly Stage[], target: string | undefined): number {

@@ -1,4 +1,5 @@
 import type { EscapeChar } from './directives.ts';
+import type { SharedWork } from './expansion-budget.ts';
 import type { Arg } from './instructions.ts';
 import { syntaxError } from './syntax-error.ts';
 import { expandWord, expandWords, WordError, type WordOptions } from './words.ts';
@@ -19,6 +20,8 @@ export interface Scope {
   env: ReadonlyMap<string, string>;
   /** What ARG has declared here and that has a value. It hides what ENV said before; an ENV behind it takes its place. */
   args: ReadonlyMap<string, string>;
+  /** What its words may take. Unlike the rest, those of later instructions have less of it. */
+  work?: SharedWork;
 }
 
 export interface GivenValues {
@@ -28,24 +31,34 @@ export interface GivenValues {
   global: ReadonlyMap<string, string>;
 }
 
-/** The scope behind an ARG. What was given wins over the line's default; without either, the value of before FROM counts. */
-export function declareArgs(scope: Scope, { line, args }: Pick<Arg, 'line' | 'args'>, given: GivenValues): Scope {
+/** The scope behind ARGs. What was given wins over the line's default; without either, the value of before FROM counts. */
+export function declareArgs(
+  scope: Scope,
+  instructions: readonly Pick<Arg, 'line' | 'args'>[],
+  given: GivenValues,
+): Scope {
   const declared = new Map(scope.args);
-  for (const { name: written, value } of args) {
-    const inner = { ...scope, args: declared };
-    const name = word(inner, line, written);
-    const fallback = value === undefined ? given.global.get(name) : word(inner, line, value);
-    const result = given.buildArgs.get(name) ?? fallback;
-    if (result !== undefined) declared.set(name, result);
+  const inner = { ...scope, args: declared };
+  let chars = charsOf(declared);
+  for (const { line, args } of instructions) {
+    for (const { name: written, value } of args) {
+      const name = word(inner, line, written);
+      const fallback = value === undefined ? given.global.get(name) : word(inner, line, value);
+      const result = given.buildArgs.get(name) ?? fallback;
+      if (result === undefined) continue;
+      const before = declared.get(name);
+      chars += before === undefined ? name.length + result.length : result.length - before.length;
+      declared.set(name, result);
+      checkSize(declared, chars, line);
+    }
   }
-  checkSize(declared, line);
   return { ...scope, args: declared };
 }
 
 /** The scope behind an ENV. All values of one instruction see what was there before it. */
 export function setEnv(scope: Scope, line: number, pairs: readonly (readonly [name: string, value: string])[]): Scope {
   const env = new Map([...scope.env, ...pairs]);
-  checkSize(env, line);
+  checkSize(env, charsOf(env), line);
   const set = new Set(pairs.map(([name]) => name));
   return { ...scope, env, args: new Map([...scope.args].filter(([name]) => !set.has(name))) };
 }
@@ -54,11 +67,15 @@ export function setEnv(scope: Scope, line: number, pairs: readonly (readonly [na
 const MAX_CHARS = 2 * 1024 * 1024;
 const MAX_VARIABLES = 10_000;
 
-function checkSize(variables: ReadonlyMap<string, string>, line: number): void {
-  if (variables.size > MAX_VARIABLES) throw syntaxError(line, `there are more than ${MAX_VARIABLES} variables`);
+function checkSize({ size }: ReadonlyMap<string, string>, chars: number, line: number): void {
+  if (size > MAX_VARIABLES) throw syntaxError(line, `there are more than ${MAX_VARIABLES} variables`);
+  if (chars > MAX_CHARS) throw syntaxError(line, `all variables together have more than ${MAX_CHARS} characters`);
+}
+
+function charsOf(variables: ReadonlyMap<string, string>): number {
   let chars = 0;
   for (const [name, value] of variables) chars += name.length + value.length;
-  if (chars > MAX_CHARS) throw syntaxError(line, `all variables together have more than ${MAX_CHARS} characters`);
+  return chars;
 }
 
 export function lookupIn(scope: Scope): (name: string) => string | undefined {
@@ -84,7 +101,7 @@ export function content(scope: Scope, line: number, text: string): string {
 }
 
 function options(scope: Scope): WordOptions {
-  return { escapeChar: scope.escapeChar, lookup: lookupIn(scope) };
+  return { escapeChar: scope.escapeChar, lookup: lookupIn(scope), work: scope.work };
 }
 
 function located<T>(line: number, text: string, expand: () => T): T {

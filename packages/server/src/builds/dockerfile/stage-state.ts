@@ -1,6 +1,7 @@
 import { posix } from 'node:path';
 import type { ImageConfig } from '../../images/types.ts';
 import type { EscapeChar } from './directives.ts';
+import { sharedWork } from './expansion-budget.ts';
 import type { Command, Healthcheck } from './instructions.ts';
 import type { StageInstruction } from './parse.ts';
 import { declareArgs, type GivenValues, type Scope, setEnv, word, words } from './scope.ts';
@@ -44,7 +45,7 @@ export function beginStage({ config, escapeChar, shell, healthcheck }: StageStar
   if (!env.has('PATH')) env.set('PATH', DEFAULT_PATH);
   return {
     config: { ...config, env: entriesOf(env) },
-    scope: { escapeChar, env, args: new Map() },
+    scope: { escapeChar, env, args: new Map(), work: sharedWork() },
     shell: shell ?? DEFAULT_SHELL,
     healthcheck,
     onbuild: [],
@@ -69,7 +70,7 @@ export function applyInstruction(state: StageState, instruction: StageInstructio
   });
   switch (instruction.kind) {
     case 'arg':
-      return { ...state, scope: declareArgs(state.scope, instruction, given) };
+      return { ...state, scope: declareArgs(state.scope, [instruction], given) };
     case 'env': {
       const scope = setEnv(
         state.scope,

@@ -1,5 +1,5 @@
 import type { EscapeChar } from './directives.ts';
-import { type ExpansionBudget, expansionBudget } from './expansion-budget.ts';
+import { type ExpansionBudget, expansionBudget, type SharedWork } from './expansion-budget.ts';
 import { expandVariable, type Lookup } from './variables.ts';
 
 export type { Lookup } from './variables.ts';
@@ -16,21 +16,24 @@ export interface WordOptions {
   rawEscapes?: boolean;
   /** Leaves `$x` as it is when x is not set. */
   keepUnset?: boolean;
+  /** Taken from by all words that have it. */
+  work?: SharedWork | undefined;
 }
 
 /** One word: quotes and escapes are taken away, variables replaced; blanks stay what they are. */
 export function expandWord(text: string, options: WordOptions): string {
-  return new Scanner(text, options, budgetFor(text)).scan().join('');
+  return new Scanner(text, options, budgetFor(text, options)).scan().join('');
 }
 
 /** Like `expandWord`, then split at blanks that were not quoted, also those that came out of a variable. */
 export function expandWords(text: string, options: WordOptions): string[] {
-  const scanner = new Scanner(text, options, budgetFor(text), { split: true });
+  const scanner = new Scanner(text, options, budgetFor(text, options), { split: true });
   scanner.scan();
   return scanner.words();
 }
 
-const budgetFor = (text: string) => expansionBudget(text, (message) => new WordError(message));
+const budgetFor = (text: string, { work }: WordOptions) =>
+  expansionBudget(text, work, (message) => new WordError(message));
 
 export class WordError extends Error {
   override readonly name = 'WordError';

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { StepCache } from '../cache/step-cache.ts';
 import type { EscapeChar } from '../dockerfile/directives.ts';
 import type { GivenValues } from '../dockerfile/scope.ts';
@@ -54,6 +55,8 @@ async function inStep<T extends StageProgress>(
   step: StepDescription,
   work: () => Promise<{ progress: T; bytes: number }>,
 ): Promise<StageProgress> {
+  // Instructions that change no file take no time but this thread's, and there may be thousands.
+  await nextTurn();
   signal.throwIfAborted();
   observer.started(step.number);
   try {
