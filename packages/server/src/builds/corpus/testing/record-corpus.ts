@@ -9,6 +9,7 @@ import { changesFrom, configOf, fileLines, type ImageDescription } from './descr
 import { startFileServer } from './file-server.ts';
 import { writeBaseLayout } from './oci-layout.ts';
 import { type CorpusCase, keyOf, readCases, withServers } from './read-cases.ts';
+import { readRecorded } from './recorded.ts';
 
 /**
  * Writes `buildkit-images.json` anew: what BuildKit makes of the corpus. Needs root and a running buildkitd with the overlayfs snapshotter:
@@ -97,8 +98,13 @@ try {
     if (only !== undefined) console.log(keyOf(each), result);
     if (isBuilt && each.says === undefined) recorded[keyOf(each)] = result;
   }
-  const before: unknown = only === undefined ? {} : JSON.parse(readFileSync(OUTPUT, 'utf8'));
-  writeFileSync(OUTPUT, `${JSON.stringify({ ...Object(before), ...recorded }, undefined, 2)}\n`);
+  const before = only === undefined ? {} : readRecorded();
+  const all = { ...before, ...recorded };
+  const inOrder = readCases().flatMap((each) => {
+    const image = all[keyOf(each)];
+    return image === undefined ? [] : [[keyOf(each), image]];
+  });
+  writeFileSync(OUTPUT, `${JSON.stringify(Object.fromEntries(inOrder), undefined, 2)}\n`);
 } finally {
   await server.close();
   rmSync(root, { recursive: true, force: true });
