@@ -48,6 +48,7 @@ export async function startDarkroom(options: DarkroomOptions = {}): Promise<Dark
   let listen = '127.0.0.1:0';
   let current = await launch().catch(async (error: unknown) => {
     await removeState(stateDir);
+    await rm(configFile, { force: true });
     throw error;
   });
 
