@@ -155,12 +155,14 @@ export interface ProcessInput {
 
 /** One process of a container; an exec needs every protection said again, because crun takes them from here. */
 export function processConfig(input: ProcessInput, openFiles: OpenFilesLimit, appArmorProfile?: string): object {
-  const env = { PATH: DEFAULT_PATH, HOME: input.user.home, ...input.env };
+  const { uid, gid, additionalGids, home } = input.user;
+  const env = { PATH: DEFAULT_PATH, HOME: home, ...input.env };
   // As after a setuid to an ordinary user: what is not root has the bounds, and holds nothing.
-  const held = input.user.uid === 0 ? CAPABILITIES : [];
+  const held = uid === 0 ? CAPABILITIES : [];
   return {
     terminal: false,
-    user: { uid: input.user.uid, gid: input.user.gid, additionalGids: input.user.additionalGids, umask: 0o022 },
+    // Its own group among the others, as in Docker: a set-group-id program does not lose it, and what is refused to the group stays refused.
+    user: { uid, gid, additionalGids: [...new Set([gid, ...additionalGids])], umask: 0o022 },
     args: input.argv,
     env: Object.entries(env).map(([name, value]) => `${name}=${value}`),
     cwd: input.cwd,
