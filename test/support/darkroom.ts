@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Credentials, credentialsSchema } from '@darkroom/contract';
+import { Agent } from 'undici';
 import { run } from '../../packages/server/src/platform/process.ts';
 import { eventually } from './eventually.ts';
 
@@ -62,7 +63,9 @@ export async function startDarkroom(options: DarkroomOptions = {}): Promise<Dark
     );
     const credentials = credentialsSchema.parse(JSON.parse(await readFile(join(stateDir, 'credentials.json'), 'utf8')));
     listen = new URL(credentials.url).host;
-    return { ...started, credentials };
+    // With `--tls` nobody trusts it yet.
+    const tls = credentials.url.startsWith('https:') ? { ca: await readFile(join(stateDir, 'tls', 'ca.crt')) } : {};
+    return { ...started, credentials, agent: new Agent({ connect: tls }) };
   }
 
   const end = async (signal: NodeJS.Signals) => {
@@ -94,7 +97,7 @@ export async function startDarkroom(options: DarkroomOptions = {}): Promise<Dark
     },
     async destroy() {
       try {
-        await deleteAllSandboxes(current.credentials).catch(() => {});
+        await deleteAllSandboxes(current).catch(() => {});
         await end('SIGTERM');
       } finally {
         await end('SIGKILL');
@@ -102,12 +105,17 @@ export async function startDarkroom(options: DarkroomOptions = {}): Promise<Dark
         await rm(configFile, { force: true });
       }
     },
-    api: (path, init = {}) => request(current.credentials, path, init),
+    api: (path, init = {}) => request(current, path, init),
   };
 }
 
+interface Reached {
+  credentials: Credentials;
+  agent: Agent;
+}
+
 function request(
-  credentials: Credentials,
+  { credentials, agent }: Reached,
   path: string,
   init: { method?: string; body?: unknown; headers?: Record<string, string> },
 ): Promise<Response> {
@@ -120,6 +128,7 @@ function request(
       ...init.headers,
     },
     ...body,
+    dispatcher: agent,
     signal: AbortSignal.timeout(120_000),
   });
 }
@@ -156,14 +165,14 @@ async function spawnServer(args: string[], env: Record<string, string>) {
 
 /** A server that stops leaves its sandboxes running, so they must be gone before. */
 /** Page by page, until there is none: what is left would run for ever, for no server comes after this one. */
-async function deleteAllSandboxes(credentials: Credentials): Promise<void> {
+async function deleteAllSandboxes(server: Reached): Promise<void> {
   for (let pages = 0; pages < MAX_PAGES; pages++) {
-    const { items } = await jsonOf<{ items: { id: string }[] }>(request(credentials, '/sandbox?limit=100', {}));
+    const { items } = await jsonOf<{ items: { id: string }[] }>(request(server, '/sandbox?limit=100', {}));
     if (items.length === 0) return;
-    await Promise.all(items.map(({ id }) => request(credentials, `/sandbox/${id}`, { method: 'DELETE' })));
+    await Promise.all(items.map(({ id }) => request(server, `/sandbox/${id}`, { method: 'DELETE' })));
     for (const { id } of items) {
       await eventually(`sandbox ${id} is gone`, async () => {
-        const { status } = await request(credentials, `/sandbox/${id}`, {});
+        const { status } = await request(server, `/sandbox/${id}`, {});
         return status === 404 ? true : undefined;
       });
     }
