@@ -1,4 +1,5 @@
 import type { Layer } from '../../images/types.ts';
+import { errnoOf, invalidRequest } from '../../platform/errors.ts';
 import type { StepRuntime } from '../../runtime/step-types.ts';
 import { ensureDirectory } from '../files/copy-source.ts';
 import type { Owner } from '../files/file-owner.ts';
@@ -43,7 +44,12 @@ export function makeDirectories(
   }: { merged: number | undefined; path: string; owner: Owner | undefined; idBase: number },
 ): void {
   const draft = draftOf(upper, merged === undefined ? undefined : openTree(merged), idBase);
-  ensureDirectory(draft, followPath(draft, path), { owner, mode: undefined });
+  try {
+    ensureDirectory(draft, followPath(draft, path), { owner, mode: undefined });
+  } catch (error) {
+    if (errnoOf(error) !== 'ENAMETOOLONG') throw error;
+    throw invalidRequest(`${path.slice(0, 200)}: a name or the path is too long`, { cause: error });
+  }
 }
 
 function draftOf(upper: string, parent: TreeView | undefined, idBase: number): LayerDraft {

@@ -1,9 +1,11 @@
+import { lstatSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { word } from '../dockerfile/scope.ts';
 import type { SourceTree, TransferInstruction } from '../files/transfer-types.ts';
 import { cleanPath } from '../files/tree-path.ts';
 import { chainOf } from './key-parts.ts';
+import { userFailure } from './step-failure.ts';
 import { layerPaths } from './step-sources.ts';
 import type { StepPlace } from './step-types.ts';
 
@@ -72,6 +74,9 @@ export async function mountedFiles(
       const scratch = await tools.scratch.make();
       try {
         const upper = await copy(scratch, copySignal);
+        if (!lstatSync(join(upper, NAME)).isDirectory()) {
+          throw userFailure(`a cache cannot begin with /${path}, which is no directory`);
+        }
         await tools.scratch.move(join(upper, NAME), target);
       } finally {
         await tools.scratch.remove(scratch);

@@ -75,6 +75,16 @@ test('a cache begins with what it is made from', async () => {
   expect((await lab.build(text('b'))).events.output('RUN --mount')).toBe('a\nseed\n');
 });
 
+test('a cache cannot begin with a file', async () => {
+  const text = lines(
+    'FROM base AS seed',
+    'RUN echo x > /f',
+    'FROM base',
+    'RUN --mount=type=cache,target=/c,from=seed,source=/f ls /c',
+  );
+  await expect(lab.build(text)).rejects.toMatchObject({ class: 'user', message: expect.stringContaining('/f') });
+});
+
 test('a locked cache is waited for, a private one is made anew', async () => {
   const step = (sharing: string, word: string) =>
     lines(

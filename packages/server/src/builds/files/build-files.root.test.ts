@@ -89,6 +89,12 @@ describe('in a thread of its own', () => {
     });
   });
 
+  test('a heredoc that is called like no file is refused', async () => {
+    const asked = { ...request('COPY dir /x/') };
+    const instruction = { ...asked.instruction, sources: [], heredocs: [{ name: '..', content: '' }] };
+    await expect(files.transfer({ ...asked, instruction }, live())).rejects.toMatchObject({ code: 'invalid_request' });
+  });
+
   test('an abort ends it with its reason, and leaves nothing', async () => {
     const reason = new Error('cancelled');
     const asked = request('COPY dir /x/');

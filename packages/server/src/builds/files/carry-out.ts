@@ -160,9 +160,10 @@ class Transfer {
   }
 
   #takeHeredoc(name: string, content: string, rules: CopyRules): void {
+    const place = cleanPath(name.replaceAll('/', '_'));
+    if (place === '') throw invalidRequest(`the heredoc ${name} cannot be the name of a file`);
     const directory = mkdtempSync(join(this.#request.upper, '..', 'heredoc-'));
     try {
-      const place = cleanPath(name.replaceAll('/', '_'));
       const path = Buffer.concat([Buffer.from(`${directory}/`), bytesOfName(place)]);
       writeFileSync(path, content, { mode: 0o644, flag: 'wx' });
       lchownSync(path, this.#limits.idBase, this.#limits.idBase);

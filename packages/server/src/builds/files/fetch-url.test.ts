@@ -160,6 +160,10 @@ describe('sources of ADD', () => {
     expect(() => remoteSources(add(text), undefined)).not.toThrow('secret');
   });
 
+  test('one whose last part cannot be the name of a file is refused', () => {
+    expect(() => remoteSources(add(`https://h/${'a'.repeat(256)}`), undefined)).toThrow('too long');
+  });
+
   test('a COPY takes none', () => {
     for (const text of ['https://h/a', 'https://h/r.git', 'git@h:a/b'])
       expect(() => remoteSources({ ...add(text), kind: 'copy' }, undefined)).toThrow('COPY takes no URL');

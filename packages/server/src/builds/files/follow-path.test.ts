@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { lstatSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -50,4 +50,19 @@ test('places are relative to the working directory, and end at the root', () => 
   expect(cleanPath('../..')).toBe('');
   expect(['a/', './', 'a/.', '/'].every(namesDirectory)).toBe(true);
   expect(['a', '.', '..', 'a/..', 'a/.b', ''].some(namesDirectory)).toBe(false);
+});
+
+test('what no kernel would follow is refused before it is looked at, and links that go up and down have an end', () => {
+  expect(() => followPath(treeAt(root), 'a/'.repeat(200_000))).toThrow(/the path is too long/);
+  const target = `${'a/../'.repeat(400)}next`;
+  let looked = 0;
+  const hostile = {
+    lstat: (path: string) => {
+      looked += 1;
+      return lstatSync(join(root, path.endsWith('next') ? 'loop' : 'a'), { bigint: true });
+    },
+    readlink: () => target,
+  };
+  expect(() => followPath(hostile, 'next')).toThrow(/too many symbolic links/);
+  expect(looked).toBeLessThan(5000);
 });

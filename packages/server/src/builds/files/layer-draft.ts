@@ -57,6 +57,8 @@ export class LayerDraft implements TreeView {
   readonly #made = new Set<TreePath>();
   /** Those that show nothing of what is below. */
   readonly #bare = new Set<TreePath>();
+  /** Of directories that are not in the layer, until something is made: whether what the tree below has in them is hidden. Paths may have thousands of names. */
+  readonly #hiding = new Map<TreePath, boolean>();
   #bytes = 0;
   #entries = 0;
 
@@ -106,6 +108,7 @@ export class LayerDraft implements TreeView {
       const below = this.#statBelow(path);
       if (below?.isDirectory() !== true) throw invalidRequest(`/${path} is not a directory`);
       this.own(parentOf(path));
+      this.#hiding.clear();
       const before = statAt(this.#at(parentOf(path)));
       mkdirSync(this.#at(path), 0o700);
       this.#made.add(path);
@@ -160,6 +163,7 @@ export class LayerDraft implements TreeView {
     if (path === '') throw invalidRequest('the root directory cannot be replaced');
     const own = this.#ownStat(path);
     if (own === undefined) return;
+    this.#hiding.clear();
     if (!own.isDirectory()) {
       unlinkSync(this.#at(path));
       return;
@@ -190,6 +194,7 @@ export class LayerDraft implements TreeView {
       throw new DarkroomError('quota_exceeded', `the step makes more than ${this.#options.maxEntries} files`);
     }
     this.own(parentOf(path));
+    this.#hiding.clear();
     const own = this.#ownStat(path);
     if (own !== undefined && !own.isDirectory()) unlinkSync(this.#at(path));
     return this.#at(path);
@@ -216,11 +221,17 @@ export class LayerDraft implements TreeView {
   /** Whether the nearest directory of the layer on the way shows nothing of what is below, or something else is in the way. */
   #isHidden(path: TreePath): boolean {
     if (path === '') return false;
-    let at = parentOf(path);
-    for (; !this.#made.has(at); at = parentOf(at)) {
-      if (this.#ownStat(at) !== undefined) return true;
+    const passed: TreePath[] = [];
+    let hides: boolean | undefined;
+    for (let at = parentOf(path); hides === undefined; at = parentOf(at)) {
+      if (this.#made.has(at)) hides = this.#bare.has(at);
+      else {
+        hides = this.#hiding.get(at) ?? (this.#ownStat(at) === undefined ? undefined : true);
+        passed.push(at);
+      }
     }
-    return this.#bare.has(at);
+    for (const at of passed) this.#hiding.set(at, hides);
+    return hides;
   }
 
   #dressAs(path: TreePath, like: BigIntStats): void {

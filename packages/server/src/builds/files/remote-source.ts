@@ -15,6 +15,9 @@ export interface UrlSource {
   name: string;
 }
 
+/** Of most file systems. */
+const NAME_MAX = 255;
+
 export function isHttpSource(text: string): boolean {
   return /^https?:\/\//i.test(text) && !isGitSource(text);
 }
@@ -39,7 +42,11 @@ export function remoteSources(
     if (!isHttpSource(text)) continue;
     if (!URL.canParse(text)) throw invalidRequest(`ADD ${withoutSecrets(text)}: this is no URL`);
     const url = new URL(text);
-    remote.push({ kind: 'url', index, url, name: nameOf(url) });
+    const name = nameOf(url);
+    if (Buffer.byteLength(name) > NAME_MAX) {
+      throw invalidRequest(`ADD ${withoutSecrets(text)}: its last part is too long for the name of a file`);
+    }
+    remote.push({ kind: 'url', index, url, name });
   }
   if (checksum !== undefined && (sources.length !== 1 || remote.length !== 1)) {
     throw invalidRequest('--checksum goes with one source, which is a URL or a git repository');
