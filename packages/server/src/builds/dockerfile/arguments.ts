@@ -11,7 +11,14 @@ export function jsonList(text: string): string[] | undefined {
   } catch {
     return undefined;
   }
-  return Array.isArray(value) && value.every((item) => typeof item === 'string') ? value : undefined;
+  if (!Array.isArray(value) || !value.every((item) => typeof item === 'string')) return undefined;
+  // As Docker reads halves of surrogate pairs: no file and no process can have them.
+  return value.map((item) => item.toWellFormed());
+}
+
+/** Written as an escape, where it is not seen in the text. Nothing can be started with one, or kept. */
+export function refuseNul(line: number, list: readonly string[] | undefined): void {
+  if (list?.some((item) => item.includes('\0')) === true) throw syntaxError(line, 'there is a NUL character in it');
 }
 
 export function command(text: string): Command {

@@ -221,3 +221,14 @@ test('any text is read or refused with a line', () => {
     }),
   );
 });
+
+test('a NUL that the JSON form has as an escape is refused, half of a surrogate pair is replaced', () => {
+  for (const line of [
+    'RUN ["a\\u0000"]',
+    'ENTRYPOINT ["a\\u0000"]',
+    'HEALTHCHECK CMD ["a\\u0000"]',
+    'SHELL ["\\u0000"]',
+  ])
+    expect(refusal(`FROM x\n${line}`).message).toBe('Dockerfile line 2: there is a NUL character in it');
+  expect(only('CMD ["\\ud800"]')).toMatchObject({ command: { argv: ['\ufffd'] } });
+});

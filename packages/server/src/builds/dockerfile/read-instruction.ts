@@ -1,4 +1,4 @@
-import { blankSeparated, command, jsonList, nanoseconds, pairs, quotedWords } from './arguments.ts';
+import { blankSeparated, command, jsonList, nanoseconds, pairs, quotedWords, refuseNul } from './arguments.ts';
 import type { EscapeChar } from './directives.ts';
 import { FlagReader, splitFlags } from './flags.ts';
 import { type Heredoc, heredocMark, joinHeredocWords } from './heredoc.ts';
@@ -72,6 +72,7 @@ export function readInstruction(statement: Statement, escapeChar: EscapeChar): I
     throw syntaxError(line, `unknown instruction: ${keyword.toUpperCase().slice(0, 40)}`, didYouMean(keyword));
   }
   const { flags, rest } = splitFlags(statement.rest, escapeChar);
+  refuseNul(line, jsonList(rest));
   const reader = new FlagReader(line, keyword, flags);
   const text = `${keyword.toUpperCase()} ${statement.rest}`.trim();
   const instruction = read({ line, text, rest, escapeChar, flags: reader, heredocs });
@@ -226,6 +227,7 @@ function readHealthcheck(input: Input): Healthcheck {
   }
   if (type.toUpperCase() !== 'CMD') throw syntaxError(line, `unknown type "${type}" in HEALTHCHECK (try CMD)`);
   if (tail === '') throw syntaxError(line, 'HEALTHCHECK CMD needs a command');
+  refuseNul(line, jsonList(tail));
   return { kind: 'healthcheck', ...place(input), command: command(tail), ...times };
 }
 

@@ -73,3 +73,12 @@ test('what is not of a command says nothing of commands', () => {
     'Step 1 (line 1, FROM x:1) failed: The image x:1 was not found. Check the name and the tag of the image. Building again without a change will not help.',
   );
 });
+
+test('what PostgreSQL takes no text with is replaced, wherever it stands', () => {
+  const record = failureRecord(ofCommand('a\0b\ud800'), tailOf(['x\0', '\udfff']));
+  const { message, step, output } = record;
+  for (const text of [message, step?.text ?? '', step?.command ?? '', ...output, reasonOf(record)]) {
+    expect(text.includes('\0')).toBe(false);
+    expect(text.isWellFormed()).toBe(true);
+  }
+});

@@ -37,7 +37,7 @@ export function failureRecord(
   tail: (step: number, count: number) => readonly Pick<LogLine, 'text'>[],
   { dockerfile, redactor }: RecordOptions = {},
 ): FailureRecord {
-  const clean = (text: string) => shortened(redactor?.text(text) ?? text, MAX_TEXT);
+  const clean = (text: string) => storable(shortened(redactor?.text(text) ?? text, MAX_TEXT));
   const step = raised instanceof BuildFailure ? raised.step : undefined;
   const lines = step === undefined ? [] : tail(step.number, KEPT_LINES);
   const failure = explain(raised, { tail: lines, dockerfile });
@@ -52,7 +52,7 @@ export function failureRecord(
       text: clean(failure.step.text),
       command: failure.step.command === undefined ? undefined : clean(failure.step.command),
     },
-    output: lines.map(({ text }) => shortened(text, MAX_LINE)),
+    output: lines.map(({ text }) => storable(shortened(text, MAX_LINE))),
   };
 }
 
@@ -64,13 +64,16 @@ export function reasonOf({ message, hint, retryable, step, output }: FailureReco
   const said = telling.length === 0 ? '' : `It wrote: ${telling.join(' ⏎ ')}`;
   const verdict = retryable ? 'Building again may help.' : 'Building again without a change will not help.';
   const parts = [`${where}${what}`, said, shortened(hint ?? '', 500), verdict];
-  return shortened(
-    parts
-      .filter((part) => part !== '')
-      .map(asSentence)
-      .join(' '),
-    MAX_REASON,
-  );
+  const reason = parts
+    .filter((part) => part !== '')
+    .map(asSentence)
+    .join(' ');
+  return storable(shortened(reason, MAX_REASON));
+}
+
+/** Commands may have anything in them, and PostgreSQL takes no NUL and no half of a surrogate pair: a failure that cannot be written would never end. */
+function storable(text: string): string {
+  return text.toWellFormed().replaceAll('\0', '\ufffd');
 }
 
 /** The instruction stands before it already. */

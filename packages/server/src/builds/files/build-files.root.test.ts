@@ -248,6 +248,7 @@ describe('the digest of what is read', () => {
 
   test('is refused for what is not there', async () => {
     await expect(digest('COPY nothing /x')).rejects.toThrow('/nothing was not found in the tree');
+    await expect(digest(`COPY ${'a'.repeat(300)} /x`)).rejects.toMatchObject({ code: 'invalid_request' });
   });
 });
 

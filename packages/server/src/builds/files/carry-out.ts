@@ -179,7 +179,8 @@ function withPlace(error: unknown, place: string): unknown {
   return invalidRequest(`${place}: an entry cannot be unpacked: ${error.message}`, { cause: error });
 }
 
-function transferError(error: unknown): unknown {
+/** What reading or writing files of a build meant to the author of the instruction. */
+export function transferError(error: unknown): unknown {
   if (error instanceof DarkroomError) return error;
   switch (errnoOf(error)) {
     case 'ENOSPC':

@@ -3,8 +3,9 @@ import { join } from 'node:path';
 import { parentPort } from 'node:worker_threads';
 import { sendError } from '../../images/unpack/protocol.ts';
 import { ContextMerge } from '../contexts/merge-context.ts';
-import { carryOut } from './carry-out.ts';
+import { carryOut, transferError } from './carry-out.ts';
 import { digestFileText, digestSources } from './digest.ts';
+import type { DigestRequest } from './transfer-types.ts';
 import {
   FilesCancelled,
   type FilesJob,
@@ -56,12 +57,20 @@ function serve(port: NonNullable<typeof parentPort>): void {
     return { kind: 'merge', value };
   }
 
+  function digest(request: DigestRequest, check: () => void): string {
+    try {
+      return digestSources(request, check);
+    } catch (error) {
+      throw transferError(error);
+    }
+  }
+
   async function carry(job: FilesJob, current: RunningJob): Promise<FilesResult> {
     switch (job.kind) {
       case 'transfer':
         return { kind: 'transfer', value: await carryOut(job.request, current.limits) };
       case 'digest':
-        return { kind: 'digest', value: digestSources(job.request, current.limits.check) };
+        return { kind: 'digest', value: digest(job.request, current.limits.check) };
       case 'merge':
         return await merge(job, current);
     }
