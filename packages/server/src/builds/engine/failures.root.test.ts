@@ -41,12 +41,26 @@ describe('what the author can put right', () => {
     const { failure } = await lab.fail('FROM base\nCOPY requirments.txt /', { context: { 'requirements.txt': '' } });
     expect(failure).toMatchObject({ class: 'user', step: { number: 2, text: 'COPY requirments.txt /' } });
     expect(failure.hint).toContain('requirements.txt');
+    const without = await lab.fail('FROM base\nCOPY requirements.txt /');
+    expect(without.failure.hint).toContain('Nothing but the Dockerfile is in the build’s context');
   });
 
   test('an image that cannot be had, at the step that names it', async () => {
     expect((await lab.fail('FROM nothing-like-that')).failure).toMatchObject({ step: { number: 1, line: 1 } });
     const { failure } = await lab.fail('FROM base\nCOPY --from=nothing-like-that /a /b');
     expect(failure).toMatchObject({ code: 'image_unavailable', step: { number: 2, line: 2 } });
+  });
+
+  test('the name of a stage that is none is compared with those that are', async () => {
+    const copy = await lab.fail('FROM base AS build\nFROM base\nCOPY --from=biuld /a /b');
+    expect(copy.failure).toMatchObject({ code: 'image_unavailable', step: { line: 3 } });
+    expect(copy.failure.hint).toBe(
+      'No stage above is called biuld, so that it is taken for an image. Did you mean build?',
+    );
+    expect((await lab.fail('FROM base AS build\nFROM buidl')).failure.hint).toContain('Did you mean build?');
+    const { hint } = (await lab.fail('FROM base AS one\nFROM base AS two\nCOPY --from=nothing-like-that /a /b'))
+      .failure;
+    expect(hint).toContain('Those above are one.');
   });
 
   test('a text that is none', async () => {

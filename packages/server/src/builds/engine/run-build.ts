@@ -11,10 +11,12 @@ import type { Hold } from './hold.ts';
 import { imageConfigOf } from './image-config.ts';
 import { allSteps, numberSteps } from './number-steps.ts';
 import { createOpenSources } from './open-sources.ts';
+import { meantAsStage } from './stage-hint.ts';
 import { createStageImages } from './stage-images.ts';
 import { asBuildFailure, userFailure, withoutSecretValues } from './step-failure.ts';
 import type { StepSources } from './step-sources.ts';
 import type { StepTools } from './step-types.ts';
+import { warningsOf } from './warnings.ts';
 
 const NOTHING_RAN = { command: undefined, exitCode: undefined };
 
@@ -36,6 +38,7 @@ export async function runBuild(
   const plan = planBuild(dockerfile, { platform: settings.platform, buildArgs, target });
   const numbered = new Map(numberSteps(plan).map((stage) => [stage.planned.stage.index, stage]));
   observer.planned(allSteps([...numbered.values()]));
+  for (const warning of warningsOf(dockerfile, [...numbered.values()], buildArgs)) observer.note(undefined, warning);
 
   // The first failure ends what else the build does.
   const ending = new AbortController();
@@ -74,7 +77,10 @@ export async function runBuild(
         }
         if (name === 'scratch') return await open.open([], 'scratch');
         const note = (text: string) => observer.note(undefined, text);
-        const { layers } = await images.obtain(name, note);
+        const above = dockerfile.stages.slice(0, below);
+        const { layers } = await images.obtain(name, note).catch((error: unknown) => {
+          throw meantAsStage(error, name, above);
+        });
         return await open.open(layers, `image ${name}`);
       },
     };
@@ -113,7 +119,10 @@ export async function runBuild(
       escapeChar: dockerfile.directives.escapeChar,
       sources: sourcesOf(stage.index),
       stage: async (index: number) => await stageOf(index),
-      image: images.obtain,
+      image: async (reference: string, note: (text: string) => void) =>
+        await images.obtain(reference, note).catch((error: unknown) => {
+          throw meantAsStage(error, reference, dockerfile.stages.slice(0, stage.index));
+        }),
     };
     // Each after those that it needs, so that it finds them.
     stages.set(stage.index, buildStage(own, stageDeps));

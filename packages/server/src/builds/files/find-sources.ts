@@ -51,7 +51,10 @@ function plainSource(tree: TreeView, path: TreePath, what: string): FoundSource 
 }
 
 function hintFor(tree: TreeView, what: string): string {
-  if (tree.names('').length === 0) return `There is nothing in ${what}.`;
+  const names = tree.names('');
+  if (names.length === 0) return `There is nothing in ${what}.`;
+  if (names.length === 1 && names[0] === 'Dockerfile')
+    return `Nothing but the Dockerfile is in ${what}: clients send the files that a COPY names and that they find.`;
   return `Names are counted from the root of ${what}.`;
 }
 
