@@ -162,7 +162,7 @@ const wroteTooMuch = (megabytes: number, step: FailedStep | undefined) =>
     class: 'limit_exceeded',
     code: 'quota_exceeded',
     step,
-    hint: 'Let the commands write less, or into a file.',
+    hint: 'Let the commands write less, or into a file. Each line counts with its number and time.',
     retryable: false,
   });
 

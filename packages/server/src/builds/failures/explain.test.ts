@@ -45,6 +45,16 @@ describe('a hint', () => {
       /^constructor is not/,
     ],
     [
+      'a secret that was not given',
+      { exitCode: 1, output: 'cat: /run/secrets/token: No such file or directory' },
+      /^The step has no secret token: .*id=token/,
+    ],
+    [
+      'a secret that was not given, in Python',
+      { exitCode: 1, output: "FileNotFoundError: [Errno 2] No such file or directory: '/run/secrets/token'" },
+      /^The step has no secret token/,
+    ],
+    [
       'a script that is not there',
       { exitCode: 127, output: '/bin/sh: 1: ./build.sh: not found' },
       /^\.\/build\.sh is not in the image.*line ends/,

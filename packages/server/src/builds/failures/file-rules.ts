@@ -2,6 +2,14 @@ import { type HintRule, hint } from './hint-rule.ts';
 
 export const FILE_RULES: readonly HintRule[] = [
   {
+    name: 'secret',
+    output:
+      /\/run\/secrets\/([\w.-]{1,100})['’"]?:? .{0,40}[Nn]o such file|[Nn]o such file[^/]{0,60}\/run\/secrets\/([\w.-]{1,100})/,
+    advise: ({ groups: [, first = '', second = ''] }) => ({
+      hint: `The step has no secret ${first || second}: it needs --mount=type=secret,id=${first || second}, and the build a value of this id in its secrets.`,
+    }),
+  },
+  {
     name: 'no such file',
     output:
       /(?:can't open file ['"]?|cannot stat ['‘"]?|cannot access ['‘"]?|can't cd to |No such file or directory: ['"])([^\s'’":,]{1,200})|(?:^|\s)['‘"]?([\w./-]{1,200})['’"]?: [Nn]o such file\b/,

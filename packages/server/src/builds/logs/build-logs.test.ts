@@ -124,7 +124,7 @@ describe('a build log', () => {
     expect(writer.isFull).toBe(true);
     writer.write({ step: 1, stream: 'note', text: 'ERROR' });
     await writer.flush();
-    expect(texts((await read()).slice(-2))).toEqual(['the log has reached its limit of 2000 bytes', 'ERROR']);
+    expect(texts((await read()).slice(-2))).toEqual(['The log has reached its limit.', 'ERROR']);
     expect((await stat(path())).size).toBeLessThan(2_400);
   });
 

@@ -58,7 +58,7 @@ export class LogWriter implements BuildLogWriter {
     const taken = this.#size + this.#pendingBytes;
     if (taken >= maxBytes && !this.#isFull) {
       this.#isFull = true;
-      this.#add({ step: undefined, stream: 'note', text: `the log has reached its limit of ${maxBytes} bytes` });
+      this.#add({ step: undefined, stream: 'note', text: 'The log has reached its limit.' });
     }
     if (this.#isFull && (stream !== 'note' || taken >= maxBytes + NOTES_BYTES)) return;
     this.#add({ step, stream, text: text.slice(0, MAX_TEXT) });
