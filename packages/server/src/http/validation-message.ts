@@ -8,6 +8,7 @@ interface Issue {
 const ZOD_DEFAULT = /^(Invalid (input|option|string|UUID|ISO|key|URL|number)|Too (small|big)|Unrecognized)/;
 
 const BOUND = /^Too (?:small|big): expected (?:number|int) to be (>=|<=|>|<)(-?[\d.]+)$/;
+const LENGTH = /^Too (?:small|big): expected (?:string|array) to have (>=|<=|>|<)(\d+) (characters|items)$/;
 const BOUND_WORDS: Readonly<Record<string, string>> = {
   '>=': 'at least',
   '<=': 'at most',
@@ -32,12 +33,19 @@ function describe(issue: Issue): string {
     if (message.endsWith('received undefined')) return `${field} is required and must be ${withArticle(expected)}`;
     return `${field} must be ${withArticle(expected)}`;
   }
+  const length = LENGTH.exec(message);
+  if (length !== null) {
+    const [, relation = '', count = '', unit = ''] = length;
+    if (relation === '>=' && count === '1') return `${field} must not be empty`;
+    return `${field} must have ${BOUND_WORDS[relation] ?? relation} ${count} ${unit}`;
+  }
   const bound = BOUND.exec(message);
   if (bound !== null) return `${field} must be ${BOUND_WORDS[bound[1] ?? ''] ?? bound[1]} ${bound[2]}`;
   // A schema that has a message of its own writes it in full.
   return ZOD_DEFAULT.test(message) ? `${field}: ${message}` : message;
 }
 
-function withArticle(type: string): string {
+function withArticle(zodType: string): string {
+  const type = zodType === 'record' ? 'object' : zodType;
   return `${/^[aeio]/.test(type) ? 'an' : 'a'} ${type}`;
 }

@@ -25,4 +25,5 @@ export async function cancelBuild(db: Kysely<Database>, auth: AuthContext, idOrN
   return moved;
 }
 
-const notBuilding = (name: string, state: string) => conflict(`Snapshot ${name} is not being built: it is ${state}`);
+const notBuilding = (name: string, state: string) =>
+  conflict(`Snapshot ${name} is not being built: its state is ${state}`);

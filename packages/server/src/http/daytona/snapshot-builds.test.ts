@@ -161,7 +161,7 @@ describe('cancelling a build', () => {
     expect((await ask('GET', 'snapshots/built/build')).body.state).toBe('cancelled');
     expect(await ask('POST', 'snapshots/built/cancel')).toMatchObject({
       status: 409,
-      body: { message: 'Snapshot built is not being built: it is error' },
+      body: { message: 'Snapshot built is not being built: its state is error' },
     });
   });
 
