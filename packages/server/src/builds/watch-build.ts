@@ -16,7 +16,10 @@ export type BuildEvent =
 /** Less than what proxies wait for. */
 const QUIET_MS = 10_000;
 
-/** The build as it changes, and its log from a line on. */
+/**
+ * The build as it changes, and its log from a line on. Where this server stops, or nobody works on the build for a moment, it ends without an
+ * `end`: whoever watches comes again.
+ */
 export async function* watchBuild(
   deps: ReadDeps,
   row: BuildRow,
@@ -41,7 +44,9 @@ export async function* watchBuild(
       for (const line of value) yield { kind: 'log', line };
       next = lines.next();
     }
-    yield { kind: 'end', view: await viewBuild(deps, row) };
+    if (signal.aborted) return;
+    const view = await viewBuild(deps, row);
+    if (view.row.outcome !== null) yield { kind: 'end', view };
   } finally {
     steps.close();
     left.abort(new Error('nobody watches any more'));

@@ -132,9 +132,12 @@ export function createStepCache({
         if (other !== undefined) {
           tellUse({ kind: 'shared' });
           try {
-            return await other.follow(listener.onEvent, signal);
+            const result = await other.follow(listener.onEvent, signal);
+            // Needed by this build too from here on, which may have begun when the layer was there already.
+            if (result.layer !== undefined) await layers.get(result.layer.diffId);
+            return result;
           } catch (error) {
-            if (signal.aborted || isFailureOfAll(error)) throw error;
+            if (signal.aborted || (isFailureOfAll(error) && request.hasSecrets !== true)) throw error;
             listener.onEvent({ kind: 'note', text: AGAIN });
             continue;
           }

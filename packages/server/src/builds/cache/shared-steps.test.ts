@@ -169,6 +169,20 @@ it('fails for all when its command failed', async () => {
   expect(step.runs).toBe(1);
 });
 
+it('does not fail for a build that gives it secrets of its own', async () => {
+  const step = held();
+  const first = lab.ask(cache, { hasSecrets: true }, step.execute);
+  await step.started;
+  const own = held();
+  const second = lab.ask(cache, { buildId: 'two', hasSecrets: true }, own.execute);
+  await joined(second.uses);
+  step.fail(failure('user', 1));
+  await expect(first.result).rejects.toThrow();
+  await own.started;
+  own.end({ layer: undefined });
+  await expect(second.result).resolves.toEqual({ layer: undefined });
+});
+
 it('is not shared with a build that asked for noCache, except by that build itself', async () => {
   const step = held();
   const first = lab.ask(cache, {}, step.execute);

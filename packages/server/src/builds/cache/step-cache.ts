@@ -23,6 +23,8 @@ export interface StepRequest {
   /** Only what this same build recorded is a hit. */
   noCache: boolean;
   maxAgeSeconds: number | undefined;
+  /** The step is given secrets, which are not among the parts: a failure of another build's run may be that of its secrets. */
+  hasSecrets?: boolean;
 }
 
 export interface StepListener {
@@ -36,7 +38,8 @@ export interface StepCache {
   /**
    * From the cache; or from a run for another build that asks for the same at this time; or by `execute`, whose result is recorded.
    * A shared run ends early only when no build waits for it any more; when it fails because of the build that began it (its limits, its
-   * cancel) another build begins its own; what its command exited with is the failure of all, with the step of the build that began it.
+   * cancel) another build begins its own; what its command exited with is the failure of all, with the step of the build that began it,
+   * unless the step is given secrets.
    * So `execute` may go on after its build has ended, and holds what it reads by itself. The caller holds the layer keeper. A layer that
    * the store no longer has, or that was not on disk when the machine went down, is a miss. Raises what `execute` raises, or the signal's reason.
    */

@@ -62,6 +62,7 @@ async function obtain(
     text: step.text,
     noCache: definition.noCache,
     maxAgeSeconds: definition.cacheMaxAgeSeconds,
+    hasSecrets: prepared.hasSecrets === true,
   };
   // It may outlive the build, when another one waits for it, and goes on reading what this one has opened.
   const execute: PreparedStep['execute'] = async (stepSignal, report) => {

@@ -68,9 +68,14 @@ export function createCacheMounts({ directory, maxBytes, log }: CacheMountOption
     await mkdir(directory, { recursive: true, mode: 0o700 });
     for (const key of await readdir(directory)) {
       const path = join(directory, key);
-      if (key.startsWith(PASSING)) await remove(path);
+      if (key.startsWith(PASSING)) inBackground(() => remove(path));
       else for (const name of await readdir(path)) await know(key, join(path, name));
     }
+  }
+
+  /** One after the other. */
+  function inBackground(work: () => Promise<void>): void {
+    trimming = trimming.then(work).catch((err) => log.warn({ err }, 'caches of builds were not trimmed'));
   }
 
   async function know(key: string, path: string): Promise<void> {

@@ -83,6 +83,7 @@ export async function prepareRun(instruction: Run, place: StepPlace): Promise<Pr
       'the platform': formatPlatform(settings.platform),
     },
     command,
+    hasSecrets: instruction.mounts.some(({ type }) => type === 'secret'),
     async execute(signal, report) {
       const opened = await mounts.open(signal);
       try {

@@ -38,5 +38,6 @@ export interface PreparedStep {
   parts: KeyParts;
   /** What runs, with variables filled in; undefined where nothing does. */
   command: string | undefined;
+  hasSecrets?: boolean;
   execute(signal: AbortSignal, report: (event: StepEvent) => void): Promise<StepResult>;
 }
