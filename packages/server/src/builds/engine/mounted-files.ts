@@ -43,13 +43,15 @@ export async function mountedFiles(
   const instruction = copyOf(path);
   const isWhole = path === '' && chain !== undefined;
   // Whole images are known by their layers; to read all their files would take longer than most steps.
-  const digest = isWhole ? chain : await tools.files.digest({ instruction, source, fetched: new Map() }, signal);
+  const maxBytes = place.definition.limits.diskBytes;
+  const digest = isWhole
+    ? chain
+    : await tools.files.digest({ instruction, source, fetched: new Map(), maxBytes }, signal);
 
   /** As COPY does it, large files share their blocks. The layer's directory, with the files as `files` in it. */
   async function copy(scratch: string, copySignal: AbortSignal): Promise<string> {
     const upper = join(scratch, 'upper');
     await mkdir(upper);
-    const maxBytes = place.definition.limits.diskBytes;
     const below = { workingDirectory: '/', parent: undefined, upper, maxBytes };
     await tools.files.transfer({ instruction, source, fetched: new Map(), ...below }, copySignal);
     return upper;

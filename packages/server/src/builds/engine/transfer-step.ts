@@ -24,7 +24,7 @@ export async function prepareTransfer(instruction: Copy | Add, place: StepPlace)
     maxBytes,
   });
   const source = await sourceOf(instruction, place, fetched.known.size === filled.sources.length);
-  const digest = await files.digest({ instruction: filled, source, fetched: fetched.known }, signal);
+  const digest = await files.digest({ instruction: filled, source, fetched: fetched.known, maxBytes }, signal);
   const { sources: _sources, heredocs: _heredocs, ...said } = filled;
   const workingDirectory = state.config.workingDir === '' ? '/' : state.config.workingDir;
   return {

@@ -3,6 +3,7 @@ import {
   chownSync,
   closeSync,
   constants,
+  ftruncateSync,
   lstatSync,
   lutimesSync,
   mkdirSync,
@@ -237,6 +238,14 @@ describe('the digest of what is read', () => {
 
   test('of heredocs too', async () => {
     expect(await digest('COPY <<E /x\n1\nE')).not.toBe(await digest('COPY <<E /x\n2\nE'));
+  });
+
+  test('of more than may be copied is refused, unread', async () => {
+    const file = openSync(join(directory, 'd/holes'), 'w');
+    ftruncateSync(file, 2 ** 43);
+    closeSync(file);
+    const asked = { ...lab.request('COPY d /x'), source, maxBytes: 2 ** 40 };
+    await expect(files.digest(asked, live())).rejects.toMatchObject({ code: 'quota_exceeded' });
   });
 
   test('is remembered for a tree with an identity', async () => {

@@ -1,5 +1,6 @@
 import { createHash, type Hash } from 'node:crypto';
 import { closeSync, constants, openSync, readFileSync, readSync } from 'node:fs';
+import { DarkroomError } from '../../platform/errors.ts';
 import { ignoringTree } from './filtered-tree.ts';
 import { type FoundSource, findSources } from './find-sources.ts';
 import { keptXattrs } from './kept-xattrs.ts';
@@ -29,6 +30,7 @@ class Digester {
   readonly #known: ReadonlyMap<TreePath, string>;
   readonly #hash: Hash = createHash('sha256');
   readonly #inodes = new Map<string, TreePath>();
+  #bytes = 0n;
 
   constructor(request: DigestRequest, check: () => void) {
     const { source } = request;
@@ -97,8 +99,16 @@ class Digester {
     else if (first !== undefined) this.#say('h', below, first);
     else {
       if (stats.nlink > 1n) this.#inodes.set(inode, below);
+      this.#count(stats.size);
       this.#entry('f', found, this.#known.get(place) ?? this.#hashFile(place));
     }
+  }
+
+  #count(bytes: bigint): void {
+    const { maxBytes = Number.POSITIVE_INFINITY } = this.#request;
+    this.#bytes += bytes;
+    if (this.#bytes <= maxBytes) return;
+    throw new DarkroomError('quota_exceeded', `the files have more than ${maxBytes} bytes`);
   }
 
   #hashFile(place: TreePath): string {

@@ -79,4 +79,6 @@ export interface DigestRequest {
   instruction: TransferInstruction;
   source: SourceTree;
   fetched: ReadonlyMap<number, Fetched>;
+  /** Of all files together: what is more than may be copied is not read to its end, which a file of holes may not have in hours. */
+  maxBytes?: number;
 }
