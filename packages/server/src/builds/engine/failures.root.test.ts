@@ -102,6 +102,10 @@ describe('limits', () => {
     const { failure } = await lab.fail('FROM base\nRUN cat /dev/zero > /file', { limits: { diskBytes: 16 * MIB } });
     expect(failure).toMatchObject({ class: 'limit_exceeded' });
     expect(failure.message).toContain('more than the 16 MiB');
+    const quick = await lab.fail('FROM base\nRUN dd if=/dev/zero of=/file bs=1M count=20', {
+      limits: { diskBytes: 16 * MIB },
+    });
+    expect(quick.failure.step?.exitCode).not.toBe(0);
   });
 
   test('the size of the image, all layers together', async () => {

@@ -74,7 +74,9 @@ async function read(
 
 function failureOf(exit: StepExit, isLate: boolean, { command, limits }: FollowOptions): BuildFailure | undefined {
   const { exitCode } = exit;
-  const step = { number: 0, line: 0, text: '', command: command.slice(0, MAX_COMMAND), exitCode };
+  // One that reached a limit with its last words may have ended well.
+  const failedWith = exitCode === 0 ? undefined : exitCode;
+  const step = { number: 0, line: 0, text: '', command: command.slice(0, MAX_COMMAND), exitCode: failedWith };
   const stopped = (why: string, hint: string) => limitExceeded(`${shown(command)} ${why}`, hint, step);
   if (isLate) {
     return stopped(

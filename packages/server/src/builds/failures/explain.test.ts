@@ -45,6 +45,11 @@ describe('a hint', () => {
       /^constructor is not/,
     ],
     [
+      'a place of another user',
+      { exitCode: 1, output: "touch: cannot touch '/x': Permission denied" },
+      /^The user of the step may not/,
+    ],
+    [
       'a secret that was not given',
       { exitCode: 1, output: 'cat: /run/secrets/token: No such file or directory' },
       /^The step has no secret token: .*id=token/,

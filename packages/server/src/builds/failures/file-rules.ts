@@ -38,4 +38,11 @@ export const FILE_RULES: readonly HintRule[] = [
       'It writes to a place that is mounted read-only in this step: add rw to the --mount, or write elsewhere.',
     ),
   },
+  {
+    name: 'permission',
+    output: /: Permission denied$|PermissionError: /,
+    advise: hint(
+      'The user of the step may not do that: do it before USER, COPY with --chown, or write USER root before and the other user again behind it.',
+    ),
+  },
 ];
