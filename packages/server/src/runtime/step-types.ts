@@ -22,6 +22,8 @@ export interface StepSpec {
   /** `none` has a loopback interface alone. */
   network: 'default' | 'none';
   mounts: readonly StepMount[];
+  /** The most that directories of the host may hold together that it may write to. */
+  mountedBytes?: number | undefined;
 }
 
 /** What a step has beside its root. Later ones may lie inside of earlier ones. Targets are absolute; what is missing there is made for the step alone. */
@@ -40,7 +42,7 @@ export interface StepExit {
   /** As a shell has it: 128 + n for signal n. */
   exitCode: number;
   /** Why it was ended from outside, if it was. */
-  exceeded: 'memory' | 'disk' | 'pool' | undefined;
+  exceeded: 'memory' | 'disk' | 'mounted' | 'pool' | undefined;
   /** The number of processes reached its limit. */
   pidsExceeded: boolean;
   /** The most memory that it had at a time; undefined where the kernel does not tell. */

@@ -34,6 +34,8 @@ export interface CacheMounts {
   makeRoom(): Promise<number>;
   /** Resolves when what is too much has been removed. */
   settled(): Promise<void>;
+  /** Bytes that all may have together. */
+  bound(): Promise<number>;
 }
 
 export interface CacheMountOptions {
@@ -173,6 +175,11 @@ export function createCacheMounts({ directory, maxBytes, log }: CacheMountOption
     }
   }
 
+  async function bound(): Promise<number> {
+    const { blocks, bsize } = await statfs(directory);
+    return Math.min(maxBytes, Math.floor((blocks * bsize) / POOL_PART));
+  }
+
   async function trim(share = 1): Promise<number> {
     let total = 0;
     let removed = 0;
@@ -180,11 +187,10 @@ export function createCacheMounts({ directory, maxBytes, log }: CacheMountOption
       if (instance.users === 0 && instance.sizeBytes === undefined) await measureUnused(instance);
       total += instance.sizeBytes ?? 0;
     }
-    const { blocks, bsize } = await statfs(directory);
-    const bound = Math.min(maxBytes, (blocks * bsize) / POOL_PART, total * share);
+    const most = Math.min(await bound(), total * share);
     const oldestFirst = [...instances.values()].flat().toSorted((a, b) => a.usedAt - b.usedAt);
     for (const instance of oldestFirst) {
-      if (total <= bound) break;
+      if (total <= most) break;
       if (instance.users > 0) continue;
       // Gone for everybody before the first file is.
       forget(instance);
@@ -207,7 +213,7 @@ export function createCacheMounts({ directory, maxBytes, log }: CacheMountOption
 
   return {
     async acquire(requests, signal) {
-      await ready();
+      await abortable(ready(), signal);
       const held: Instance[] = [];
       const free = () => {
         for (const instance of held.splice(0)) release(instance);
@@ -228,6 +234,7 @@ export function createCacheMounts({ directory, maxBytes, log }: CacheMountOption
       trimming = shrinking.catch(() => {});
       return await shrinking;
     },
+    bound,
     settled: async () => void (await trimming),
   };
 }

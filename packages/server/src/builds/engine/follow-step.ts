@@ -90,6 +90,11 @@ function failureOf(exit: StepExit, isLate: boolean, { command, limits }: FollowO
         `was ended because it wrote more than the ${formatBytes(limits.diskBytes ?? 0)} that are left to it`,
         'Remove in the same step what is not needed later, or have the disk limit of builds raised.',
       );
+    case 'mounted':
+      return stopped(
+        'was ended because the caches that it has mounted became larger than all caches of builds may be',
+        'Let it remove from them what it does not need, or have the limit of cache mounts raised.',
+      );
     case 'pool':
       return new BuildFailure(`${shown(command)} was ended because the disk of the server is almost full`, {
         class: 'limit_exceeded',

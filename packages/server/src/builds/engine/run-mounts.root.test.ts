@@ -17,7 +17,7 @@ test('bind shows the context, a stage or an image, and nothing that is written t
       'FROM base AS other',
       'RUN mkdir /out && echo other > /out/file',
       'FROM base',
-      'RUN --mount=type=bind,source=src,target=/m cat /m/a; touch /m/x || echo read-only',
+      'RUN --mount=type=bind,source=src,target=/m cat /m/a; touch /m/x 2>&1 || echo read-only',
       'RUN --mount=type=bind,source=src/b,target=/b,rw cat /b; echo changed > /b; cat /b',
       'RUN --mount=target=/all,rw cat /all/top; rm /all/top; ls /all; echo FROM > /all/Dockerfile',
       'RUN --mount=from=other,source=/out,target=/o cat /o/file',

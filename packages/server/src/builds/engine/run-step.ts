@@ -18,7 +18,7 @@ import type { PreparedStep, StepPlace } from './step-types.ts';
 /** RUN. */
 export async function prepareRun(instruction: Run, place: StepPlace): Promise<PreparedStep> {
   const { definition, tools, state, below, bytesLeft } = place;
-  const { steps, layers, slots, settings } = tools;
+  const { steps, layers, slots, settings, cacheMounts } = tools;
   const { argv, script } = runCommand(instruction, state);
   const mounts = await prepareMounts(instruction, place);
   const { user } = state.config;
@@ -45,6 +45,7 @@ export async function prepareRun(instruction: Run, place: StepPlace): Promise<Pr
       user,
       limits,
       network: instruction.network,
+      mountedBytes: opened.some(({ kind }) => kind === 'bind') ? await cacheMounts.bound() : undefined,
       mounts:
         script === undefined
           ? opened

@@ -33,30 +33,49 @@ export function followStep(host: StepHost, step: RunningStep): Pick<StepProcess,
     return killed;
   }
 
+  let exceeded: StepExit['exceeded'];
+  function exceed(what: StepExit['exceeded']): void {
+    exceeded ??= what;
+    host.log.warn({ step: name, exceeded: what }, 'a step is ended: it is over its limit');
+    end().catch(() => undefined);
+  }
+  const { watcher } = host;
+  const { poolRoot } = host.layout;
   const disk = watchDisk({
-    watcher: host.watcher,
-    poolRoot: host.layout.poolRoot,
+    watcher,
+    poolRoot,
     directories: [spec.upper, paths.scratch],
     limitBytes: spec.limits.diskBytes,
-    onExcess: (exceeded) => {
-      host.log.warn({ step: name, exceeded }, 'a step is ended: it is over its limit');
-      end().catch(() => undefined);
-    },
+    onExcess: exceed,
   });
+  const mounted = spec.mounts.flatMap((each) => (each.kind === 'bind' && each.writable ? [each.root] : []));
+  // What has become too large with the step's end, whoever keeps it takes away.
+  const mounts =
+    mounted.length === 0 || spec.mountedBytes === undefined
+      ? undefined
+      : watchDisk({
+          watcher,
+          poolRoot,
+          directories: mounted,
+          limitBytes: spec.mountedBytes,
+          onExcess: (what) => exceed(what === 'disk' ? 'mounted' : what),
+        });
 
   async function finish(): Promise<StepExit> {
     try {
       const { exitCode } = await Promise.race([child.exited, stuck]);
-      const excess = await disk.finish();
+      mounts?.stop();
+      const excess = (await disk.finish()) ?? exceeded;
       const { ranOutOfMemory, pidsExceeded, peakMemoryBytes } = await step.cgroup.spent();
       const words = exitCode === 0 || killed ? '' : await lastWords(paths.log);
-      const exceeded = excess ?? (ranOutOfMemory && exitCode !== 0 ? 'memory' : undefined);
+      const over = excess ?? (ranOutOfMemory && exitCode !== 0 ? 'memory' : undefined);
       // What crun says is its own failure and not the command's.
-      if (words !== '' && exceeded === undefined) throw crunFailure('run', words);
+      if (words !== '' && over === undefined) throw crunFailure('run', words);
       // One that is killed in the middle of its start ends as crun does.
-      return { exitCode: killed && exitCode !== 0 ? KILLED : exitCode, exceeded, pidsExceeded, peakMemoryBytes };
+      return { exitCode: killed && exitCode !== 0 ? KILLED : exitCode, exceeded: over, pidsExceeded, peakMemoryBytes };
     } finally {
       disk.stop();
+      mounts?.stop();
       await step.cleanUp();
     }
   }

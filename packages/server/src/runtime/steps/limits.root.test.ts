@@ -1,7 +1,10 @@
 import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import type { StepMount } from '../step-types.ts';
 import { MIB, openLab, type SandboxLab } from '../testing/sandbox-lab.ts';
-import { finishStep, remainsOfSteps, runStep, stepSpec } from '../testing/step-lab.ts';
+import { finishStep, makeLayer, remainsOfSteps, runStep, stepSpec } from '../testing/step-lab.ts';
 
 let lab: SandboxLab;
 beforeAll(async () => {
@@ -52,6 +55,19 @@ describe('a step that wants too much', () => {
       runStep(lab, 'dd if=/dev/zero of=/f bs=1M count=64', { limits: { ...limits, memoryBytes: 256 * MIB } }),
     ]);
     expect(modest).toMatchObject({ exitCode: 0, exceeded: undefined });
+  });
+
+  test('of what it may write to of the host is ended, and what was there before counts', async () => {
+    const cache = await makeLayer(lab, async (directory) =>
+      writeFile(join(directory, 'before'), Buffer.alloc(12 * MIB, 1)),
+    );
+    const mounts: StepMount[] = [{ kind: 'bind', root: cache, path: '/', target: '/c', writable: true }];
+    const script = 'while :; do dd if=/dev/zero of=/c/f$((n=n+1)) bs=64k count=16 2>/dev/null; sleep 0.1; done';
+    const held = { ...limits, memoryBytes: 256 * MIB };
+    const step = await runStep(lab, script, { mounts, mountedBytes: 16 * MIB, limits: held });
+    expect(step).toMatchObject({ exceeded: 'mounted', exitCode: 137 });
+    const modest = await runStep(lab, 'echo x > /c/x', { mounts, mountedBytes: 512 * MIB, limits: held });
+    expect(modest).toMatchObject({ exceeded: undefined, exitCode: 0 });
   });
 
   test('than there is room for is ended before the pool is full, and none is begun then', async () => {
