@@ -43,6 +43,7 @@ describe('what the author can put right', () => {
     expect(failure.hint).toContain('requirements.txt');
     const without = await lab.fail('FROM base\nCOPY requirements.txt /');
     expect(without.failure.hint).toContain('Nothing but the Dockerfile is in the build’s context');
+    expect((await lab.fail('FROM base\nCOPY ../up /')).failure.hint).toContain('Names go no higher than the root');
   });
 
   test('an image that cannot be had, at the step that names it', async () => {

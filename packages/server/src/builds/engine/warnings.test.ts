@@ -12,7 +12,7 @@ function warnings(lines: readonly string[], given: Readonly<Record<string, strin
   return warningsOf(dockerfile, numberSteps(planBuild(dockerfile, { platform, buildArgs })), buildArgs);
 }
 
-test.each(["CMD ['python3', 'main.py']", 'ENTRYPOINT [python3]', 'CMD [ “python3” ]', "RUN ['a']"])(
+test.each(["CMD ['python3', 'main.py']", 'ENTRYPOINT [python3]', 'CMD [ “python3” ]', "RUN ['a']", "COPY ['a', '/b']"])(
   '%s looks like a list and is none',
   (line) => {
     expect(warnings(['FROM base', line])).toEqual([expect.stringMatching(/^Warning: line 2 is no JSON list/)]);
@@ -25,6 +25,8 @@ test.each([
   'RUN [ "$A" = b ] || true',
   'RUN [[ -f x ]]',
   'CMD python3 [a]',
+  'COPY ["a", "/b"]',
+  'COPY [ab]*.txt /b/',
 ])('%s is meant', (line) => {
   expect(warnings(['FROM base', line])).toEqual([]);
 });

@@ -13,23 +13,24 @@ export function warningsOf(
   buildArgs: ReadonlyMap<string, string>,
 ): string[] {
   const brackets = planned
-    .flatMap(({ steps }) => steps.map(({ instruction }) => instruction))
-    .filter(isBrokenList)
-    .slice(0, MAX_SHOWN)
-    .map(
-      ({ kind, line }) =>
-        `Warning: line ${line} is no JSON list, so that a shell gets its text with the brackets: write ${kind.toUpperCase()} ["program", "argument"], with double quotes.`,
-    );
+    .flatMap(({ steps }) => steps.flatMap(({ instruction }) => brokenList(instruction) ?? []))
+    .slice(0, MAX_SHOWN);
   return [...brackets, ...unusedArguments(dockerfile, buildArgs)];
 }
 
 /** `['a', 'b']`, which a shell takes for a program whose name begins with the bracket. A shell's own test has a blank there. */
 const BRACKETS = { run: /^\[[^\s[]/, cmd: /^\[[^\s[]|^\[\s*["'“‘]/, entrypoint: /^\[[^\s[]|^\[\s*["'“‘]/ } as const;
 
-function isBrokenList(instruction: Instruction): boolean {
-  const { kind } = instruction;
-  if (kind !== 'run' && kind !== 'cmd' && kind !== 'entrypoint') return false;
-  return instruction.command.form === 'shell' && BRACKETS[kind].test(instruction.command.script);
+function brokenList(instruction: Instruction): string | undefined {
+  const { kind, line } = instruction;
+  const word = kind.toUpperCase();
+  if (kind === 'copy' || kind === 'add') {
+    if (!instruction.sources.some((source) => /^\[["'“‘]/.test(source))) return undefined;
+    return `Warning: line ${line} is no JSON list, so that its brackets are taken for a pattern: write ${word} ["source", "target"], with double quotes.`;
+  }
+  if (kind !== 'run' && kind !== 'cmd' && kind !== 'entrypoint') return undefined;
+  if (instruction.command.form === 'exec' || !BRACKETS[kind].test(instruction.command.script)) return undefined;
+  return `Warning: line ${line} is no JSON list, so that a shell gets its text with the brackets: write ${word} ["program", "argument"], with double quotes.`;
 }
 
 function unusedArguments({ metaArgs, stages }: Dockerfile, buildArgs: ReadonlyMap<string, string>): string[] {

@@ -20,7 +20,7 @@ export interface FoundSource {
 export function findSources(tree: TreeView, text: string, what: string): FoundSource[] {
   const parts = cleanPath(text).split('/');
   const wild = parts.findIndex(isPattern);
-  if (wild === -1) return [plainSource(tree, parts.join('/'), what)];
+  if (wild === -1) return [plainSource(tree, text, parts.join('/'), what)];
   const base = followPath(tree, parts.slice(0, wild).join('/'));
   return matchesBelow(tree, base, parts.slice(wild)).map((path) => ({
     name: baseOf(path),
@@ -33,7 +33,7 @@ export function isPattern(name: string): boolean {
   return /[*?[]/.test(name.replace(/\\./gsu, ''));
 }
 
-function plainSource(tree: TreeView, path: TreePath, what: string): FoundSource {
+function plainSource(tree: TreeView, text: string, path: TreePath, what: string): FoundSource {
   const place = followPath(tree, path);
   if (tree.lstat(place) !== undefined) return { name: baseOf(path), place };
   const leads = place === path ? '' : ` (it leads to /${place})`;
@@ -45,12 +45,13 @@ function plainSource(tree: TreeView, path: TreePath, what: string): FoundSource 
     });
   }
   throw invalidRequest(`/${path}${leads} was not found in ${what}`, {
-    hint: near.length === 0 ? hintFor(tree, what) : `Near it there are ${near.join(', ')}.`,
+    hint: near.length === 0 ? hintFor(tree, text, what) : `Near it there are ${near.join(', ')}.`,
     details: { path: `/${path}`, near },
   });
 }
 
-function hintFor(tree: TreeView, what: string): string {
+function hintFor(tree: TreeView, text: string, what: string): string {
+  if (/(?:^|\/)\.\.(?:\/|$)/.test(text)) return `Names go no higher than the root of ${what}, also with «..».`;
   const names = tree.names('');
   if (names.length === 0) return `There is nothing in ${what}.`;
   if (names.length === 1 && names[0] === 'Dockerfile')
