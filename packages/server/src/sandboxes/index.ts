@@ -12,7 +12,7 @@ import { doWhatIsDue } from './due.ts';
 import { createEntrypoints } from './entrypoint.ts';
 import { exitReason, markEnded } from './exit.ts';
 import { createFileLinks, type FileLinks } from './file-links.ts';
-import { findLiving, findSandbox } from './find.ts';
+import { findLiving, findSandbox, sandboxNotFound } from './find.ts';
 import { type ListRequest, listSandboxes, type SandboxPage } from './list.ts';
 import { setNetwork } from './network.ts';
 import type { NetworkRequest } from './network-policy.ts';
@@ -134,8 +134,10 @@ export function createSandboxes(deps: SandboxDeps): Sandboxes {
     noteActivity: (caller, idOrName) => changes.noteActivity(context, caller, idOrName),
     async build(caller, idOrName) {
       const row = await findSandbox(deps.db, caller.organizationId, idOrName);
-      const build = row.build_id === null ? undefined : await findBuild(deps.db, row.build_id);
-      if (build === undefined) throw notFound(`Sandbox ${row.id} has no build info`);
+      if (row.build_id === null) throw notFound(`Sandbox ${row.id} has no build info`);
+      const build = await findBuild(deps.db, row.build_id);
+      // It goes with its sandbox.
+      if (build === undefined) throw sandboxNotFound(idOrName);
       return build;
     },
     buildSubject: sandboxSubject(context),

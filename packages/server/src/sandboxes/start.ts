@@ -30,6 +30,9 @@ export async function startSandbox(context: SandboxContext, caller: Caller, idOr
 }
 
 function notBuilt({ name, state }: SandboxRow) {
+  if (state === 'pending_build' || state === 'building_snapshot') {
+    return invalidRequest(`Sandbox ${name} is being built: it starts by itself when that is done`);
+  }
   return invalidRequest(`Sandbox ${name} has no image: its build has not succeeded, and its state is ${state}`, {
     hint: 'Create it again when what its log says is put right.',
   });

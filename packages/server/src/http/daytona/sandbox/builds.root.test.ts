@@ -61,6 +61,7 @@ test('a delete during the build ends it', async () => {
   const { body } = await create(['RUN echo begun; sleep 7011']);
   await builds.until(at(body.id), 'begun');
   expect((await client.get(at(body.id))).body.state).toBe('building_snapshot');
+  expect((await client.post(`${at(body.id)}/start`)).body.message).toMatch(/is being built: it starts by itself/);
   const following = builds.log(at(body.id));
   expect((await client.delete(at(body.id))).status).toBe(200);
   await following;
