@@ -12,6 +12,8 @@ test('a scrape has requests, starts, pulls, bytes, states and disk', async () =>
   metrics.observeRequest({ method: 'GET', route: '/api/snapshots', status: 200, seconds: 0.003 });
   metrics.observeStart({ outcome: 'started', seconds: 0.02 });
   metrics.observePull({ outcome: 'done', seconds: 4 });
+  metrics.observeBuild({ outcome: 'failed', seconds: 2 });
+  metrics.addBuildStep('hit');
   metrics.addDownloadedBytes(1000);
   metrics.addUnpackedBytes(4000);
   const { contentType, body } = await metrics.expose();
@@ -21,6 +23,8 @@ test('a scrape has requests, starts, pulls, bytes, states and disk', async () =>
     'darkroom_http_request_duration_seconds_count{method="GET",route="/api/snapshots",status="200"} 1',
     'darkroom_sandbox_start_duration_seconds_bucket{le="0.02",outcome="started"} 1',
     'darkroom_image_pull_duration_seconds_count{outcome="done"} 1',
+    'darkroom_build_duration_seconds_count{outcome="failed"} 1',
+    'darkroom_build_steps_total{cache="hit"} 1',
     'darkroom_image_downloaded_bytes_total 1000',
     'darkroom_image_unpacked_bytes_total 4000',
     'darkroom_snapshots{state="active"} 3',

@@ -14,6 +14,10 @@ export interface Metrics {
   /** From the request to a running sandbox. */
   observeStart(start: { outcome: 'started' | 'failed'; seconds: number }): void;
   observePull(pull: { outcome: 'done' | 'failed' | 'cancelled'; seconds: number }): void;
+  /** From its turn to its end. */
+  observeBuild(build: { outcome: 'done' | 'failed' | 'cancelled'; seconds: number }): void;
+  /** `cache` says where the step's result came from. */
+  addBuildStep(cache: string): void;
   addOomKills(kills: number): void;
   addDownloadedBytes(bytes: number): void;
   addUnpackedBytes(bytes: number): void;
@@ -52,6 +56,19 @@ export function createMetrics(sources: MetricSources): Metrics {
     help: 'Pulls of images by outcome.',
     labelNames: ['outcome'],
     buckets: PULL_BUCKETS,
+    registers,
+  });
+  const builds = new Histogram({
+    name: 'darkroom_build_duration_seconds',
+    help: 'Builds by outcome, from their turn to their end.',
+    labelNames: ['outcome'],
+    buckets: PULL_BUCKETS,
+    registers,
+  });
+  const buildSteps = new Counter({
+    name: 'darkroom_build_steps_total',
+    help: 'Steps of builds, by where their result came from.',
+    labelNames: ['cache'],
     registers,
   });
   const downloaded = new Counter({
@@ -111,6 +128,8 @@ export function createMetrics(sources: MetricSources): Metrics {
     observeRequest: ({ method, route, status, seconds }) => requests.observe({ method, route, status }, seconds),
     observeStart: ({ outcome, seconds }) => starts.observe({ outcome }, seconds),
     observePull: ({ outcome, seconds }) => pulls.observe({ outcome }, seconds),
+    observeBuild: ({ outcome, seconds }) => builds.observe({ outcome }, seconds),
+    addBuildStep: (cache) => buildSteps.inc({ cache }),
     addOomKills: (kills) => oomKills.inc(kills),
     addDownloadedBytes: (bytes) => downloaded.inc(bytes),
     addUnpackedBytes: (bytes) => unpacked.inc(bytes),
