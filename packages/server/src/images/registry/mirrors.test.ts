@@ -131,4 +131,12 @@ describe('endpoints', () => {
     expect(withRoot).toMatchObject({ host: 'm.example', repository: 'proxy/library/python', scheme: 'https:' });
     expect(plain).toMatchObject({ host: 'm.example:5000', repository: 'library/python', scheme: 'http:' });
   });
+
+  it('that know of no such image are the likelier cause when the registry is out of reach', async () => {
+    await registry.close();
+    await expect(fetchApp()).rejects.toMatchObject({
+      code: 'image_unavailable',
+      hint: expect.stringMatching(/^No mirror has it: check the name and the tag/),
+    });
+  });
 });

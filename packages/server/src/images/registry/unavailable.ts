@@ -31,7 +31,7 @@ export function imageError(reference: ImageReference, failures: readonly Registr
     invalid ? 'image_invalid' : 'image_unavailable',
     `${invalid ? 'The image' : 'Cannot fetch the image'} ${name}${invalid ? ' is refused' : ''}: ${message}`,
     {
-      ...hintFor(last),
+      ...hintFor(last, failures),
       retryable: last.isTemporary,
       details: {
         image: name,
@@ -45,7 +45,12 @@ export function imageError(reference: ImageReference, failures: readonly Registr
   );
 }
 
-function hintFor({ kind }: RegistryFailure): { hint?: string } {
-  const hint = HINTS[kind];
+/** Where a mirror knows of no such image and its registry is out of reach, a slip in the name is likelier than a host that is away. */
+const NOT_IN_MIRRORS =
+  'No mirror has it: check the name and the tag of the image. The registry itself cannot be reached from this server.';
+
+function hintFor({ kind }: RegistryFailure, failures: readonly RegistryFailure[]): { hint?: string } {
+  const isMissing = kind === 'unreachable' && failures.some((failure) => failure.kind === 'not_found');
+  const hint = isMissing ? NOT_IN_MIRRORS : HINTS[kind];
   return hint === undefined ? {} : { hint };
 }
