@@ -2,6 +2,7 @@ import { createHash, type Hash } from 'node:crypto';
 import { chmodSync, closeSync, fchmodSync, fchownSync, ftruncateSync, lchownSync, lstatSync, writeSync } from 'node:fs';
 import type { TarEntry, TarSink, Timestamp } from '../../images/tar/types.ts';
 import type { IdShift } from '../../images/unpack/id-shift.ts';
+import { setArchivedXattr } from '../../images/unpack/set-xattr.ts';
 import { EntryRefused } from '../../images/unpack/unpack-error.ts';
 import { hostXattr } from '../../images/unpack/xattrs.ts';
 import { invalidRequest } from '../../platform/errors.ts';
@@ -79,7 +80,9 @@ export class ArchiveWriter implements TarSink {
       fchownSync(file.fd, uid, gid);
       // A change of the owner takes set-uid bits and capabilities away: this order.
       fchmodSync(file.fd, entry.mode);
-      for (const [name, value] of this.#xattrsOf(entry)) setOpenFileXattr(file.fd, name, value);
+      for (const [name, value] of this.#xattrsOf(entry)) {
+        setArchivedXattr(name, () => setOpenFileXattr(file.fd, name, value));
+      }
       setOpenFileTime(file.fd, ...timeOf(entry));
       if (file.hash !== undefined) this.#options.onFile?.(file.path, file.hash.digest('hex'));
     } finally {
@@ -199,9 +202,11 @@ export class ArchiveWriter implements TarSink {
   #dress(at: string | Buffer, entry: TarEntry): void {
     const { uid, gid } = this.#ownerOf(entry);
     lchownSync(at, uid, gid);
-    if (!lstatSync(at).isSymbolicLink()) {
-      chmodSync(at, entry.mode);
-      for (const [name, value] of this.#xattrsOf(entry)) setXattr(at, name, value);
+    const stats = lstatSync(at);
+    if (!stats.isSymbolicLink()) chmodSync(at, entry.mode);
+    // Others have none in an unpacked layer either.
+    if (stats.isFile() || stats.isDirectory()) {
+      for (const [name, value] of this.#xattrsOf(entry)) setArchivedXattr(name, () => setXattr(at, name, value));
     }
     setFileTime(at, ...timeOf(entry));
   }

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { stat, utimes, writeFile } from 'node:fs/promises';
 import { DarkroomError, messageOf } from '../../platform/errors.ts';
+import { abortable } from '../registry/deadline.ts';
 import { createSharedRuns } from '../shared-runs.ts';
 import type { Layer, LayerStore } from '../types.ts';
 import type { LayerVerdict } from './compare-tree.ts';
@@ -47,9 +48,9 @@ export async function createLayerHealth(deps: LayerHealthDeps): Promise<LayerHea
   const soundAt = new Map<string, number>();
   const damaged = new Map<string, string>();
   const looks = createSharedRuns<LayerVerdict, never>();
-  const repairs = createSharedRuns<boolean, never>();
   const later = new Map<string, NodeJS.Timeout>();
   let background: Promise<unknown> = Promise.resolve();
+  let lastRepair: Promise<unknown> = Promise.resolve();
 
   for (const layer of await store.list()) {
     if (existsSync(damageMarkPath(layer.path))) damaged.set(layer.diffId, 'it was found damaged before');
@@ -114,40 +115,63 @@ export async function createLayerHealth(deps: LayerHealthDeps): Promise<LayerHea
     return true;
   }
 
-  /** Only one call at a time comes here for a layer. */
-  async function repair(diffId: string, signal: AbortSignal): Promise<boolean> {
-    const aside = await store.setAside(diffId);
-    if (aside === undefined) return false;
-    const why = damaged.get(diffId) ?? '';
-    damaged.delete(diffId);
+  async function fetchAgain(diffId: string, signal: AbortSignal): Promise<boolean> {
     try {
-      if (await deps.fetchAgain(diffId, signal)) {
-        log.warn({ layer: diffId }, 'a damaged layer was fetched again');
-        return true;
-      }
+      return await deps.fetchAgain(diffId, signal);
     } catch (error) {
       log.warn({ layer: diffId, err: error }, 'a damaged layer could not be fetched again');
+      return false;
     }
-    // A damaged layer is better for those that have it than none.
-    damaged.set(diffId, why);
-    await aside.putBack();
-    return false;
+  }
+
+  /**
+   * One call at a time comes here, and takes all of its layers out before it fetches: what is fetched for one is an image that may have
+   * the others too, and must neither meet them damaged nor lose them half-way.
+   */
+  async function repair(diffIds: readonly string[], signal: AbortSignal): Promise<void> {
+    const taken: { diffId: string; why: string; putBack: () => Promise<void> }[] = [];
+    for (const diffId of diffIds) {
+      const why = damaged.get(diffId);
+      // Another call may have repaired it by now.
+      const aside = why === undefined ? undefined : await store.setAside(diffId);
+      if (why === undefined || aside === undefined) continue;
+      damaged.delete(diffId);
+      taken.push({ diffId, why, putBack: aside.putBack });
+    }
+    for (const { diffId, why, putBack } of taken) {
+      const isThere = async () => (await store.get(diffId)) !== undefined;
+      if ((await isThere()) || (await fetchAgain(diffId, signal)) || (await isThere())) {
+        log.warn({ layer: diffId }, 'a damaged layer was fetched again');
+        continue;
+      }
+      // A damaged layer is better for those that have it than none.
+      damaged.set(diffId, why);
+      await putBack();
+    }
+  }
+
+  function repairInTurn(diffIds: readonly string[], signal: AbortSignal): Promise<void> {
+    const turn = lastRepair.then(() => repair(diffIds, signal));
+    lastRepair = turn.catch(() => {});
+    return abortable(turn, signal);
   }
 
   return {
     verifyLayer: verifier.verifyLayer,
     isDamaged: (diffId) => damaged.has(diffId),
     async ensureSound(diffIds, signal) {
-      const lost: string[] = [];
-      await Promise.all(
+      const looked = await Promise.all(
         diffIds.map(async (diffId) => {
           const layer = await store.get(diffId);
-          if (layer === undefined || (await isSound(layer, signal))) return;
-          const again = (shared: AbortSignal) => repair(diffId, shared);
-          if (!diffId.startsWith(BUILT) && (await repairs.join(diffId, again, { signal, onReport: () => {} }))) return;
-          lost.push(`${diffId.slice(0, 19)}… (${damaged.get(diffId) ?? ''})`);
+          return layer === undefined || (await isSound(layer, signal)) ? [] : [diffId];
         }),
       );
+      const unsound = looked.flat();
+      const pulled = unsound.filter((diffId) => !diffId.startsWith(BUILT));
+      if (pulled.length > 0) await repairInTurn(pulled, signal);
+      const lost = unsound
+        .filter((diffId) => damaged.has(diffId))
+        .map((diffId) => `${diffId.slice(0, 19)}… (${damaged.get(diffId) ?? ''})`);
       signal.throwIfAborted();
       if (lost.length === 0) return;
       throw new DarkroomError('unavailable', `layers that this builds on are damaged on the disk: ${lost.join(', ')}`, {

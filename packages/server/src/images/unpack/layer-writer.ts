@@ -20,6 +20,7 @@ import type { TarEntry, TarSink } from '../tar/types.ts';
 import { baseOf, type EntryPath, entryPath, joinPath, parentOf } from './entry-path.ts';
 import { createIdShift, type IdShift } from './id-shift.ts';
 import { LayerTree } from './layer-tree.ts';
+import { setArchivedXattr } from './set-xattr.ts';
 import { EntryRefused, entryError, UnpackCancelled } from './unpack-error.ts';
 import { hostXattr } from './xattrs.ts';
 
@@ -104,7 +105,9 @@ export class LayerWriter implements TarSink {
       fchownSync(fd, this.#shift(entry.uid), this.#shift(entry.gid));
       // chown clears setuid and setgid, and both a write and a chown clear capabilities: this order.
       fchmodSync(fd, entry.mode);
-      for (const [name, value] of this.#xattrsOf(entry)) setOpenFileXattr(fd, name, value);
+      for (const [name, value] of this.#xattrsOf(entry)) {
+        setArchivedXattr(name, () => setOpenFileXattr(fd, name, value));
+      }
       setOpenFileTime(fd, entry.mtime.seconds, entry.mtime.nanoseconds);
       this.#noteCrc(entryPath(entry.name, 'name'), entry.sparse ? undefined : this.#crc);
     } catch (error) {
@@ -226,7 +229,9 @@ export class LayerWriter implements TarSink {
     const absolute = this.#tree.absolute(path);
     chownSync(absolute, this.#shift(entry.uid), this.#shift(entry.gid));
     chmodSync(absolute, entry.mode);
-    for (const [name, value] of this.#xattrsOf(entry)) setXattr(absolute, name, value);
+    for (const [name, value] of this.#xattrsOf(entry)) {
+      setArchivedXattr(name, () => setXattr(absolute, name, value));
+    }
     this.#tree.setDirectoryTime(path, entry.mtime);
   }
 
