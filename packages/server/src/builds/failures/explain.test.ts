@@ -102,7 +102,7 @@ describe('a hint', () => {
     ],
     [
       'old lists',
-      { exitCode: 100, output: 'E: Failed to fetch http://deb.debian.org/x.deb  404  Not Found [IP: 1.2.3.4 80]' },
+      { exitCode: 100, output: 'E: Failed to fetch http://mirror.example/x.deb  404  Not Found [IP: 1.2.3.4 80]' },
       /older than the mirror/,
     ],
     ['apt that asks', { exitCode: 1, output: 'Do you want to continue? [Y/n] Abort.' }, /install -y/],
@@ -237,7 +237,7 @@ describe('a hint', () => {
 describe('the class of a failure', () => {
   test.each<[string, Partial<BuildFailure>]>([
     [
-      "E: Unable to locate package curl\nErr:1 http://deb.debian.org Temporary failure resolving 'deb.debian.org'",
+      "E: Unable to locate package curl\nErr:1 http://mirror.example Temporary failure resolving 'mirror.example'",
       { class: 'network', retryable: true },
     ],
     ['curl: (6) Could not resolve host: example.invalid', { class: 'network', code: 'unavailable', retryable: true }],
