@@ -200,6 +200,7 @@ async function buildServer(
           version: serverVersion,
           readiness,
           db,
+          events: ground.events,
           jobs,
           keys,
           secrets: ground.secrets,

@@ -3,6 +3,7 @@ export * from './build.ts';
 export * from './configuration.ts';
 export * from './docker-registry.ts';
 export * from './error.ts';
+export * from './event.ts';
 export * from './files.ts';
 export * from './git.ts';
 export * from './interpreter.ts';

@@ -136,6 +136,7 @@ export async function startTestApi(limits: Partial<Record<RateLimitName, number>
         version: '0.0.0-test',
         readiness: [],
         db,
+        events,
         jobs,
         keys,
         secrets,

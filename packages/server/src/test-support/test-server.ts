@@ -207,6 +207,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
             version: '0.0.0-test',
             readiness: [],
             db,
+            events,
             jobs,
             keys,
             secrets,

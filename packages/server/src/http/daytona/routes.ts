@@ -5,6 +5,7 @@ import { adminRoutes } from './admin.ts';
 import { type ApiKeyRouteDeps, apiKeyRoutes } from './api-keys.ts';
 import { type ConfigurationRouteDeps, configurationRoutes } from './configuration.ts';
 import { dockerRegistryRoutes } from './docker-registry.ts';
+import { type EventRouteDeps, eventRoutes } from './events.ts';
 import { type ObjectStorageRouteDeps, objectStorageRoutes } from './object-storage.ts';
 import { organizationRoutes } from './organizations.ts';
 import { type SnapshotRouteDeps, snapshotRoutes } from './snapshots.ts';
@@ -13,6 +14,7 @@ import { unsupportedServiceRoutes } from './unsupported.ts';
 export type AccountRouteDeps = ConfigurationRouteDeps &
   ApiKeyRouteDeps &
   RegistryDeps &
+  EventRouteDeps &
   ObjectStorageRouteDeps & { readiness: readonly ReadinessCheck[] };
 
 /** `/api`, except sandboxes. */
@@ -21,6 +23,7 @@ export function apiRoutes(deps: AccountRouteDeps & SnapshotRouteDeps): FastifyPl
     healthRoutes(deps.readiness),
     configurationRoutes(deps),
     snapshotRoutes(deps),
+    eventRoutes(deps),
     adminRoutes(deps),
     organizationRoutes({ db: deps.db, rateLimits: deps.config.rateLimits }),
     apiKeyRoutes(deps),
