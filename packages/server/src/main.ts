@@ -2,6 +2,7 @@ import { statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Server as TlsServer } from 'node:tls';
 import type { FastifyInstance } from 'fastify';
+import { createAuditWriter } from './audit/audit-writer.ts';
 import type { ContextStore } from './builds/contexts/context-store.ts';
 import type { Builds } from './builds/index.ts';
 import { buildApp, closeApp } from './http/app.ts';
@@ -172,6 +173,8 @@ async function buildServer(
     { name: 'runtime', check: async () => void (await machine.runtime.list()) },
   ];
   const uploadKeys = createUploadKeys(ground.secrets);
+  const audit = createAuditWriter({ db, log });
+  closers.add('audit log', () => audit.close());
   return buildApp({
     log,
     version: serverVersion,
@@ -189,6 +192,7 @@ async function buildServer(
       log,
     }),
     daytona: {
+      audit,
       auth: {
         keys,
         rateLimiter,

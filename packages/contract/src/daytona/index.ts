@@ -1,4 +1,5 @@
 export * from './api-key.ts';
+export * from './audit.ts';
 export * from './build.ts';
 export * from './configuration.ts';
 export * from './docker-registry.ts';

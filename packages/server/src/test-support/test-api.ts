@@ -6,6 +6,7 @@ import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import formats from 'ajv-formats';
 import type { FastifyInstance } from 'fastify';
 import { pino } from 'pino';
+import { type AuditWriter, createAuditWriter } from '../audit/audit-writer.ts';
 import { boundedContextStore } from '../builds/contexts/bounded-context-store.ts';
 import type { ContextStore } from '../builds/contexts/context-store.ts';
 import { createLocalContextStore } from '../builds/contexts/local-context-store.ts';
@@ -41,6 +42,7 @@ export interface TestApi {
   db: TestDatabase['db'];
   jobs: JobQueue;
   events: EventBus;
+  audit: AuditWriter;
   layers: LayerKeeper;
   secrets: SecretBox;
   contexts: ContextStore;
@@ -112,6 +114,7 @@ export async function startTestApi(limits: Partial<Record<RateLimitName, number>
       layerSweeper: sweeper,
     },
   );
+  const audit = createAuditWriter({ db, log });
   const uploadKeys = createUploadKeys(secrets);
   const rateLimiter = new RateLimiter({
     anonymous: MANY,
@@ -127,6 +130,7 @@ export async function startTestApi(limits: Partial<Record<RateLimitName, number>
     metrics: { observeRequest() {}, expose: async () => ({ contentType: 'text/plain', body: '' }) },
     readiness: [],
     daytona: {
+      audit,
       auth: {
         keys,
         rateLimiter,
@@ -157,6 +161,7 @@ export async function startTestApi(limits: Partial<Record<RateLimitName, number>
     db,
     jobs,
     events,
+    audit,
     layers,
     secrets,
     contexts,
@@ -186,6 +191,7 @@ export async function startTestApi(limits: Partial<Record<RateLimitName, number>
     },
     async stop() {
       await app.close();
+      await audit.close();
       await jobs.stop({ graceMs: 5_000 });
       await builds.close();
       await closers.closeAll();

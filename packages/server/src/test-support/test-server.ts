@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { Permission } from '@darkroom/contract';
 import type { FastifyInstance } from 'fastify';
 import { pino } from 'pino';
+import { createAuditWriter } from '../audit/audit-writer.ts';
 import type { ContextStore } from '../builds/contexts/context-store.ts';
 import { createLocalContextStore } from '../builds/contexts/local-context-store.ts';
 import { buildApp, closeApp } from '../http/app.ts';
@@ -131,6 +132,8 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     const events = await createEventBus(listener);
     const secrets = await openSecretBox(stateDir);
     const closers = createClosers(log);
+    const audit = createAuditWriter({ db, log });
+    closers.add('audit log', () => audit.close());
     const unpacker = createUnpacker({ idBase: TEST_ID_BASE, idCount: TEST_ID_COUNT });
     closers.add('unpacker', () => unpacker.close());
     const puller = createImagePuller({ layers, unpacker, registries: config.registries, log });
@@ -197,6 +200,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
       }),
       readiness: [],
       daytona: {
+        audit,
         auth: {
           keys,
           rateLimiter,

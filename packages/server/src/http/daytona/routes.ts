@@ -3,6 +3,7 @@ import type { RegistryDeps } from '../../tenancy/registries.ts';
 import { healthRoutes, type ReadinessCheck } from '../health.ts';
 import { adminRoutes } from './admin.ts';
 import { type ApiKeyRouteDeps, apiKeyRoutes } from './api-keys.ts';
+import { auditRoutes } from './audit.ts';
 import { type ConfigurationRouteDeps, configurationRoutes } from './configuration.ts';
 import { dockerRegistryRoutes } from './docker-registry.ts';
 import { type EventRouteDeps, eventRoutes } from './events.ts';
@@ -24,6 +25,7 @@ export function apiRoutes(deps: AccountRouteDeps & SnapshotRouteDeps): FastifyPl
     configurationRoutes(deps),
     snapshotRoutes(deps),
     eventRoutes(deps),
+    auditRoutes(deps),
     adminRoutes(deps),
     organizationRoutes({ db: deps.db, rateLimits: deps.config.rateLimits }),
     apiKeyRoutes(deps),
