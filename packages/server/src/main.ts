@@ -36,6 +36,7 @@ import { bootstrapTenancy } from './tenancy/bootstrap.ts';
 import { createKeyVerifier } from './tenancy/key-verifier.ts';
 import { createUploadKeys } from './tenancy/upload-credentials.ts';
 import { serverVersion } from './version.ts';
+import { startWebhooks } from './webhooks/webhooks.ts';
 
 export interface StartOptions {
   /** Where layers and sandboxes lie (`ensurePool`). */
@@ -175,6 +176,14 @@ async function buildServer(
   const uploadKeys = createUploadKeys(ground.secrets);
   const audit = createAuditWriter({ db, log });
   closers.add('audit log', () => audit.close());
+  const webhooks = startWebhooks({
+    db,
+    events: ground.events,
+    secrets: ground.secrets,
+    settings: config.webhooks,
+    log,
+  });
+  closers.add('webhooks', () => webhooks.close());
   return buildApp({
     log,
     version: serverVersion,
@@ -205,6 +214,7 @@ async function buildServer(
           readiness,
           db,
           events: ground.events,
+          webhooks,
           jobs,
           keys,
           secrets: ground.secrets,

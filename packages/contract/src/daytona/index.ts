@@ -17,3 +17,4 @@ export * from './session.ts';
 export * from './snapshot.ts';
 export * from './ssh.ts';
 export * from './toolbox.ts';
+export * from './webhook.ts';

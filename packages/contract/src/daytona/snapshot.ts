@@ -55,11 +55,20 @@ const entrypoint = z
     error: `entrypoint is longer than ${MAX_ENTRYPOINT_LENGTH} characters`,
   });
 
+const snapshotName = z.string().refine((name) => !UNSAFE_NAME.test(name), {
+  error: 'name must not contain HTML tags, URLs, or control characters',
+});
+
+/** The body of `POST /sandbox/{id}/snapshot`. */
+export const captureSandboxSchema = z.object({
+  name: snapshotName,
+  /** Of virtual machines only. */
+  includeMemory: z.boolean().nullish(),
+});
+
 export const createSnapshotSchema = z
   .object({
-    name: z.string().refine((name) => !UNSAFE_NAME.test(name), {
-      error: 'name must not contain HTML tags, URLs, or control characters',
-    }),
+    name: snapshotName,
     imageName: text.nullish(),
     entrypoint: entrypoint.nullish(),
     cpu: resource,

@@ -368,6 +368,18 @@ export const configSchema = z.strictObject({
         .describe('A command without a time-out of its own is ended after this.'),
     })
     .prefault({}),
+  webhooks: z
+    .strictObject({
+      allowInternal: z
+        .boolean()
+        .default(false)
+        .describe('Whether webhooks may go to loopback and private addresses, and over http.'),
+      caFiles: z
+        .array(z.string().startsWith('/', 'must be an absolute path'))
+        .default([])
+        .describe('Extra CA certificates (PEM files) of receivers.'),
+    })
+    .prefault({}),
   jobs: z
     .strictObject({
       pullConcurrency: z.int().min(1).max(32).default(4).describe('Pulls that run at the same time.'),

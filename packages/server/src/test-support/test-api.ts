@@ -32,6 +32,7 @@ import { createClosers } from '../start/closers.ts';
 import { startBuilds } from '../start/start-builds.ts';
 import { createKeyVerifier } from '../tenancy/key-verifier.ts';
 import { createUploadKeys } from '../tenancy/upload-credentials.ts';
+import { startWebhooks } from '../webhooks/webhooks.ts';
 import { addKey, type KeyOptions } from './add-key.ts';
 import { addOrganization } from './rows.ts';
 import { startTestDatabase, type TestDatabase } from './test-database.ts';
@@ -94,7 +95,8 @@ export async function startTestApi(limits: Partial<Record<RateLimitName, number>
   const secrets = await openSecretBox(stateDir);
   const keys = createKeyVerifier({ db, onError: (error) => log.error(error) });
   const reader = openReader(connection, { maxConnections: 2 });
-  const config = configSchema.parse({ stateDir });
+  // Receivers of webhooks in tests are on this machine.
+  const config = configSchema.parse({ stateDir, webhooks: { allowInternal: true } });
   const contexts = boundedContextStore(await createLocalContextStore(join(stateDir, 'contexts')), {
     maxBytes: config.builds.maxContextBytes,
     maxTotalBytes: config.builds.maxContextBytesPerOrganization,
@@ -115,6 +117,7 @@ export async function startTestApi(limits: Partial<Record<RateLimitName, number>
     },
   );
   const audit = createAuditWriter({ db, log });
+  const webhooks = startWebhooks({ db, events, secrets, settings: config.webhooks, log });
   const uploadKeys = createUploadKeys(secrets);
   const rateLimiter = new RateLimiter({
     anonymous: MANY,
@@ -141,6 +144,7 @@ export async function startTestApi(limits: Partial<Record<RateLimitName, number>
         readiness: [],
         db,
         events,
+        webhooks,
         jobs,
         keys,
         secrets,
@@ -192,6 +196,7 @@ export async function startTestApi(limits: Partial<Record<RateLimitName, number>
     async stop() {
       await app.close();
       await audit.close();
+      await webhooks.close();
       await jobs.stop({ graceMs: 5_000 });
       await builds.close();
       await closers.closeAll();

@@ -106,7 +106,8 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   const database = await startTestDatabase();
   const log = pino({ level: process.env.DARKROOM_TEST_LOG ?? 'silent' });
   const pool = await ensurePool({ stateDir, maxBytes: 2 * 1024 ** 3 });
-  const layers = createLayerKeeper(await createLayerStore(join(pool.root, 'layers'), { graceMs: 0 }));
+  const store = await createLayerStore(join(pool.root, 'layers'), { graceMs: 0 });
+  const layers = createLayerKeeper(store);
   const contexts = await createLocalContextStore(join(pool.root, 'contexts'));
   const config = configSchema.parse({ stateDir, ...options.config });
   const spoolDirectory = join(stateDir, 'spool');
@@ -212,6 +213,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
             readiness: [],
             db,
             events,
+            webhooks: { wake() {} },
             jobs,
             keys,
             secrets,
@@ -260,6 +262,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   async function clean(): Promise<void> {
     await database.stop();
     await cgroups.removeParent();
+    await store.close();
     await detachPool(stateDir);
     await rm(stateDir, { recursive: true, force: true });
     await rm(runDir, { recursive: true, force: true });

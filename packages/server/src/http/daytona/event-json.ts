@@ -16,9 +16,3 @@ export function eventDto(event: LifecycleEvent): LifecycleEventDto {
     reason: event.reason,
   };
 }
-
-/** The names that webhooks have for it, too. */
-export function eventName({ subjectType, from, to }: Pick<LifecycleEvent, 'subjectType' | 'from' | 'to'>): string {
-  if (from === null) return `${subjectType}.created`;
-  return subjectType === 'snapshot' && to === 'gone' ? 'snapshot.removed' : `${subjectType}.state.updated`;
-}

@@ -4,6 +4,7 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { Kysely } from 'kysely';
 import { z } from 'zod';
 import { cursorText, type EventCursor, parseCursor } from '../../lifecycle/events/cursor.ts';
+import { eventName } from '../../lifecycle/events/event-name.ts';
 import { type FollowDeps, followEvents } from '../../lifecycle/events/follow-events.ts';
 import { type LifecycleEvent, latestCursor, readEvents, readHistory } from '../../lifecycle/events/read-events.ts';
 import { settledCursor } from '../../lifecycle/events/settle-restored.ts';
@@ -13,7 +14,7 @@ import { isUuid } from '../../snapshots/find.ts';
 import { clientGone } from '../client-gone.ts';
 import { streamAnswer } from '../stream-answer.ts';
 import { wantsEvents } from './build-events.ts';
-import { eventDto, eventName } from './event-json.ts';
+import { eventDto } from './event-json.ts';
 
 export type EventRouteDeps = FollowDeps;
 

@@ -11,11 +11,13 @@ import { type ObjectStorageRouteDeps, objectStorageRoutes } from './object-stora
 import { organizationRoutes } from './organizations.ts';
 import { type SnapshotRouteDeps, snapshotRoutes } from './snapshots.ts';
 import { unsupportedServiceRoutes } from './unsupported.ts';
+import { type WebhookRouteDeps, webhookRoutes } from './webhooks.ts';
 
 export type AccountRouteDeps = ConfigurationRouteDeps &
   ApiKeyRouteDeps &
   RegistryDeps &
   EventRouteDeps &
+  WebhookRouteDeps &
   ObjectStorageRouteDeps & { readiness: readonly ReadinessCheck[] };
 
 /** `/api`, except sandboxes. */
@@ -26,6 +28,7 @@ export function apiRoutes(deps: AccountRouteDeps & SnapshotRouteDeps): FastifyPl
     snapshotRoutes(deps),
     eventRoutes(deps),
     auditRoutes(deps),
+    webhookRoutes(deps),
     adminRoutes(deps),
     organizationRoutes({ db: deps.db, rateLimits: deps.config.rateLimits }),
     apiKeyRoutes(deps),
