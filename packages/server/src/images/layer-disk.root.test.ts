@@ -30,7 +30,8 @@ test('a directory of a disk is a layer, also for the next server, until it is sw
   expect(readdirSync(made.path)).toEqual(['file']);
   expect(made.sizeBytes).toBeGreaterThan(0);
   expect(() => writeFileSync(join(made.path, 'more'), '')).toThrow('EROFS');
-  unmount(made.path, MNT_DETACH);
+  await store.close();
+  expect(mountedBelow(root)).toEqual([]);
 
   const next = await createLayerStore(join(root, 'store'), { graceMs: 0 });
   const [found, again] = await Promise.all([next.get(made.diffId), next.get(made.diffId)]);

@@ -20,6 +20,8 @@ export interface LayerStoreOptions {
 }
 
 export interface OpenLayerStore extends LayerStore {
+  /** Gives up the mounts of layers on disks. Sandboxes that have one keep it. */
+  close(): Promise<void>;
   /**
    * Takes a damaged layer out of the store: for `get` and `add` it is not there, and when it is added again it comes to the same place.
    * `putBack` undoes that unless it has. What has it mounted keeps it. Undefined for a layer that is not there.
@@ -230,6 +232,9 @@ export async function createLayerStore(root: string, options: LayerStoreOptions 
         };
         return { putBack: () => oneAtATime(putBack) };
       }),
+    async close() {
+      for (const [diffId, layer] of stored) await unmounted(diffId, layer);
+    },
     list: async () => [...stored.values()].map(describe),
   };
 }

@@ -87,7 +87,7 @@ export function assertUsable(
 ): asserts snapshot is SnapshotForCreate & { layers: string[]; image: object } {
   if (snapshot.state !== 'active') {
     throw invalidRequest(`Snapshot ${snapshot.name} is ${snapshot.state}`, {
-      retryable: ['pending', 'pulling', 'building'].includes(snapshot.state),
+      retryable: ['pending', 'pulling', 'building', 'snapshotting'].includes(snapshot.state),
     });
   }
   // The table forbids it; a row without layers must not become a sandbox without files.

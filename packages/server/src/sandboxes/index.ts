@@ -5,6 +5,7 @@ import type { FindSubject } from '../builds/subject.ts';
 import { DarkroomError, invalidRequest, messageOf, notFound } from '../platform/errors.ts';
 import { createActivity } from './activity.ts';
 import { sandboxSubject } from './build-subject.ts';
+import { type Captured, type CaptureRequest, captureSandbox } from './capture.ts';
 import * as changes from './change.ts';
 import { createSandbox } from './create.ts';
 import type { CreateRequest } from './create-request.ts';
@@ -51,6 +52,8 @@ export interface Sandboxes {
   /** Stops its processes where they are; `start` lets them go on. */
   pause(caller: Caller, idOrName: string): Promise<SandboxRow>;
   resize(caller: Caller, idOrName: string, request: ResizeRequest): Promise<SandboxRow>;
+  /** Makes a snapshot of its files. */
+  capture(caller: Caller, idOrName: string, request: CaptureRequest): Promise<Captured>;
   remove(caller: Caller, idOrName: string): Promise<SandboxRow>;
   replaceLabels(caller: Caller, idOrName: string, labels: Readonly<Record<string, string>>): Promise<SandboxRow>;
   setPublic(caller: Caller, idOrName: string, isPublic: boolean): Promise<SandboxRow>;
@@ -124,6 +127,7 @@ export function createSandboxes(deps: SandboxDeps): Sandboxes {
     },
     pause: (caller, idOrName) => pauseSandbox(context, caller, idOrName),
     resize: (caller, idOrName, request) => resizeSandbox(context, caller, idOrName, request),
+    capture: (caller, idOrName, request) => captureSandbox(context, caller, idOrName, request),
     remove: (caller, idOrName) => removeSandbox(context, caller, idOrName),
     replaceLabels: (caller, idOrName, labels) => changes.replaceLabels(context, caller, idOrName, labels),
     setPublic: (caller, idOrName, isPublic) => changes.setPublic(context, caller, idOrName, isPublic),

@@ -28,6 +28,11 @@ export async function activateSnapshot(deps: ActivateDeps, auth: AuthContext, id
   // From here until the row says `active`, no sweep takes the layers that are found.
   using _hold = deps.layers.hold();
   const complete = row.layers !== null && (await deps.layers.hasAll(row.layers));
+  if (!complete && row.source_sandbox_id !== null) {
+    throw conflict(`The files of snapshot ${row.name} are gone; they were captured from a sandbox`, {
+      hint: 'Delete it, and capture it again if its sandbox is still there.',
+    });
+  }
   if (!complete && row.build_id !== null) {
     throw conflict(`The files of snapshot ${row.name} are gone, and only a build can make them again`, {
       hint: 'Delete it and create it again.',

@@ -24,7 +24,7 @@ export async function deleteSnapshot(deps: DeleteDeps, auth: AuthContext, idOrNa
   if (general) throw forbidden('You cannot delete a general snapshot');
   await deps.db.transaction().execute(async (trx) => {
     const moved = await moveSnapshot(trx, id, {
-      from: ['pending', 'pulling', 'building', 'active', 'inactive', 'error', 'build_failed'],
+      from: ['pending', 'pulling', 'building', 'snapshotting', 'active', 'inactive', 'error', 'build_failed'],
       to: 'removing',
       actor: actorOf(auth),
     });

@@ -116,7 +116,11 @@ export interface SnapshotTable {
   region_id: string;
   sandbox_class: Generated<string>;
   runner_id: string | null;
+  /** Of one that was captured, with what its sandbox was made from. */
   source_sandbox_id: string | null;
+  parent_snapshot_id: string | null;
+  /** Of a captured one: what it has beside its parent's files. */
+  added_bytes: number | null;
   /** Of a snapshot that is built here. */
   build_id: string | null;
   /** diffIDs, base first. Set together with `active`. */
@@ -174,6 +178,8 @@ export interface SandboxTable {
   entrypoint: string[] | null;
   /** Of a sandbox that was made from an image or a Dockerfile. */
   build_id: string | null;
+  /** Of one that was forked. */
+  parent_id: string | null;
   created_at: Timestamp;
   updated_at: Timestamp;
   last_activity_at: Timestamp;

@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { sandboxBuildRoutes } from './builds.ts';
+import { captureRoutes } from './capture.ts';
 import { changeRoutes } from './changes.ts';
 import type { SandboxRouteDeps } from './common.ts';
 import { createRoute } from './create.ts';
@@ -17,6 +18,7 @@ export function sandboxRoutes(deps: SandboxRouteDeps): FastifyPluginAsyncZod {
   return async (app) => {
     for (const routes of [
       createRoute,
+      captureRoutes,
       readRoutes,
       lifecycleRoutes,
       changeRoutes,

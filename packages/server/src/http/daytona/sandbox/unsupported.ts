@@ -12,7 +12,6 @@ const ROUTES = [
   ['PUT', 'secrets', 'Giving secrets to a sandbox'],
   ['GET', 'telemetry/:kind', 'The telemetry of a sandbox'],
   ['POST', 'fork', 'Forking a sandbox'],
-  ['POST', 'snapshot', 'Making a snapshot of a sandbox'],
   ['GET', 'forks', 'Forking a sandbox'],
   ['GET', 'parent', 'Forking a sandbox'],
   ['GET', 'ancestors', 'Forking a sandbox'],
