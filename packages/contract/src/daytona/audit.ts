@@ -34,14 +34,16 @@ export const auditLogPageSchema = z
   .meta({ id: 'PaginatedAuditLogs' });
 export type AuditLogPageDto = z.infer<typeof auditLogPageSchema>;
 
+const time = z.iso.datetime({ offset: true });
+
 /** Besides these: `FIELD`, `FIELD[eq]`, `FIELD[not]`, `FIELD[in]`, `FIELD[notIn]`, and `createdAt[gte]`, `createdAt[lte]`. */
 export const listAuditQuerySchema = z.looseObject({
   page: z.coerce.number().pipe(z.int().min(1).max(100_000)).default(1),
   limit: z.coerce.number().pipe(z.int().min(1).max(200)).default(100),
-  from: z.coerce.date().optional(),
-  to: z.coerce.date().optional(),
-  'createdAt[gte]': z.coerce.date().optional(),
-  'createdAt[lte]': z.coerce.date().optional(),
+  from: time.optional(),
+  to: time.optional(),
+  'createdAt[gte]': time.optional(),
+  'createdAt[lte]': time.optional(),
   nextToken: z.string().max(100).optional(),
 });
 

@@ -32,6 +32,11 @@ export const snapshotSchema = z
     ref: z.string().optional(),
     sandboxClass: z.string().optional(),
     sourceSandboxId: z.string().nullable(),
+    /** Ours, and there only when it is set: a lock, that neither a delete nor time goes past. */
+    retain: z.boolean().optional(),
+    retainReason: z.string().optional(),
+    /** Ours: it is deleted then. */
+    expiresAt: z.iso.datetime().optional(),
   })
   .meta({ id: 'Snapshot' });
 export type SnapshotDto = z.infer<typeof snapshotSchema>;
@@ -98,3 +103,12 @@ export const listSnapshotsQuerySchema = z.object({
 export type ListSnapshotsQuery = z.infer<typeof listSnapshotsQuerySchema>;
 
 export const setGeneralSchema = z.object({ general: z.boolean() }).meta({ id: 'SetSnapshotGeneral' });
+
+/** Ours: how long a snapshot stays. */
+export const updateSnapshotSchema = z
+  .object({
+    retain: z.boolean().optional(),
+    retainReason: text.max(500).nullish(),
+    expiresAt: z.iso.datetime({ offset: true }).nullish(),
+  })
+  .meta({ id: 'UpdateSnapshot' });

@@ -48,7 +48,7 @@ export interface SandboxSettings {
 export interface SandboxDeps {
   db: Kysely<Database>;
   runtime: SandboxRuntime;
-  layers: Pick<LayerKeeper, 'get' | 'make' | 'makeFromDisk' | 'sync' | 'hold'>;
+  layers: Pick<LayerKeeper, 'get' | 'make' | 'makeFromDisk' | 'sync' | 'hold' | 'hasAll'>;
   jobs: JobQueue;
   secrets: Pick<SecretBox, 'derive' | 'seal'>;
   builds: Pick<Builds, 'check' | 'checkContexts' | 'begin' | 'discard'>;

@@ -23,7 +23,7 @@ const KEPT = [
   'retainReason',
   'expiresAt',
   'eventTypes',
-  'activateOnUse',
+  'activateSnapshotsOnUse',
   'snapshotDeactivationTimeoutMinutes',
 ] as const;
 

@@ -35,8 +35,8 @@ export function auditRoutes({ db }: { db: Kysely<Database> }): FastifyPluginAsyn
           page,
           limit,
           nextToken,
-          from: query['createdAt[gte]'] ?? from,
-          to: query['createdAt[lte]'] ?? to,
+          from: timeOf(query['createdAt[gte]'] ?? from),
+          to: timeOf(query['createdAt[lte]'] ?? to),
           filters: filtersOf(query),
         });
         const totalPages = Math.ceil(total / limit);
@@ -51,6 +51,8 @@ export function auditRoutes({ db }: { db: Kysely<Database> }): FastifyPluginAsyn
     );
   };
 }
+
+const timeOf = (text: string | undefined) => (text === undefined ? undefined : new Date(text));
 
 const OPERATORS = [
   ['', false],

@@ -29,6 +29,9 @@ export function snapshotDto(row: SnapshotRow, build?: BuildInfoRow): SnapshotDto
     ...(row.ref === null ? {} : { ref: row.ref }),
     sandboxClass: row.sandbox_class,
     sourceSandboxId: row.source_sandbox_id,
+    ...(row.retain ? { retain: true } : {}),
+    ...(row.retain_reason === null ? {} : { retainReason: row.retain_reason }),
+    ...(row.expires_at === null ? {} : { expiresAt: row.expires_at.toISOString() }),
   };
 }
 
@@ -54,6 +57,9 @@ export const SNAPSHOT_JSON_SQL = [
   `',"regionIds":[' || to_json(s.region_id)::text || '],'`,
   optional('initialRunnerId', 's.runner_id'),
   optional('ref', 's.ref'),
+  `case when s.retain then '"retain":true,' else '' end`,
+  optional('retainReason', 's.retain_reason'),
+  `coalesce('"expiresAt":' || ${time('s.expires_at')} || ',', '')`,
   `'"sandboxClass":' || to_json(s.sandbox_class)::text`,
   `',"sourceSandboxId":' || ${nullable(`'"' || s.source_sandbox_id || '"'`)} || '}'`,
 ].join(' || ');
