@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { conflict, DarkroomError, errnoOf, messageOf, notFound } from '../platform/errors.ts';
 import { run } from '../platform/process.ts';
+import { syncDirectory } from '../platform/sync-directory.ts';
 import type { ContainerHost } from './container/container-host.ts';
 import { imageOf } from './container/disk/disk-image.ts';
 import { hasDisk } from './container/disk/sandbox-disks.ts';
@@ -56,6 +57,8 @@ export async function forkFiles(
       renameSync(draft, sandboxPaths(host.layout, child).dir);
       placed.push(child);
     }
+    // A child whose files a power cut takes would start with none.
+    await syncDirectory(host.layout.sandboxesDir);
     return paused;
   } catch (error) {
     for (const { draft } of drafts) await removeTree(draft).catch(() => {});

@@ -4,6 +4,7 @@ import { captureRoutes } from './capture.ts';
 import { changeRoutes } from './changes.ts';
 import type { SandboxRouteDeps } from './common.ts';
 import { createRoute } from './create.ts';
+import { forkRoutes } from './fork.ts';
 import { lifecycleRoutes } from './lifecycle.ts';
 import { previewRoutes } from './preview.ts';
 import { readRoutes } from './read.ts';
@@ -19,6 +20,7 @@ export function sandboxRoutes(deps: SandboxRouteDeps): FastifyPluginAsyncZod {
     for (const routes of [
       createRoute,
       captureRoutes,
+      forkRoutes,
       readRoutes,
       lifecycleRoutes,
       changeRoutes,
