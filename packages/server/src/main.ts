@@ -216,6 +216,7 @@ async function buildServer(
           events: ground.events,
           webhooks,
           jobs,
+          rateLimiter,
           keys,
           secrets: ground.secrets,
           layers: machine.layers,

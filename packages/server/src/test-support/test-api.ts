@@ -146,6 +146,7 @@ export async function startTestApi(limits: Partial<Record<RateLimitName, number>
         events,
         webhooks,
         jobs,
+        rateLimiter,
         keys,
         secrets,
         layers,

@@ -215,6 +215,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
             events,
             webhooks: { wake() {} },
             jobs,
+            rateLimiter,
             keys,
             secrets,
             layers,

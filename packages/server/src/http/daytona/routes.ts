@@ -6,6 +6,7 @@ import { type ApiKeyRouteDeps, apiKeyRoutes } from './api-keys.ts';
 import { auditRoutes } from './audit.ts';
 import { type ConfigurationRouteDeps, configurationRoutes } from './configuration.ts';
 import { dockerRegistryRoutes } from './docker-registry.ts';
+import { type EventChannelDeps, eventChannelRoutes } from './event-channel/index.ts';
 import { type EventRouteDeps, eventRoutes } from './events.ts';
 import { type ObjectStorageRouteDeps, objectStorageRoutes } from './object-storage.ts';
 import { organizationRoutes } from './organizations.ts';
@@ -18,6 +19,7 @@ export type AccountRouteDeps = ConfigurationRouteDeps &
   RegistryDeps &
   EventRouteDeps &
   WebhookRouteDeps &
+  EventChannelDeps &
   ObjectStorageRouteDeps & { readiness: readonly ReadinessCheck[] };
 
 /** `/api`, except sandboxes. */
@@ -27,6 +29,7 @@ export function apiRoutes(deps: AccountRouteDeps & SnapshotRouteDeps): FastifyPl
     configurationRoutes(deps),
     snapshotRoutes(deps),
     eventRoutes(deps),
+    eventChannelRoutes(deps),
     auditRoutes(deps),
     webhookRoutes(deps),
     adminRoutes(deps),
