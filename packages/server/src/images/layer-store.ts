@@ -57,7 +57,13 @@ export async function createLayerStore(root: string, options: LayerStoreOptions 
 
   function describe({ number, record }: StoredLayer): Layer {
     const shortPath = join('layers', String(number), 'diff');
-    return { diffId: record.diffId, path: join(root, shortPath), shortPath, sizeBytes: record.sizeBytes };
+    return {
+      diffId: record.diffId,
+      path: join(root, shortPath),
+      shortPath,
+      sizeBytes: record.sizeBytes,
+      ...(record.disk === undefined ? {} : { onDisk: true }),
+    };
   }
 
   function giveOut(diffId: string): Layer | undefined {

@@ -97,6 +97,8 @@ export interface Layer {
   /** Short path relative to the store's root, for option strings that must fit in one page. */
   shortPath: string;
   sizeBytes: number;
+  /** It is a directory of a disk of its own (`makeFromDisk`). */
+  onDisk?: true;
 }
 
 export interface LayerStore {

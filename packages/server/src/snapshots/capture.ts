@@ -5,10 +5,12 @@ import { databaseProblem } from '../platform/db/problems.ts';
 import type { Database } from '../platform/db/schema.ts';
 import { isUniqueViolation } from '../platform/db/violations.ts';
 import { conflict, DarkroomError, messageOf, withHint } from '../platform/errors.ts';
+import type { JobQueue } from '../platform/jobs.ts';
 import type { SandboxRuntime } from '../runtime/types.ts';
 import { assertNotSuspended, getOrganization } from '../tenancy/organizations.ts';
 import { capturedImage, capturedLayer } from './captured-files.ts';
 import { checkSnapshotName } from './check-names.ts';
+import { isDeep } from './flatten-job.ts';
 import type { LayerKeeper } from './layer-keeper.ts';
 import { claimQuota } from './quota.ts';
 import { BYTES_PER_GB } from './types.ts';
@@ -16,6 +18,7 @@ import { BYTES_PER_GB } from './types.ts';
 export interface CaptureDeps {
   db: Kysely<Database>;
   runtime: Pick<SandboxRuntime, 'capture'>;
+  jobs: Pick<JobQueue, 'enqueue'>;
   layers: Pick<LayerKeeper, 'get' | 'make' | 'makeFromDisk' | 'sync' | 'hold'>;
   /** This server process: the owner of what it captures. */
   instanceId: string;
@@ -77,20 +80,23 @@ export async function finishCapture(
   // The new layer stays until the row names it.
   using _hold = deps.layers.hold();
   try {
-    const { layers, sizeBytes, addedBytes, pausedMs } = await capturedLayers(deps, source);
+    const { layers, sizeBytes, addedBytes, pausedMs, deep } = await capturedLayers(deps, source);
     await checkSize(deps.db, source.organization_id, sizeBytes);
-    const active = await moveSnapshot(deps.db, row.id, {
-      from: ['snapshotting'],
-      to: 'active',
-      actor,
-      heldBy: deps.instanceId,
-      set: {
-        layers,
-        image: JSON.stringify(capturedImage(source)),
-        size_bytes: sizeBytes,
-        added_bytes: addedBytes,
-        last_used_at: new Date(),
-      },
+    const active = await deps.db.transaction().execute(async (trx) => {
+      if (deep) await deps.jobs.enqueue(trx, 'snapshot.flatten', row.id, { snapshotId: row.id });
+      return moveSnapshot(trx, row.id, {
+        from: ['snapshotting'],
+        to: 'active',
+        actor,
+        heldBy: deps.instanceId,
+        set: {
+          layers,
+          image: JSON.stringify(capturedImage(source)),
+          size_bytes: sizeBytes,
+          added_bytes: addedBytes,
+          last_used_at: new Date(),
+        },
+      });
     });
     if (active === undefined) {
       throw conflict(`Snapshot ${row.name} was deleted, or took too long, while it was captured`);
@@ -125,7 +131,8 @@ async function capturedLayers({ runtime, layers }: CaptureDeps, source: SandboxR
     const all = top === undefined ? below : [...below, top];
     const sizeBytes = all.reduce((total, layer) => total + layer.sizeBytes, 0);
     const { pausedMs } = files;
-    return { layers: all.map(({ diffId }) => diffId), sizeBytes, addedBytes: top?.sizeBytes ?? 0, pausedMs };
+    const addedBytes = top?.sizeBytes ?? 0;
+    return { layers: all.map(({ diffId }) => diffId), sizeBytes, addedBytes, pausedMs, deep: isDeep(all) };
   } finally {
     await files.release();
   }

@@ -36,7 +36,8 @@ async function isUnchanged(upper: string, below: Layer | undefined): Promise<boo
   return mine.mode === before.mode && mine.uid === before.uid && mine.gid === before.gid;
 }
 
-async function bytesOf(directory: string): Promise<number> {
+/** As they lie on disk. */
+export async function bytesOf(directory: string): Promise<number> {
   const { stdout } = await run('du', ['--summarize', '--block-size=1', '--', directory], { timeoutMs: MEASURE_MS });
   return Number.parseInt(stdout, 10);
 }

@@ -82,6 +82,28 @@ test('one that is stopped is captured, and captures of captures have the files o
   await client.delete(`/api/sandbox/${last.id}`);
 });
 
+test('captures on captures are put together in the background, and show the same', async () => {
+  let from = snapshot;
+  for (let level = 1; level <= 8; level += 1) {
+    const sandbox = await create({ snapshot: from });
+    await run(sandbox.id, `sh -c "echo ${level} > /root/deep-${level}; rm -f /root/deep-${level - 3}"`);
+    from = `deep-${level}`;
+    expect((await capture(sandbox.id, from)).status).toBe(200);
+    await client.delete(`/api/sandbox/${sandbox.id}`);
+  }
+  const layersOf = async (name: string) =>
+    (await server.db.selectFrom('snapshots').select('layers').where('name', '=', name).executeTakeFirst())?.layers ??
+    [];
+  // The base, one in the place of six, and none or a few that came later.
+  await expect.poll(async () => (await layersOf('deep-6')).length, { timeout: 20_000 }).toBe(2);
+  const six = await create({ snapshot: 'deep-6' });
+  expect(await run(six.id, 'ls /root')).toBe('deep-4\ndeep-5\ndeep-6\n');
+  await expect.poll(async () => (await layersOf(from)).length, { timeout: 20_000 }).toBeLessThanOrEqual(4);
+  const last = await create({ snapshot: from });
+  expect(await run(last.id, 'ls /root')).toBe('deep-6\ndeep-7\ndeep-8\n');
+  for (const { id } of [six, last]) await client.delete(`/api/sandbox/${id}`);
+});
+
 test('without a change the layers are the same', async () => {
   const sandbox = await create();
   expect((await capture(sandbox.id, 'unchanged')).status).toBe(200);
