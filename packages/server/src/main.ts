@@ -15,6 +15,7 @@ import { createPreviewFront } from './http/preview/index.ts';
 import { RateLimiter } from './http/rate-limit.ts';
 import { parseListen } from './platform/config.ts';
 import type { Config } from './platform/config-schema.ts';
+import { createDiskGuard, type DiskGuard } from './platform/disk-guard.ts';
 import { DarkroomError, messageOf } from './platform/errors.ts';
 import { createLog } from './platform/log.ts';
 import { createMetrics } from './platform/metrics.ts';
@@ -94,7 +95,14 @@ export async function startServer(config: Config, options: StartOptions): Promis
     // Here too, and so before the floors above them: a job must not find what it works with closed.
     closers.add('work on jobs', () => platform.jobs.stop({ graceMs: JOB_GRACE_MS }));
     const ssh = await startSsh(ground, sandboxes);
-    const app = await buildServer(ground, machine, { sandboxes, builds, ssh, contexts, tls });
+    const disk = createDiskGuard({
+      ...config.pool,
+      use: () => diskOf(options.pool.root),
+      makeRoom: () => sweeper.makeRoom(),
+      log,
+    });
+    closers.add('disk guard', () => disk.close());
+    const app = await buildServer(ground, machine, { sandboxes, builds, ssh, contexts, tls, disk });
     closers.add('HTTP', () => closeApp(app, { graceMs: REQUEST_GRACE_MS }));
     const url = await listen(app, config, tls);
     await bootstrapTenancy(platform.db, {
@@ -145,12 +153,13 @@ interface Served {
   ssh: SshGateway | undefined;
   contexts: ContextStore;
   tls: Tls | undefined;
+  disk: DiskGuard;
 }
 
 async function buildServer(
   ground: Ground,
   machine: Machine,
-  { sandboxes, builds, ssh, contexts, tls }: Served,
+  { sandboxes, builds, ssh, contexts, tls, disk }: Served,
 ): Promise<FastifyInstance> {
   const { config, log, closers, db, reader, jobs } = ground;
   const keys = createKeyVerifier({
@@ -202,6 +211,7 @@ async function buildServer(
     }),
     daytona: {
       audit,
+      disk,
       auth: {
         keys,
         rateLimiter,

@@ -77,6 +77,18 @@ export const configSchema = z.strictObject({
         .describe(
           'Most that layers and sandboxes may take, where the pool is an image file; without it 80 % of the free disk.',
         ),
+      makeRoomAtPercent: z
+        .number()
+        .min(1)
+        .max(100)
+        .default(85)
+        .describe('When its file system is so full, what is needed least of the build cache is given up.'),
+      refuseAtPercent: z
+        .number()
+        .min(1)
+        .max(101)
+        .default(95)
+        .describe('When it is so full, nothing new is begun (507), so that what runs can go on; 101: never.'),
     })
     .prefault({}),
   runtime: z

@@ -19,6 +19,7 @@ import { createLayerStore } from '../images/layer-store.ts';
 import { configSchema } from '../platform/config-schema.ts';
 import { openListener } from '../platform/db/listener.ts';
 import { openReader } from '../platform/db/reader.ts';
+import type { DiskGuard } from '../platform/disk-guard.ts';
 import { DarkroomError } from '../platform/errors.ts';
 import { createEventBus, type EventBus } from '../platform/events.ts';
 import { createJobQueue } from '../platform/job-queue.ts';
@@ -77,7 +78,10 @@ export interface Answer {
 const MANY = 1_000_000;
 const withoutGvisor = gvisorCheck({ gvisor: 'off', idBase: 0, idCount: 0 }, { info: () => {} });
 
-export async function startTestApi(limits: Partial<Record<RateLimitName, number>> = {}): Promise<TestApi> {
+export async function startTestApi(
+  limits: Partial<Record<RateLimitName, number>> = {},
+  disk?: Pick<DiskGuard, 'assertRoom'>,
+): Promise<TestApi> {
   const stateDir = await mkdtemp(join(tmpdir(), 'darkroom-api-'));
   const database = await startTestDatabase();
   const { db, connection } = database;
@@ -134,6 +138,7 @@ export async function startTestApi(limits: Partial<Record<RateLimitName, number>
     readiness: [],
     daytona: {
       audit,
+      ...(disk === undefined ? {} : { disk }),
       auth: {
         keys,
         rateLimiter,
