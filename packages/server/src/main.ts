@@ -19,6 +19,7 @@ import { createDiskGuard, type DiskGuard } from './platform/disk-guard.ts';
 import { DarkroomError, messageOf } from './platform/errors.ts';
 import { createLog } from './platform/log.ts';
 import { createMetrics } from './platform/metrics.ts';
+import { startOldRowSweeper } from './platform/old-rows.ts';
 import { readStateCounts } from './platform/state-counts.ts';
 import { createSandboxes, type Sandboxes } from './sandboxes/index.ts';
 import { createLayerSweeper } from './snapshots/layer-sweeper.ts';
@@ -185,6 +186,8 @@ async function buildServer(
   const uploadKeys = createUploadKeys(ground.secrets);
   const audit = createAuditWriter({ db, log });
   closers.add('audit log', () => audit.close());
+  const oldRows = startOldRowSweeper({ db, keep: config.keep, log });
+  closers.add('sweep of old rows', () => oldRows.close());
   const webhooks = startWebhooks({
     db,
     events: ground.events,
@@ -227,6 +230,7 @@ async function buildServer(
           webhooks,
           jobs,
           rateLimiter,
+          contexts,
           keys,
           secrets: ground.secrets,
           layers: machine.layers,

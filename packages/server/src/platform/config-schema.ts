@@ -380,6 +380,14 @@ export const configSchema = z.strictObject({
         .describe('A command without a time-out of its own is ended after this.'),
     })
     .prefault({}),
+  keep: z
+    .strictObject({
+      eventDays: z.int().min(1).max(36_500).default(90).describe('Days that events are kept.'),
+      auditDays: z.int().min(1).max(36_500).default(365).describe('Days that the audit log is kept.'),
+      webhookDays: z.int().min(2).max(3_650).default(30).describe('Days that deliveries of webhooks are kept.'),
+    })
+    .prefault({})
+    .describe('What is only looked back at.'),
   webhooks: z
     .strictObject({
       allowInternal: z

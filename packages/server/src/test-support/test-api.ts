@@ -152,6 +152,7 @@ export async function startTestApi(
         webhooks,
         jobs,
         rateLimiter,
+        contexts,
         keys,
         secrets,
         layers,

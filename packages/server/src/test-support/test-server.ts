@@ -216,6 +216,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
             webhooks: { wake() {} },
             jobs,
             rateLimiter,
+            contexts,
             keys,
             secrets,
             layers,

@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { RegistryDeps } from '../../tenancy/registries.ts';
 import { healthRoutes, type ReadinessCheck } from '../health.ts';
-import { adminRoutes } from './admin.ts';
+import { type AdminRouteDeps, adminRoutes } from './admin.ts';
 import { type ApiKeyRouteDeps, apiKeyRoutes } from './api-keys.ts';
 import { auditRoutes } from './audit.ts';
 import { type ConfigurationRouteDeps, configurationRoutes } from './configuration.ts';
@@ -20,6 +20,7 @@ export type AccountRouteDeps = ConfigurationRouteDeps &
   EventRouteDeps &
   WebhookRouteDeps &
   EventChannelDeps &
+  AdminRouteDeps &
   ObjectStorageRouteDeps & { readiness: readonly ReadinessCheck[] };
 
 /** `/api`, except sandboxes. */
