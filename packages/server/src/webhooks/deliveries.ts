@@ -23,7 +23,7 @@ const CLAIM_SECONDS = 60;
 const WAITS_SECONDS = [5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 10 * 3600];
 const PER_ENDPOINT = 4;
 
-/** Takes what is due, a few of each endpoint, so that one that answers slowly keeps nobody else waiting. */
+/** Takes what has been due longest, a few of each endpoint, so that one that answers slowly keeps nobody else waiting. */
 export async function claimDeliveries(
   db: Kysely<Database>,
   busyEndpoints: readonly string[],
@@ -35,12 +35,12 @@ export async function claimDeliveries(
     from (
       select due.id, e.url, e.secret, e.previous_secret, e.previous_secret_until
       from webhook_endpoints e cross join lateral (
-        select id from webhook_deliveries
+        select id, next_attempt_at from webhook_deliveries
         where endpoint_id = e.id and next_attempt_at <= clock_timestamp()
         order by next_attempt_at limit ${PER_ENDPOINT} for update skip locked
       ) due
       where e.enabled and not e.id = any(${[...busyEndpoints]}::uuid[])
-      limit ${limit}
+      order by due.next_attempt_at limit ${limit}
     ) claimed
     where d.id = claimed.id
     returning d.id, d.endpoint_id, d.payload, d.attempts, claimed.url, claimed.secret,

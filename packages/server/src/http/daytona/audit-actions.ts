@@ -42,6 +42,11 @@ const NAMED: Readonly<Record<string, readonly [action: string, target: string] |
   'PATCH /docker-registry/:id': ['update', 'docker_registry'],
   'DELETE /docker-registry/:id': ['delete', 'docker_registry'],
   'PATCH /organizations/:id': ['update', 'organization'],
+  'POST /webhooks/endpoints': ['create', 'webhook'],
+  'PATCH /webhooks/endpoints/:id': ['update', 'webhook'],
+  'DELETE /webhooks/endpoints/:id': ['delete', 'webhook'],
+  'POST /webhooks/endpoints/:id/rotate-secret': ['rotate_secret', 'webhook'],
+  'POST /webhooks/endpoints/:id/deliveries/:deliveryId/replay': ['send_webhook_message', 'webhook'],
 };
 
 const READING = new Set(['GET', 'HEAD', 'OPTIONS']);
