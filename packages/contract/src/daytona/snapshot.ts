@@ -31,6 +31,9 @@ export const snapshotSchema = z
     initialRunnerId: z.string().optional(),
     ref: z.string().optional(),
     sandboxClass: z.string().optional(),
+    /** Ours, of one that was captured: what its sandbox was made from, and the GB that it has beside that. */
+    parentSnapshotId: z.string().optional(),
+    addedSize: z.number().optional(),
     sourceSandboxId: z.string().nullable(),
     /** Ours, and there only when it is set: a lock, that neither a delete nor time goes past. */
     retain: z.boolean().optional(),
@@ -88,6 +91,19 @@ export const createSnapshotSchema = z
   })
   .meta({ id: 'CreateSnapshot' });
 export type CreateSnapshotDto = z.infer<typeof createSnapshotSchema>;
+
+const relative = z.object({ id: z.uuid(), name: z.string(), state: z.string() });
+
+/** Ours: what a snapshot is related to, as far as it still exists. */
+export const snapshotLineageSchema = z
+  .object({
+    parent: relative.nullable(),
+    sourceSandbox: relative.nullable(),
+    buildId: z.string().nullable(),
+    children: z.array(relative),
+    sandboxes: z.array(relative),
+  })
+  .meta({ id: 'SnapshotLineage' });
 
 export const SNAPSHOT_SORT_FIELDS = ['name', 'state', 'lastUsedAt', 'createdAt'] as const;
 

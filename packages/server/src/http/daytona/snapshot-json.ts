@@ -28,6 +28,8 @@ export function snapshotDto(row: SnapshotRow, build?: BuildInfoRow): SnapshotDto
     ...(row.runner_id === null ? {} : { initialRunnerId: row.runner_id }),
     ...(row.ref === null ? {} : { ref: row.ref }),
     sandboxClass: row.sandbox_class,
+    ...(row.parent_snapshot_id === null ? {} : { parentSnapshotId: row.parent_snapshot_id }),
+    ...(row.added_bytes === null ? {} : { addedSize: row.added_bytes / BYTES_PER_GB }),
     sourceSandboxId: row.source_sandbox_id,
     ...(row.retain ? { retain: true } : {}),
     ...(row.retain_reason === null ? {} : { retainReason: row.retain_reason }),
@@ -60,6 +62,8 @@ export const SNAPSHOT_JSON_SQL = [
   `case when s.retain then '"retain":true,' else '' end`,
   optional('retainReason', 's.retain_reason'),
   `coalesce('"expiresAt":' || ${time('s.expires_at')} || ',', '')`,
+  optional('parentSnapshotId', 's.parent_snapshot_id'),
+  optional('addedSize', `(s.added_bytes / ${BYTES_PER_GB}::float8)`),
   `'"sandboxClass":' || to_json(s.sandbox_class)::text`,
   `',"sourceSandboxId":' || ${nullable(`'"' || s.source_sandbox_id || '"'`)} || '}'`,
 ].join(' || ');

@@ -19,6 +19,7 @@ import { setRetention } from '../../snapshots/set-retention.ts';
 import { requirePermission } from '../auth-plugin.ts';
 import { type BuildRouteDeps, buildRoutes } from './builds.ts';
 import { snapshotDto } from './snapshot-json.ts';
+import { lineageRoutes } from './snapshot-lineage.ts';
 import { snapshotQuery, snapshotRequest } from './snapshot-requests.ts';
 
 export interface SnapshotRouteDeps extends ActivateDeps, CreateDeps, BuildRouteDeps {
@@ -78,6 +79,7 @@ export function snapshotRoutes(deps: SnapshotRouteDeps): FastifyPluginAsyncZod {
     );
     await app.register(changeRoutes(deps));
     await app.register(buildRoutes(deps));
+    await app.register(lineageRoutes(deps));
   };
 }
 

@@ -53,13 +53,24 @@ test('what was prepared by hand is a snapshot when the call answers, and the san
     disk: 3,
     errorReason: null,
   });
-  expect(taken.size).toBeGreaterThan(0);
+  expect(taken.size).toBeGreaterThanOrEqual(taken.addedSize);
+  expect(taken.addedSize).toBeGreaterThan(0);
+  expect(taken.parentSnapshotId).toBe((await read(snapshot)).id);
   await run(source.id, 'sh -c "echo later > /root/file"');
 
   const copy = await create({ snapshot: 'prepared' });
   expect(
     await run(copy.id, 'sh -c "cat /root/file; ls /; stat -c %h,%F /root/file /root/pipe; echo $GIVEN $FROM_IMAGE"'),
   ).toMatch(/^prepared\n((?!home)\S+\n)*2,regular file\n1,fifo\nyes yes\n$/);
+  const lineage = async (name: string) => (await client.get(`/api/snapshots/${name}/lineage`)).body;
+  expect(await lineage('prepared')).toEqual({
+    parent: { id: taken.parentSnapshotId, name: snapshot, state: 'active' },
+    sourceSandbox: { id: source.id, name: source.name, state: 'started' },
+    buildId: null,
+    children: [],
+    sandboxes: [{ id: copy.id, name: copy.name, state: 'started' }],
+  });
+  expect((await lineage(snapshot)).children).toEqual([{ id: taken.id, name: 'prepared', state: 'active' }]);
   const { items } = (await client.get(`/api/snapshots?sourceSandboxId=${source.id}`)).body;
   expect(items.map(({ name }: { name: string }) => name)).toEqual(['prepared']);
   await client.delete(`/api/sandbox/${source.id}`);
