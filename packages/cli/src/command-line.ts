@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { doctor } from './doctor.ts';
+import { gc } from './gc.ts';
 import { EXIT_USAGE, reportError } from './report-error.ts';
 import { up } from './up.ts';
 import { version } from './version.ts';
@@ -57,6 +58,17 @@ function makeProgram(env: NodeJS.ProcessEnv, outcome: { exitCode: number }): Com
     .option('--json', 'print the rows as JSON')
     .action(async (flags: ConfigFlags & { json?: boolean }) => {
       outcome.exitCode = await doctor({ flags: configFlags(flags), env, json: flags.json ?? false });
+    });
+
+  program
+    .command('gc')
+    .description('say what garbage collection of the server that runs would take away, and why')
+    .requiredOption('--dry-run', 'take nothing away: sweeps come by themselves')
+    .option('--state-dir <dir>', 'of the server (default: /var/lib/darkroom)')
+    .option('--config <file>', 'read settings from a YAML file')
+    .option('--json', 'print it as JSON')
+    .action(async (flags: ConfigFlags & { json?: boolean }) => {
+      outcome.exitCode = await gc({ flags: configFlags(flags), env, json: flags.json ?? false });
     });
 
   return program;

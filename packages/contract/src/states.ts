@@ -3,6 +3,7 @@ export const SNAPSHOT_STATES = [
   'building',
   'pending',
   'pulling',
+  'snapshotting',
   'active',
   'inactive',
   'error',

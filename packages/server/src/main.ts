@@ -2,6 +2,7 @@ import { statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Server as TlsServer } from 'node:tls';
 import type { FastifyInstance } from 'fastify';
+import { createAuditWriter } from './audit/audit-writer.ts';
 import type { ContextStore } from './builds/contexts/context-store.ts';
 import type { Builds } from './builds/index.ts';
 import { buildApp, closeApp } from './http/app.ts';
@@ -14,9 +15,11 @@ import { createPreviewFront } from './http/preview/index.ts';
 import { RateLimiter } from './http/rate-limit.ts';
 import { parseListen } from './platform/config.ts';
 import type { Config } from './platform/config-schema.ts';
+import { createDiskGuard, type DiskGuard } from './platform/disk-guard.ts';
 import { DarkroomError, messageOf } from './platform/errors.ts';
 import { createLog } from './platform/log.ts';
 import { createMetrics } from './platform/metrics.ts';
+import { startOldRowSweeper } from './platform/old-rows.ts';
 import { readStateCounts } from './platform/state-counts.ts';
 import { createSandboxes, type Sandboxes } from './sandboxes/index.ts';
 import { createLayerSweeper } from './snapshots/layer-sweeper.ts';
@@ -35,6 +38,7 @@ import { bootstrapTenancy } from './tenancy/bootstrap.ts';
 import { createKeyVerifier } from './tenancy/key-verifier.ts';
 import { createUploadKeys } from './tenancy/upload-credentials.ts';
 import { serverVersion } from './version.ts';
+import { startWebhooks } from './webhooks/webhooks.ts';
 
 export interface StartOptions {
   /** Where layers and sandboxes lie (`ensurePool`). */
@@ -92,7 +96,14 @@ export async function startServer(config: Config, options: StartOptions): Promis
     // Here too, and so before the floors above them: a job must not find what it works with closed.
     closers.add('work on jobs', () => platform.jobs.stop({ graceMs: JOB_GRACE_MS }));
     const ssh = await startSsh(ground, sandboxes);
-    const app = await buildServer(ground, machine, { sandboxes, builds, ssh, contexts, tls });
+    const disk = createDiskGuard({
+      ...config.pool,
+      use: () => diskOf(options.pool.root),
+      makeRoom: () => sweeper.makeRoom(),
+      log,
+    });
+    closers.add('disk guard', () => disk.close());
+    const app = await buildServer(ground, machine, { sandboxes, builds, ssh, contexts, tls, disk });
     closers.add('HTTP', () => closeApp(app, { graceMs: REQUEST_GRACE_MS }));
     const url = await listen(app, config, tls);
     await bootstrapTenancy(platform.db, {
@@ -143,12 +154,13 @@ interface Served {
   ssh: SshGateway | undefined;
   contexts: ContextStore;
   tls: Tls | undefined;
+  disk: DiskGuard;
 }
 
 async function buildServer(
   ground: Ground,
   machine: Machine,
-  { sandboxes, builds, ssh, contexts, tls }: Served,
+  { sandboxes, builds, ssh, contexts, tls, disk }: Served,
 ): Promise<FastifyInstance> {
   const { config, log, closers, db, reader, jobs } = ground;
   const keys = createKeyVerifier({
@@ -172,6 +184,18 @@ async function buildServer(
     { name: 'runtime', check: async () => void (await machine.runtime.list()) },
   ];
   const uploadKeys = createUploadKeys(ground.secrets);
+  const audit = createAuditWriter({ db, log });
+  closers.add('audit log', () => audit.close());
+  const oldRows = startOldRowSweeper({ db, keep: config.keep, log });
+  closers.add('sweep of old rows', () => oldRows.close());
+  const webhooks = startWebhooks({
+    db,
+    events: ground.events,
+    secrets: ground.secrets,
+    settings: config.webhooks,
+    log,
+  });
+  closers.add('webhooks', () => webhooks.close());
   return buildApp({
     log,
     version: serverVersion,
@@ -189,6 +213,8 @@ async function buildServer(
       log,
     }),
     daytona: {
+      audit,
+      disk,
       auth: {
         keys,
         rateLimiter,
@@ -200,7 +226,11 @@ async function buildServer(
           version: serverVersion,
           readiness,
           db,
+          events: ground.events,
+          webhooks,
           jobs,
+          rateLimiter,
+          contexts,
           keys,
           secrets: ground.secrets,
           layers: machine.layers,

@@ -1,9 +1,12 @@
 export * from './api-key.ts';
+export * from './audit.ts';
 export * from './build.ts';
 export * from './configuration.ts';
 export * from './docker-registry.ts';
 export * from './error.ts';
+export * from './event.ts';
 export * from './files.ts';
+export * from './gc.ts';
 export * from './git.ts';
 export * from './interpreter.ts';
 export * from './organization.ts';
@@ -15,3 +18,4 @@ export * from './session.ts';
 export * from './snapshot.ts';
 export * from './ssh.ts';
 export * from './toolbox.ts';
+export * from './webhook.ts';

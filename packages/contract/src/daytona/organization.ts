@@ -21,6 +21,8 @@ export const organizationSchema = z
     secretQuota: z.number(),
     maxSecretsPerSandbox: z.number(),
     snapshotDeactivationTimeoutMinutes: z.number(),
+    /** Ours: a sandbox of an inactive snapshot activates it. */
+    activateSnapshotsOnUse: z.boolean().optional(),
     sandboxLimitedNetworkEgress: z.boolean(),
     previewWarningEnabled: z.boolean(),
     ssoEnabled: z.boolean(),
@@ -69,3 +71,12 @@ export const organizationUsageSchema = z
   })
   .meta({ id: 'OrganizationUsageOverview' });
 export type OrganizationUsageDto = z.infer<typeof organizationUsageSchema>;
+
+/** Ours: what an organization decides of its snapshots. */
+export const updateOrganizationSchema = z
+  .object({
+    /** 0: never. */
+    snapshotDeactivationTimeoutMinutes: z.int().min(0).max(5_256_000).optional(),
+    activateSnapshotsOnUse: z.boolean().optional(),
+  })
+  .meta({ id: 'UpdateOrganization' });

@@ -128,6 +128,16 @@ export const createSandboxSchema = z.object({
 });
 export type CreateSandboxBody = z.infer<typeof createSandboxSchema>;
 
+export const forkSandboxSchema = z.object({ name: maybe(z.string().max(255)) });
+
+/** Ours: several at once, each with a name and an environment of its own over its parent's. */
+export const forkManySchema = z.object({
+  children: z
+    .array(z.object({ name: maybe(z.string().max(255)), env: maybe(givenMap) }))
+    .min(1)
+    .max(100),
+});
+
 export const sandboxLabelsSchema = z.object({ labels: givenMap });
 
 export const networkSettingsSchema = z.object({

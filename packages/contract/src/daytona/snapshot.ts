@@ -31,7 +31,15 @@ export const snapshotSchema = z
     initialRunnerId: z.string().optional(),
     ref: z.string().optional(),
     sandboxClass: z.string().optional(),
+    /** Ours, of one that was captured: what its sandbox was made from, and the GB that it has beside that. */
+    parentSnapshotId: z.string().optional(),
+    addedSize: z.number().optional(),
     sourceSandboxId: z.string().nullable(),
+    /** Ours, and there only when it is set: a lock, that neither a delete nor time goes past. */
+    retain: z.boolean().optional(),
+    retainReason: z.string().optional(),
+    /** Ours: it is deleted then. */
+    expiresAt: z.iso.datetime().optional(),
   })
   .meta({ id: 'Snapshot' });
 export type SnapshotDto = z.infer<typeof snapshotSchema>;
@@ -55,11 +63,20 @@ const entrypoint = z
     error: `entrypoint is longer than ${MAX_ENTRYPOINT_LENGTH} characters`,
   });
 
+const snapshotName = z.string().refine((name) => !UNSAFE_NAME.test(name), {
+  error: 'name must not contain HTML tags, URLs, or control characters',
+});
+
+/** The body of `POST /sandbox/{id}/snapshot`. */
+export const captureSandboxSchema = z.object({
+  name: snapshotName,
+  /** Of virtual machines only. */
+  includeMemory: z.boolean().nullish(),
+});
+
 export const createSnapshotSchema = z
   .object({
-    name: z.string().refine((name) => !UNSAFE_NAME.test(name), {
-      error: 'name must not contain HTML tags, URLs, or control characters',
-    }),
+    name: snapshotName,
     imageName: text.nullish(),
     entrypoint: entrypoint.nullish(),
     cpu: resource,
@@ -75,6 +92,19 @@ export const createSnapshotSchema = z
   .meta({ id: 'CreateSnapshot' });
 export type CreateSnapshotDto = z.infer<typeof createSnapshotSchema>;
 
+const relative = z.object({ id: z.uuid(), name: z.string(), state: z.string() });
+
+/** Ours: what a snapshot is related to, as far as it still exists. */
+export const snapshotLineageSchema = z
+  .object({
+    parent: relative.nullable(),
+    sourceSandbox: relative.nullable(),
+    buildId: z.string().nullable(),
+    children: z.array(relative),
+    sandboxes: z.array(relative),
+  })
+  .meta({ id: 'SnapshotLineage' });
+
 export const SNAPSHOT_SORT_FIELDS = ['name', 'state', 'lastUsedAt', 'createdAt'] as const;
 
 export const listSnapshotsQuerySchema = z.object({
@@ -89,3 +119,12 @@ export const listSnapshotsQuerySchema = z.object({
 export type ListSnapshotsQuery = z.infer<typeof listSnapshotsQuerySchema>;
 
 export const setGeneralSchema = z.object({ general: z.boolean() }).meta({ id: 'SetSnapshotGeneral' });
+
+/** Ours: how long a snapshot stays. */
+export const updateSnapshotSchema = z
+  .object({
+    retain: z.boolean().optional(),
+    retainReason: text.max(500).nullish(),
+    expiresAt: z.iso.datetime({ offset: true }).nullish(),
+  })
+  .meta({ id: 'UpdateSnapshot' });

@@ -13,7 +13,7 @@ import type { RunningBuild } from './running-build.ts';
 import { endedElsewhere } from './settle-failure.ts';
 import { createStepTracker } from './step-tracker.ts';
 import type { BuildSubject, FindSubject } from './subject.ts';
-import { sweepBuilds } from './sweep.ts';
+import { strayLogs, sweepBuilds } from './sweep.ts';
 import { createTurns } from './turns.ts';
 import type { BuildEngine } from './types.ts';
 import { type BuildView, viewBuild } from './view.ts';
@@ -49,6 +49,8 @@ export interface Builds {
   watch(row: BuildRow, options: { from: number; signal: AbortSignal }): AsyncGenerator<BuildEvent>;
   /** The build's row is gone, or will be: ends what runs of it, and removes its log. */
   discard(buildId: string): Promise<void>;
+  /** Builds that are gone and have a log, which the next sweep takes. */
+  strayLogs(): Promise<string[]>;
   /** Takes jobs from now on. `subjects` are asked in order what a build is for. */
   open(subjects: readonly FindSubject[]): Promise<void>;
   /** Ends what runs, in bounded time; the next server goes on with it. */
@@ -161,6 +163,7 @@ export function createBuilds(deps: BuildsDeps): Builds {
 
   return {
     check: (request) => checkBuildRequest(deps.engine, request),
+    strayLogs: () => strayLogs({ db, logs: deps.logs, isRunning: (id) => running.has(id) }),
     checkContexts: (organizationId, hashes) => checkContexts(deps.contexts, organizationId, hashes),
     begin(row) {
       if (!isOpen) return;

@@ -11,7 +11,7 @@ export async function sweepBuilds(options: {
   logs: Pick<BuildLogs, 'list' | 'remove'>;
   isRunning(buildId: string): boolean;
 }): Promise<number> {
-  const { db, logs, isRunning } = options;
+  const { db, logs } = options;
   // What removes a sandbox does that itself, unless it was too late. Snapshots take their builds with them.
   await db
     .deleteFrom('builds')
@@ -19,18 +19,29 @@ export async function sweepBuilds(options: {
     .whereRef('sandboxes.id', '=', 'builds.sandbox_id')
     .where('sandboxes.state', '=', 'destroyed')
     .execute();
+  const stray = await strayLogs(options);
+  for (const id of stray) await logs.remove(id);
+  return stray.length;
+}
+
+/** Logs whose builds are gone. */
+export async function strayLogs({
+  db,
+  logs,
+  isRunning,
+}: {
+  db: Kysely<Database>;
+  logs: Pick<BuildLogs, 'list'>;
+  isRunning(buildId: string): boolean;
+}): Promise<string[]> {
   // Listed first: a log is made after its row.
   const ids = (await logs.list()).filter(isUuid);
-  let removed = 0;
+  const stray: string[] = [];
   for (let at = 0; at < ids.length; at += BATCH) {
     const some = ids.slice(at, at + BATCH);
     const rows = await db.selectFrom('builds').select('id').where('id', 'in', some).execute();
     const known = new Set(rows.map(({ id }) => id));
-    for (const id of some) {
-      if (known.has(id) || isRunning(id)) continue;
-      await logs.remove(id);
-      removed++;
-    }
+    stray.push(...some.filter((id) => !known.has(id) && !isRunning(id)));
   }
-  return removed;
+  return stray;
 }

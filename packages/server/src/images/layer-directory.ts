@@ -20,6 +20,7 @@ export interface StoredLayer {
  *
  *     layers/<n>/diff          the layer, for a lowerdir; short, so that many fit in one option string
  *     layers/<n>/layer.json    its diffID and size
+ *     layers/<n>/disk.img      where the layer was captured in one piece: `diff` is a place to mount a directory of it on
  *     by-diff-id/<diffID>      symlink to ../layers/<n>
  *     layers/<n>/tree          what its files are, to notice damage by (`health/`); `damaged` beside it says that they are
  *     tmp/<name>/              layers that are being filled or removed

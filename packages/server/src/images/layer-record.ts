@@ -8,6 +8,11 @@ const recordSchema = z.object({
   diffId: z.string().regex(/^[a-z0-9]+:[0-9a-f]{32,}$/),
   sizeBytes: z.int().nonnegative(),
   createdAt: z.iso.datetime(),
+  /** Of a layer that is a directory of the disk beside it (`layer-disk.ts`): which. */
+  disk: z
+    .string()
+    .regex(/^[a-z]{1,32}$/)
+    .optional(),
 });
 
 export type LayerRecord = z.infer<typeof recordSchema>;

@@ -1,7 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { join } from 'node:path';
+import { open, rename, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { DarkroomError, errnoOf } from '../platform/errors.ts';
+import { syncDirectory } from '../platform/sync-directory.ts';
 import { type LayerDirectory, openLayerDirectory, type StoredLayer } from './layer-directory.ts';
+import { layerDiskOf, mountLayerDisk, unmountLayerDisk } from './layer-disk.ts';
 import type { LayerRecord } from './layer-record.ts';
 import { createSharedRuns } from './shared-runs.ts';
 import type { Layer, LayerStore } from './types.ts';
@@ -17,6 +20,8 @@ export interface LayerStoreOptions {
 }
 
 export interface OpenLayerStore extends LayerStore {
+  /** Gives up the mounts of layers on disks. Sandboxes that have one keep it. */
+  close(): Promise<void>;
   /**
    * Takes a damaged layer out of the store: for `get` and `add` it is not there, and when it is added again it comes to the same place.
    * `putBack` undoes that unless it has. What has it mounted keeps it. Undefined for a layer that is not there.
@@ -44,13 +49,21 @@ export async function createLayerStore(root: string, options: LayerStoreOptions 
   const inUse = new Set<string>();
   /** Numbers of layers that were set aside. */
   const places = new Map<string, number>();
+  /** Of layers on disks. */
+  const mounts = new Map<string, Promise<void>>();
   const fills = createSharedRuns<Layer>();
   let lastChange: Promise<unknown> = Promise.resolve();
   let lastNumber = nextNumber - 1;
 
   function describe({ number, record }: StoredLayer): Layer {
     const shortPath = join('layers', String(number), 'diff');
-    return { diffId: record.diffId, path: join(root, shortPath), shortPath, sizeBytes: record.sizeBytes };
+    return {
+      diffId: record.diffId,
+      path: join(root, shortPath),
+      shortPath,
+      sizeBytes: record.sizeBytes,
+      ...(record.disk === undefined ? {} : { onDisk: true }),
+    };
   }
 
   function giveOut(diffId: string): Layer | undefined {
@@ -130,11 +143,61 @@ export async function createLayerStore(root: string, options: LayerStoreOptions 
     }
   }
 
+  async function makeFromDisk(image: string, disk: string): Promise<Layer> {
+    const diffId = `built:${randomBytes(32).toString('hex')}`;
+    const temporary = directory.newTemporary();
+    inUse.add(temporary);
+    try {
+      await directory.makeTemporary(temporary);
+      const { blocks } = await stat(image);
+      const record = { diffId, sizeBytes: blocks * 512, createdAt: new Date().toISOString(), disk };
+      await rename(image, layerDiskOf(temporary));
+      await directory.complete(temporary, record);
+      await syncRecord(temporary);
+      const layer = await oneAtATime(() => publish(temporary, record));
+      await directory.syncNames();
+      await mounted(diffId);
+      return layer;
+    } catch (error) {
+      await discardTemporary(directory, temporary);
+      throw storageError(diffId, error);
+    } finally {
+      inUse.delete(temporary);
+    }
+  }
+
+  /** The same mount for all who ask for it. */
+  async function mounted(diffId: string): Promise<void> {
+    const layer = stored.get(diffId);
+    const root = layer?.record.disk;
+    if (layer === undefined || root === undefined) return;
+    let mounting = mounts.get(diffId);
+    if (mounting === undefined) {
+      mounting = mountLayerDisk(dirname(describe(layer).path), root);
+      mounts.set(diffId, mounting);
+      // The next one tries again.
+      mounting.catch(() => mounts.delete(diffId));
+    }
+    await mounting;
+  }
+
+  async function unmounted(diffId: string, layer: StoredLayer): Promise<void> {
+    if (layer.record.disk === undefined) return;
+    await mounts.get(diffId)?.catch(() => {});
+    mounts.delete(diffId);
+    unmountLayerDisk(dirname(describe(layer).path));
+  }
+
   return {
     root,
     make,
+    makeFromDisk,
     sync: () => directory.sync(),
-    get: async (diffId) => giveOut(diffId),
+    async get(diffId) {
+      const layer = giveOut(diffId);
+      if (layer !== undefined) await mounted(diffId);
+      return layer;
+    },
     async add(diffId, fill, signal) {
       const existing = giveOut(diffId);
       if (existing !== undefined) return existing;
@@ -153,6 +216,7 @@ export async function createLayerStore(root: string, options: LayerStoreOptions 
         // Gone for `get` and `add` before the first file is: nobody is handed a layer that is on its way out.
         stored.delete(diffId);
         givenOut.delete(diffId);
+        await unmounted(diffId, layer);
         await directory.removeTemporary(await oneAtATime(() => directory.discard(layer)));
         freed.push(diffId);
       }
@@ -174,8 +238,20 @@ export async function createLayerStore(root: string, options: LayerStoreOptions 
         };
         return { putBack: () => oneAtATime(putBack) };
       }),
+    async close() {
+      for (const [diffId, layer] of stored) await unmounted(diffId, layer);
+    },
     list: async () => [...stored.values()].map(describe),
   };
+}
+
+/** That of a layer which a row will name, before the layer is there. */
+async function syncRecord(temporary: string): Promise<void> {
+  for (const name of ['layer.json', 'disk.img']) {
+    const file = await open(join(temporary, name), 'r');
+    await file.sync().finally(() => file.close());
+  }
+  await syncDirectory(temporary);
 }
 
 /** The failure that led here says more than one to clean up; a sweep takes what stays. */

@@ -92,11 +92,13 @@ export interface ImagePuller {
 export interface Layer {
   /** The digest of its archive; of a layer that was built here `built:` and random digits. */
   diffId: string;
-  /** Absolute path of the `diff` directory, for a lowerdir. */
+  /** Absolute path of the `diff` directory, for a lowerdir. Of a layer on a disk (`makeFromDisk`) it shows the files once `get` gave it out. */
   path: string;
   /** Short path relative to the store's root, for option strings that must fit in one page. */
   shortPath: string;
   sizeBytes: number;
+  /** It is a directory of a disk of its own (`makeFromDisk`). */
+  onDisk?: true;
 }
 
 export interface LayerStore {
@@ -117,6 +119,11 @@ export interface LayerStore {
    * is no change to keep. The layer outlives this process, and a power cut only after `sync`. A failed call leaves only litter that `sweep` takes.
    */
   make(fill: (directory: string) => Promise<{ sizeBytes: number } | undefined>): Promise<Layer | undefined>;
+  /**
+   * Makes the directory `root` of an ext4 in a file a layer. The file lies on the store's file system, is complete on disk and needs no replay; it is
+   * the store's from now on. Nothing in it is read or copied, so it takes as long for one file as for a million. The layer outlives a power cut.
+   */
+  makeFromDisk(image: string, root: string): Promise<Layer>;
   /** All that was made before is on disk when this resolves. Calls at the same time share the work. */
   sync(): Promise<void>;
   /** Removes layers that are not in `reachable`, and aged litter of calls that never ended. Returns the freed diffIDs. */

@@ -59,7 +59,9 @@ export type SandboxMove<To extends SandboxState> = Change &
     set?: Omit<Updateable<SandboxTable>, StateColumns | 'id'>;
   };
 
-export type NewSnapshot = Omit<Insertable<SnapshotTable>, StateColumns> & { state: 'pending' | 'building' | 'active' };
+export type NewSnapshot = Omit<Insertable<SnapshotTable>, StateColumns> & {
+  state: 'pending' | 'building' | 'snapshotting' | 'active';
+};
 export type NewSandbox = Omit<Insertable<SandboxTable>, StateColumns> & { state: 'creating' | 'pending_build' };
 
 /** A new snapshot in its first state. A unique violation is left to the caller, who knows what the name means. */

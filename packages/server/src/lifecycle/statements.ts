@@ -108,8 +108,8 @@ function withEvent<Row>(
   const used = note.durable ? sql`` : sql`, setting`;
   return sql<Row>`with changed as (${change}),
     logged as (
-      insert into events (organization_id, subject_type, subject_id, from_state, to_state, actor, reason)
-      select organization_id, ${type}, id, from_state, ${toState}, ${note.actor}, ${note.reason ?? null} from changed),
+      insert into events (organization_id, subject_type, subject_id, subject_name, from_state, to_state, actor, reason)
+      select organization_id, ${type}, id, name, from_state, ${toState}, ${note.actor}, ${note.reason ?? null} from changed),
     told as (
       select pg_notify(${STATE_CHANNEL},
         json_build_array(${type}, id, organization_id, from_state, ${toState})::text) from changed)${setting}

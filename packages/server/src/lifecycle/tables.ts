@@ -42,6 +42,14 @@ export const SNAPSHOT_TABLE = {
     onTimeout: 'build_failed',
     timeoutReason: 'The build, or the wait for its turn, took longer than 120 minutes.',
   },
+  // While the files of its sandbox are copied.
+  snapshotting: {
+    kind: 'moving',
+    to: ['active', 'error', 'removing'],
+    deadlineSeconds: 15 * 60,
+    onTimeout: 'error',
+    timeoutReason: 'Copying the files of the sandbox took longer than 15 minutes. Look at the disk of the server.',
+  },
   active: { kind: 'resting', to: ['inactive', 'error', 'removing'] },
   inactive: { kind: 'resting', to: ['active', 'pending', 'removing'] },
   error: { kind: 'resting', to: ['removing'] },

@@ -77,6 +77,18 @@ export const configSchema = z.strictObject({
         .describe(
           'Most that layers and sandboxes may take, where the pool is an image file; without it 80 % of the free disk.',
         ),
+      makeRoomAtPercent: z
+        .number()
+        .min(1)
+        .max(100)
+        .default(85)
+        .describe('When its file system is so full, what is needed least of the build cache is given up.'),
+      refuseAtPercent: z
+        .number()
+        .min(1)
+        .max(101)
+        .default(95)
+        .describe('When it is so full, nothing new is begun (507), so that what runs can go on; 101: never.'),
     })
     .prefault({}),
   runtime: z
@@ -366,6 +378,26 @@ export const configSchema = z.strictObject({
         .positive()
         .default(24 * 60 * 60)
         .describe('A command without a time-out of its own is ended after this.'),
+    })
+    .prefault({}),
+  keep: z
+    .strictObject({
+      eventDays: z.int().min(1).max(36_500).default(90).describe('Days that events are kept.'),
+      auditDays: z.int().min(1).max(36_500).default(365).describe('Days that the audit log is kept.'),
+      webhookDays: z.int().min(2).max(3_650).default(30).describe('Days that deliveries of webhooks are kept.'),
+    })
+    .prefault({})
+    .describe('What is only looked back at.'),
+  webhooks: z
+    .strictObject({
+      allowInternal: z
+        .boolean()
+        .default(false)
+        .describe('Whether webhooks may go to loopback and private addresses, and over http.'),
+      caFiles: z
+        .array(z.string().startsWith('/', 'must be an absolute path'))
+        .default([])
+        .describe('Extra CA certificates (PEM files) of receivers.'),
     })
     .prefault({}),
   jobs: z

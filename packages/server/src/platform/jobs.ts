@@ -7,6 +7,8 @@ export interface JobTypes {
   /** Of a sandbox from an image, too. */
   'snapshot.build': { buildId: string };
   'snapshot.remove': { snapshotId: string };
+  /** Of one with many captured layers. */
+  'snapshot.flatten': { snapshotId: string };
   'sandbox.remove': { sandboxId: string };
 }
 export type JobName = keyof JobTypes;
@@ -17,6 +19,7 @@ export const JOB_LIMIT_SECONDS: Readonly<Record<JobName, number>> = {
   // It ends when a process has taken the build up; how long a build may take is a matter of its own.
   'snapshot.build': 60,
   'snapshot.remove': 10 * 60,
+  'snapshot.flatten': 60 * 60,
   'sandbox.remove': 10 * 60,
 };
 

@@ -164,10 +164,15 @@ const FITHAW = 0xc0045878;
 export function fsFreeze(directory: string, frozen: boolean): void {
   const fd = openSync(directory, 'r');
   try {
-    checked(frozen ? 'FIFREEZE' : 'FITHAW', c.ioctlNumber(fd, frozen ? FIFREEZE : FITHAW, 0), directory);
+    fsFreezeOpen(fd, frozen);
   } finally {
     closeSync(fd);
   }
+}
+
+/** The same by a descriptor of any directory in it: a thaw must not fail for want of another. */
+export function fsFreezeOpen(fd: number, frozen: boolean): void {
+  checked(frozen ? 'FIFREEZE' : 'FITHAW', c.ioctlNumber(fd, frozen ? FIFREEZE : FITHAW, 0));
 }
 
 const EXT4_IOC_SHUTDOWN = 0x8004587d;

@@ -1,6 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { conflict, DarkroomError, invalidRequest, messageOf } from '../platform/errors.ts';
+import { captureFiles, forkFiles } from './capture.ts';
 import { findContainers } from './container/adopt.ts';
 import type { ContainerHost } from './container/container-host.ts';
 import { notRunning } from './container/container-root.ts';
@@ -62,6 +63,11 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
     if (container?.isAlive()) return container;
     throw notRunning(id);
   }
+
+  const alive = (id: string) => {
+    const container = running.get(id)?.container;
+    return container?.isAlive() ? container : undefined;
+  };
 
   /** For what needs its processes to move. */
   function findMoving(id: string): LiveContainer {
@@ -261,6 +267,16 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
         if (pausedSinceBefore.delete(id)) await endLeftoverExecs(host(), [id]);
         container.isPaused = false;
       });
+    },
+
+    capture(id) {
+      checkId(id);
+      return inOrder(id, () => captureFiles(host(), id, alive(id)));
+    },
+
+    fork(id, children) {
+      for (const each of [id, ...children]) checkId(each);
+      return inOrder(id, () => forkFiles(host(), id, children, alive(id)));
     },
 
     usage(id) {

@@ -135,6 +135,24 @@ export interface SandboxUsage {
   disk?: { usedBytes: number; totalBytes: number };
 }
 
+/** A copy of what a sandbox has written over its layers. `release` removes what its caller has not moved elsewhere in the pool. */
+export type CapturedFiles = {
+  /** For how long who writes in the sandbox had to wait. */
+  pausedMs: number;
+  release(): Promise<void>;
+} & (
+  | {
+      kind: 'disk';
+      /** An ext4 with the directory `upper` in it; synced, and readable without its journal. */
+      image: string;
+    }
+  | {
+      kind: 'tree';
+      /** In overlayfs form. */
+      path: string;
+    }
+);
+
 export interface SandboxRuntime {
   /** Commands over layers whose changes become a layer; for builds. Usable while this is open, and ended by `close`. */
   readonly steps: StepRuntime;
@@ -161,6 +179,16 @@ export interface SandboxRuntime {
   pause(id: string): Promise<void>;
   /** Lets the processes of a paused one go on. Nothing to do when it is not paused. */
   resume(id: string): Promise<void>;
+  /**
+   * Copies what a running, paused or stopped sandbox has written, as it is at one moment after the call; what was written before it is in it. With
+   * a disk of its own this takes as long for one file as for a million. Raises `not_found` for one that never ran.
+   */
+  capture(id: string): Promise<CapturedFiles>;
+  /**
+   * Gives each of these new sandboxes, which `start` then starts, what this one has written, as it is at one moment. A failed call
+   * leaves none of them.
+   */
+  fork(id: string, children: readonly string[]): Promise<{ pausedMs: number }>;
   usage(id: string): Promise<SandboxUsage>;
   /** What all containers of this Darkroom take together; undefined when none ever ran. */
   totals(): Promise<{ memoryBytes: number; cpuMicros: number; pids: number } | undefined>;

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { insertSandbox, type NewSandbox } from '../lifecycle/move.ts';
-import { invalidRequest } from '../platform/errors.ts';
+import { DarkroomError, invalidRequest } from '../platform/errors.ts';
+import { activateFor } from '../snapshots/activate.ts';
 import { createBuiltSandbox } from './create-built.ts';
 import { type CreateRequest, checkCreateRequest } from './create-request.ts';
 import { assertUsable, findForCreate } from './find-for-create.ts';
@@ -25,7 +26,7 @@ export async function createSandbox(
   checkCreateRequest(request);
   if (request.build !== undefined) return createBuiltSandbox(context, caller, request, request.build);
   const reference = request.snapshot || context.settings.defaultSnapshot;
-  const found = await findForCreate(context.db, caller.organizationId, reference, request.name);
+  const found = await findActivated(context, caller, reference, request.name);
   const { region, snapshot } = found;
   assertUsable(snapshot);
   if (request.region !== undefined && request.region !== '' && request.region !== region) {
@@ -68,6 +69,23 @@ export async function createSandbox(
   });
   context.background('note the use of a snapshot', noteSnapshotUse(context.db, snapshot));
   return answerWithin(context, row, finishLaunch(context, caller, row, 'creating', running));
+}
+
+/** Activates an inactive snapshot first, where the organization wants that. When it must be pulled, its state is told as it is then. */
+async function findActivated(context: SandboxContext, caller: Caller, reference: string, name: string | undefined) {
+  const find = () => findForCreate(context.db, caller.organizationId, reference, name);
+  const found = await find();
+  if (found.snapshot.state !== 'inactive' || !found.activatesOnUse) return found;
+  try {
+    await activateFor(context, caller, found.snapshot.id);
+  } catch (error) {
+    // A general one is not ours to activate; another request may have been quicker.
+    const now = await find();
+    const isOthers = error instanceof DarkroomError && error.code === 'not_found';
+    if (now.snapshot.state === 'inactive' && !isOthers) throw error;
+    return now;
+  }
+  return find();
 }
 
 /** The row and its share of the quota, in one short transaction that does not wait for the disk: nothing was promised yet. */

@@ -26,6 +26,8 @@ export interface FoundForCreate {
   quota: SandboxQuota;
   used: Used;
   isNameTaken: boolean;
+  /** Of an inactive snapshot: whether it is activated for this. */
+  activatesOnUse: boolean;
 }
 
 /** One round trip: the snapshot by name or id, own before general; the organization's region, standing and room; the name. */
@@ -52,9 +54,10 @@ export async function findForCreate(
         used_memory: number;
         used_disk: number;
         name_taken: boolean;
+        activates_on_use: boolean;
       }
   >`
-    select o.default_region as region, o.suspended_at, o.suspension_reason, s.*,
+    select o.default_region as region, o.suspended_at, o.suspension_reason, o.activates_on_use, s.*,
       o.max_cpu_per_sandbox, o.max_memory_per_sandbox, o.max_disk_per_sandbox,
       o.total_cpu_quota, o.total_memory_quota, o.total_disk_quota,
       used.cpu as used_cpu, used.memory as used_memory, used.disk as used_disk,
@@ -78,7 +81,14 @@ export async function findForCreate(
   }
   if (row.id === null) throw snapshotNotFound(reference);
   const used = { cpu: row.used_cpu, memory: row.used_memory, disk: row.used_disk };
-  return { region: row.region, snapshot: row, quota: row, used, isNameTaken: row.name_taken };
+  return {
+    region: row.region,
+    snapshot: row,
+    quota: row,
+    used,
+    isNameTaken: row.name_taken,
+    activatesOnUse: row.activates_on_use,
+  };
 }
 
 /** Whether a sandbox can be made of it now; the state is said as it is. */
@@ -87,7 +97,7 @@ export function assertUsable(
 ): asserts snapshot is SnapshotForCreate & { layers: string[]; image: object } {
   if (snapshot.state !== 'active') {
     throw invalidRequest(`Snapshot ${snapshot.name} is ${snapshot.state}`, {
-      retryable: ['pending', 'pulling', 'building'].includes(snapshot.state),
+      retryable: ['pending', 'pulling', 'building', 'snapshotting'].includes(snapshot.state),
     });
   }
   // The table forbids it; a row without layers must not become a sandbox without files.

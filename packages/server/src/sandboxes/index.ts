@@ -5,14 +5,17 @@ import type { FindSubject } from '../builds/subject.ts';
 import { DarkroomError, invalidRequest, messageOf, notFound } from '../platform/errors.ts';
 import { createActivity } from './activity.ts';
 import { sandboxSubject } from './build-subject.ts';
+import { type Captured, type CaptureRequest, captureSandbox } from './capture.ts';
 import * as changes from './change.ts';
 import { createSandbox } from './create.ts';
 import type { CreateRequest } from './create-request.ts';
 import { doWhatIsDue } from './due.ts';
 import { createEntrypoints } from './entrypoint.ts';
 import { exitReason, markEnded } from './exit.ts';
+import { findParent, listAncestors, listForks } from './family.ts';
 import { createFileLinks, type FileLinks } from './file-links.ts';
 import { findLiving, findSandbox, sandboxNotFound } from './find.ts';
+import { type ForkChild, forkSandbox } from './fork.ts';
 import { type ListRequest, listSandboxes, type SandboxPage } from './list.ts';
 import { setNetwork } from './network.ts';
 import type { NetworkRequest } from './network-policy.ts';
@@ -51,6 +54,13 @@ export interface Sandboxes {
   /** Stops its processes where they are; `start` lets them go on. */
   pause(caller: Caller, idOrName: string): Promise<SandboxRow>;
   resize(caller: Caller, idOrName: string, request: ResizeRequest): Promise<SandboxRow>;
+  /** Makes a snapshot of its files. */
+  capture(caller: Caller, idOrName: string, request: CaptureRequest): Promise<Captured>;
+  /** New sandboxes with its files, as they are at one moment. */
+  fork(caller: Caller, idOrName: string, children: readonly ForkChild[]): Promise<SandboxRow[]>;
+  forks(caller: Caller, idOrName: string): Promise<SandboxRow[]>;
+  parent(caller: Caller, idOrName: string): Promise<SandboxRow>;
+  ancestors(caller: Caller, idOrName: string): Promise<SandboxRow[]>;
   remove(caller: Caller, idOrName: string): Promise<SandboxRow>;
   replaceLabels(caller: Caller, idOrName: string, labels: Readonly<Record<string, string>>): Promise<SandboxRow>;
   setPublic(caller: Caller, idOrName: string, isPublic: boolean): Promise<SandboxRow>;
@@ -124,6 +134,11 @@ export function createSandboxes(deps: SandboxDeps): Sandboxes {
     },
     pause: (caller, idOrName) => pauseSandbox(context, caller, idOrName),
     resize: (caller, idOrName, request) => resizeSandbox(context, caller, idOrName, request),
+    capture: (caller, idOrName, request) => captureSandbox(context, caller, idOrName, request),
+    fork: (caller, idOrName, children) => forkSandbox(context, caller, idOrName, children),
+    forks: (caller, idOrName) => listForks(context, caller, idOrName),
+    parent: (caller, idOrName) => findParent(context, caller, idOrName),
+    ancestors: (caller, idOrName) => listAncestors(context, caller, idOrName),
     remove: (caller, idOrName) => removeSandbox(context, caller, idOrName),
     replaceLabels: (caller, idOrName, labels) => changes.replaceLabels(context, caller, idOrName, labels),
     setPublic: (caller, idOrName, isPublic) => changes.setPublic(context, caller, idOrName, isPublic),

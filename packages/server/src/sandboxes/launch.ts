@@ -27,11 +27,12 @@ export async function runContainer(
   context: SandboxContext,
   source: ContainerSource,
   from: LaunchState,
+  files: 'fresh' | 'used' = from === 'creating' ? 'fresh' : 'used',
 ): Promise<SandboxProfile> {
   // After a stop that failed, something of it may still run.
   if (from === 'starting') await context.runtime.stop(source.id, { graceMs: 0 });
   await context.runtime.start(await containerSpec(context, source));
-  return from === 'creating' ? context.profiles.ofFresh(source) : context.profiles.ofUsed(source);
+  return files === 'fresh' ? context.profiles.ofFresh(source) : context.profiles.ofUsed(source);
 }
 
 /** Makes a sandbox in `creating` or `starting` what its container tells: `started` or `error`. */

@@ -17,13 +17,14 @@ export type SandboxQuota = Parameters<typeof checkResources>[1] & {
 
 /**
  * Raises `quota_exceeded` when the organization has no room for one more running sandbox of this size. Holds the organization's
- * row until the transaction ends, so that two starts at once cannot both take the last room. An idle one takes disk alone.
+ * row until the transaction ends, so that two starts at once cannot both take the last room. An idle one takes disk alone. `copies` of it
+ * are wanted together.
  */
 export async function reserveRoom(
   trx: Transaction<Database>,
   organizationId: string,
   wanted: Resources,
-  options: { sandboxId?: string; isIdle?: boolean } = {},
+  options: { sandboxId?: string; isIdle?: boolean; copies?: number } = {},
 ): Promise<void> {
   const quota = await trx
     .selectFrom('organizations')
@@ -41,10 +42,15 @@ export async function reserveRoom(
   if (quota === undefined) throw invalidRequest('The organization does not exist any more');
   // A second statement: it must see what was committed while this one waited for the row.
   const { rows } = await sql<Used>`select * from (${usedSql(organizationId, options.sandboxId)}) used`.execute(trx);
-  const used = rows[0] ?? { cpu: 0, memory: 0, disk: 0 };
+  const used = withCopies(rows[0] ?? { cpu: 0, memory: 0, disk: 0 }, wanted, (options.copies ?? 1) - 1);
   if (!options.isIdle) return assertRoom(quota, used, wanted);
   checkResources(wanted, quota);
   assertTotal('disk', used.disk + wanted.disk, quota.total_disk_quota, 'GiB');
+}
+
+/** All but the last of several, which is then asked about. */
+function withCopies(used: Used, { cpu, memory, disk }: Resources, copies: number): Used {
+  return { cpu: used.cpu + copies * cpu, memory: used.memory + copies * memory, disk: used.disk + copies * disk };
 }
 
 /** Raises `quota_exceeded` when there is no room for `wanted` beside what is used. */

@@ -1,10 +1,10 @@
 import type { Kysely } from 'kysely';
 import type { Builds } from '../builds/index.ts';
-import type { LayerStore } from '../images/types.ts';
 import type { Database } from '../platform/db/schema.ts';
 import type { JobQueue } from '../platform/jobs.ts';
 import type { SecretBox } from '../platform/secrets.ts';
 import type { SandboxRuntime } from '../runtime/types.ts';
+import type { LayerKeeper } from '../snapshots/layer-keeper.ts';
 import type { SandboxActivity } from './activity.ts';
 import type { Entrypoints } from './entrypoint.ts';
 import type { BandwidthDefaults } from './network-policy.ts';
@@ -48,7 +48,7 @@ export interface SandboxSettings {
 export interface SandboxDeps {
   db: Kysely<Database>;
   runtime: SandboxRuntime;
-  layers: Pick<LayerStore, 'get'>;
+  layers: Pick<LayerKeeper, 'get' | 'make' | 'makeFromDisk' | 'sync' | 'hold' | 'hasAll'>;
   jobs: JobQueue;
   secrets: Pick<SecretBox, 'derive' | 'seal'>;
   builds: Pick<Builds, 'check' | 'checkContexts' | 'begin' | 'discard'>;

@@ -14,28 +14,41 @@ import { claimQuota } from './quota.ts';
 export interface ActivateDeps {
   db: Kysely<Database>;
   jobs: JobQueue;
-  layers: LayerKeeper;
+  layers: Pick<LayerKeeper, 'hold' | 'hasAll'>;
 }
 
 /** Brings a deactivated snapshot back: at once when its layers are still here, else by a pull of the very same image. */
-export async function activateSnapshot(deps: ActivateDeps, auth: AuthContext, idOrName: string): Promise<SnapshotRow> {
-  const row = await getOwnSnapshot(deps.db, auth.organizationId, idOrName);
+export function activateSnapshot(deps: ActivateDeps, auth: AuthContext, idOrName: string): Promise<SnapshotRow> {
+  return activateFor(deps, { organizationId: auth.organizationId, actor: actorOf(auth) }, idOrName);
+}
+
+export async function activateFor(
+  deps: ActivateDeps,
+  { organizationId, actor }: { organizationId: string; actor: string },
+  idOrName: string,
+): Promise<SnapshotRow> {
+  const row = await getOwnSnapshot(deps.db, organizationId, idOrName);
   assertInactive(row);
-  const organization = await getOrganization(deps.db, auth.organizationId);
+  const organization = await getOrganization(deps.db, organizationId);
   assertNotSuspended(organization);
   resolveRegion(row.region_id, organization.default_region);
   checkResources({ cpu: row.cpu, gpu: row.gpu, memory: row.mem, disk: row.disk }, organization);
   // From here until the row says `active`, no sweep takes the layers that are found.
   using _hold = deps.layers.hold();
   const complete = row.layers !== null && (await deps.layers.hasAll(row.layers));
+  if (!complete && row.source_sandbox_id !== null) {
+    throw conflict(`The files of snapshot ${row.name} are gone; they were captured from a sandbox`, {
+      hint: 'Delete it, and capture it again if its sandbox is still there.',
+    });
+  }
   if (!complete && row.build_id !== null) {
     throw conflict(`The files of snapshot ${row.name} are gone, and only a build can make them again`, {
       hint: 'Delete it and create it again.',
     });
   }
   return deps.db.transaction().execute(async (trx) => {
-    await claimQuota(trx, auth.organizationId);
-    const change = { from: ['inactive'] as const, actor: actorOf(auth) };
+    await claimQuota(trx, organizationId);
+    const change = { from: ['inactive'] as const, actor };
     const moved = complete
       ? await moveSnapshot(trx, row.id, { ...change, to: 'active', set: { last_used_at: new Date() } })
       : await moveSnapshot(trx, row.id, { ...change, to: 'pending' });

@@ -57,6 +57,11 @@ export function createLayerKeeper(store: LayerStore, now: () => number = () => p
       if (layer !== undefined) touch(layer.diffId);
       return layer;
     },
+    async makeFromDisk(image, root) {
+      const layer = await store.makeFromDisk(image, root);
+      touch(layer.diffId);
+      return layer;
+    },
     sync: () => store.sync(),
     list: () => store.list(),
     hold() {

@@ -4,7 +4,7 @@ import type { Database } from '../platform/db/schema.ts';
 import { DarkroomError } from '../platform/errors.ts';
 
 /** States that count: what holds or will hold layers. */
-const COUNTED = ['building', 'pending', 'pulling', 'active'] as const;
+const COUNTED = ['building', 'pending', 'pulling', 'snapshotting', 'active'] as const;
 
 /**
  * Raises `quota_exceeded` when the organization has no room for one more snapshot. Holds the organization's row until

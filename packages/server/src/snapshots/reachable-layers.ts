@@ -1,10 +1,10 @@
 import { type Kysely, sql } from 'kysely';
 import type { Database } from '../platform/db/schema.ts';
 
-// Those of inactive snapshots may go where activation can fetch them again: what was built here stays.
+// Those of inactive snapshots may go where activation can fetch them again: what was built or captured here stays, and what is retained.
 const needed = sql`
   select unnest(layers) as layer from snapshots
-      where state not in ('inactive', 'removing', 'error', 'build_failed') or (state = 'inactive' and build_id is not null)
+      where state not in ('inactive', 'removing', 'error', 'build_failed') or (state = 'inactive' and (build_id is not null or source_sandbox_id is not null or retain))
   union
   select unnest(layers) from sandboxes where state <> 'destroyed'`;
 

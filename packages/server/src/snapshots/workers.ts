@@ -1,8 +1,11 @@
 import type { JobQueue } from '../platform/jobs.ts';
+import { type FlattenJobDeps, flattenSnapshot } from './flatten-job.ts';
 import { type PullJobDeps, pullSnapshot } from './pull-job.ts';
 import { type RemoveJobDeps, removeSnapshot } from './remove-job.ts';
 
-export type SnapshotWorkerDeps = PullJobDeps & RemoveJobDeps & { jobs: JobQueue; pullConcurrency: number };
+export type SnapshotWorkerDeps = PullJobDeps &
+  RemoveJobDeps &
+  FlattenJobDeps & { jobs: JobQueue; pullConcurrency: number };
 
 const REMOVE_CONCURRENCY = 4;
 
@@ -11,5 +14,6 @@ export async function startSnapshotWorkers(deps: SnapshotWorkerDeps): Promise<vo
   await deps.jobs.work('snapshot.pull', { concurrency: deps.pullConcurrency }, (data, context) =>
     pullSnapshot(deps, data, context),
   );
+  await deps.jobs.work('snapshot.flatten', { concurrency: 1 }, (data, context) => flattenSnapshot(deps, data, context));
   await deps.jobs.work('snapshot.remove', { concurrency: REMOVE_CONCURRENCY }, (data) => removeSnapshot(deps, data));
 }

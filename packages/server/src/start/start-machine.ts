@@ -42,6 +42,7 @@ export async function startMachine(ground: Ground, options: MachineOptions): Pro
   closers.add('unpacker', () => unpacker.close());
   // The keeper has a grace of its own, and knows who holds what.
   const store = await createLayerStore(join(options.poolRoot, 'layers'), { graceMs: 0 });
+  closers.add('layers', () => store.close());
   const refetch = createRefetch(ground, () => puller);
   const health = await createLayerHealth({ store, log, ...refetch });
   closers.add('health of layers', () => health.close());

@@ -1,5 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import type { Kysely } from 'kysely';
+import { settleRestoredEvents } from '../lifecycle/events/settle-restored.ts';
 import type { Config } from '../platform/config-schema.ts';
 import type { DatabaseConnection } from '../platform/db/connection.ts';
 import { openDatabase } from '../platform/db/database.ts';
@@ -38,6 +39,8 @@ export async function startPlatform(config: Config, log: Log, closers: Closers):
   const db = openDatabase(connection, { maxConnections, log });
   closers.add('database connections', () => db.destroy());
   await migrate(db);
+  if (await settleRestoredEvents(db))
+    log.info({}, 'the database was restored from a dump; its events keep their order');
   const reader = openReader(connection, { maxConnections, log });
   closers.add('reading connections', () => reader.close());
   const listener: Listener = await openListener(connection, log);

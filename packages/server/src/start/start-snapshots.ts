@@ -4,6 +4,7 @@ import type { Sandboxes } from '../sandboxes/index.ts';
 import { snapshotSubject } from '../snapshots/build-subject.ts';
 import type { LayerSweeper } from '../snapshots/layer-sweeper.ts';
 import { recoverSnapshots, takeUpSnapshot } from '../snapshots/recover.ts';
+import { startRetention } from '../snapshots/retention.ts';
 import { startSnapshotWorkers } from '../snapshots/workers.ts';
 import { credentialsFor } from '../tenancy/registries.ts';
 import type { Ground } from './ground.ts';
@@ -43,4 +44,6 @@ export async function startSnapshots(
       orphan.subjectType === 'snapshot' ? takeUpSnapshot({ db, jobs }, orphan) : sandboxes.takeUp(orphan),
   });
   closers.add('watch over deadlines', () => watch.close());
+  const retention = startRetention({ db, jobs, log });
+  closers.add('retention of snapshots', () => retention.close());
 }

@@ -33,6 +33,26 @@ export async function getOrganization(db: Kysely<Database>, id: string): Promise
   return row;
 }
 
+/** What an organization decides of its snapshots. */
+export async function updateOrganization(
+  db: Kysely<Database>,
+  id: string,
+  {
+    deactivationMinutes,
+    activatesOnUse,
+  }: { deactivationMinutes?: number | undefined; activatesOnUse?: boolean | undefined },
+): Promise<void> {
+  await db
+    .updateTable('organizations')
+    .set({
+      updated_at: new Date(),
+      ...(deactivationMinutes === undefined ? {} : { snapshot_deactivation_timeout_minutes: deactivationMinutes }),
+      ...(activatesOnUse === undefined ? {} : { activates_on_use: activatesOnUse }),
+    })
+    .where('id', '=', id)
+    .execute();
+}
+
 /** A suspended organization keeps what it has and starts nothing new. */
 export function assertNotSuspended(organization: Pick<OrganizationRow, 'suspended_at' | 'suspension_reason'>): void {
   if (organization.suspended_at === null) return;

@@ -6,6 +6,7 @@ import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import formats from 'ajv-formats';
 import type { FastifyInstance } from 'fastify';
 import { pino } from 'pino';
+import { type AuditWriter, createAuditWriter } from '../audit/audit-writer.ts';
 import { boundedContextStore } from '../builds/contexts/bounded-context-store.ts';
 import type { ContextStore } from '../builds/contexts/context-store.ts';
 import { createLocalContextStore } from '../builds/contexts/local-context-store.ts';
@@ -18,6 +19,7 @@ import { createLayerStore } from '../images/layer-store.ts';
 import { configSchema } from '../platform/config-schema.ts';
 import { openListener } from '../platform/db/listener.ts';
 import { openReader } from '../platform/db/reader.ts';
+import type { DiskGuard } from '../platform/disk-guard.ts';
 import { DarkroomError } from '../platform/errors.ts';
 import { createEventBus, type EventBus } from '../platform/events.ts';
 import { createJobQueue } from '../platform/job-queue.ts';
@@ -31,6 +33,7 @@ import { createClosers } from '../start/closers.ts';
 import { startBuilds } from '../start/start-builds.ts';
 import { createKeyVerifier } from '../tenancy/key-verifier.ts';
 import { createUploadKeys } from '../tenancy/upload-credentials.ts';
+import { startWebhooks } from '../webhooks/webhooks.ts';
 import { addKey, type KeyOptions } from './add-key.ts';
 import { addOrganization } from './rows.ts';
 import { startTestDatabase, type TestDatabase } from './test-database.ts';
@@ -41,6 +44,7 @@ export interface TestApi {
   db: TestDatabase['db'];
   jobs: JobQueue;
   events: EventBus;
+  audit: AuditWriter;
   layers: LayerKeeper;
   secrets: SecretBox;
   contexts: ContextStore;
@@ -74,7 +78,10 @@ export interface Answer {
 const MANY = 1_000_000;
 const withoutGvisor = gvisorCheck({ gvisor: 'off', idBase: 0, idCount: 0 }, { info: () => {} });
 
-export async function startTestApi(limits: Partial<Record<RateLimitName, number>> = {}): Promise<TestApi> {
+export async function startTestApi(
+  limits: Partial<Record<RateLimitName, number>> = {},
+  disk?: Pick<DiskGuard, 'assertRoom'>,
+): Promise<TestApi> {
   const stateDir = await mkdtemp(join(tmpdir(), 'darkroom-api-'));
   const database = await startTestDatabase();
   const { db, connection } = database;
@@ -92,7 +99,8 @@ export async function startTestApi(limits: Partial<Record<RateLimitName, number>
   const secrets = await openSecretBox(stateDir);
   const keys = createKeyVerifier({ db, onError: (error) => log.error(error) });
   const reader = openReader(connection, { maxConnections: 2 });
-  const config = configSchema.parse({ stateDir });
+  // Receivers of webhooks in tests are on this machine.
+  const config = configSchema.parse({ stateDir, webhooks: { allowInternal: true } });
   const contexts = boundedContextStore(await createLocalContextStore(join(stateDir, 'contexts')), {
     maxBytes: config.builds.maxContextBytes,
     maxTotalBytes: config.builds.maxContextBytesPerOrganization,
@@ -112,6 +120,8 @@ export async function startTestApi(limits: Partial<Record<RateLimitName, number>
       layerSweeper: sweeper,
     },
   );
+  const audit = createAuditWriter({ db, log });
+  const webhooks = startWebhooks({ db, events, secrets, settings: config.webhooks, log });
   const uploadKeys = createUploadKeys(secrets);
   const rateLimiter = new RateLimiter({
     anonymous: MANY,
@@ -127,6 +137,8 @@ export async function startTestApi(limits: Partial<Record<RateLimitName, number>
     metrics: { observeRequest() {}, expose: async () => ({ contentType: 'text/plain', body: '' }) },
     readiness: [],
     daytona: {
+      audit,
+      ...(disk === undefined ? {} : { disk }),
       auth: {
         keys,
         rateLimiter,
@@ -136,7 +148,11 @@ export async function startTestApi(limits: Partial<Record<RateLimitName, number>
         version: '0.0.0-test',
         readiness: [],
         db,
+        events,
+        webhooks,
         jobs,
+        rateLimiter,
+        contexts,
         keys,
         secrets,
         layers,
@@ -156,6 +172,7 @@ export async function startTestApi(limits: Partial<Record<RateLimitName, number>
     db,
     jobs,
     events,
+    audit,
     layers,
     secrets,
     contexts,
@@ -185,6 +202,8 @@ export async function startTestApi(limits: Partial<Record<RateLimitName, number>
     },
     async stop() {
       await app.close();
+      await audit.close();
+      await webhooks.close();
       await jobs.stop({ graceMs: 5_000 });
       await builds.close();
       await closers.closeAll();

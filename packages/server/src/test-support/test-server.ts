@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { Permission } from '@darkroom/contract';
 import type { FastifyInstance } from 'fastify';
 import { pino } from 'pino';
+import { createAuditWriter } from '../audit/audit-writer.ts';
 import type { ContextStore } from '../builds/contexts/context-store.ts';
 import { createLocalContextStore } from '../builds/contexts/local-context-store.ts';
 import { buildApp, closeApp } from '../http/app.ts';
@@ -105,7 +106,8 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   const database = await startTestDatabase();
   const log = pino({ level: process.env.DARKROOM_TEST_LOG ?? 'silent' });
   const pool = await ensurePool({ stateDir, maxBytes: 2 * 1024 ** 3 });
-  const layers = createLayerKeeper(await createLayerStore(join(pool.root, 'layers'), { graceMs: 0 }));
+  const store = await createLayerStore(join(pool.root, 'layers'), { graceMs: 0 });
+  const layers = createLayerKeeper(store);
   const contexts = await createLocalContextStore(join(pool.root, 'contexts'));
   const config = configSchema.parse({ stateDir, ...options.config });
   const spoolDirectory = join(stateDir, 'spool');
@@ -131,6 +133,8 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     const events = await createEventBus(listener);
     const secrets = await openSecretBox(stateDir);
     const closers = createClosers(log);
+    const audit = createAuditWriter({ db, log });
+    closers.add('audit log', () => audit.close());
     const unpacker = createUnpacker({ idBase: TEST_ID_BASE, idCount: TEST_ID_COUNT });
     closers.add('unpacker', () => unpacker.close());
     const puller = createImagePuller({ layers, unpacker, registries: config.registries, log });
@@ -197,6 +201,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
       }),
       readiness: [],
       daytona: {
+        audit,
         auth: {
           keys,
           rateLimiter,
@@ -207,7 +212,11 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
             version: '0.0.0-test',
             readiness: [],
             db,
+            events,
+            webhooks: { wake() {} },
             jobs,
+            rateLimiter,
+            contexts,
             keys,
             secrets,
             layers,
@@ -255,6 +264,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   async function clean(): Promise<void> {
     await database.stop();
     await cgroups.removeParent();
+    await store.close();
     await detachPool(stateDir);
     await rm(stateDir, { recursive: true, force: true });
     await rm(runDir, { recursive: true, force: true });

@@ -1,15 +1,23 @@
-import { setGeneralSchema, snapshotSchema } from '@darkroom/contract';
+import { gcPlanSchema, setGeneralSchema, snapshotSchema } from '@darkroom/contract';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { Kysely } from 'kysely';
 import { z } from 'zod';
 import { findBuild } from '../../builds/records.ts';
 import type { Database } from '../../platform/db/schema.ts';
 import { forbidden } from '../../platform/errors.ts';
+import { type GcPlanDeps, planGarbage } from '../../snapshots/gc-plan.ts';
 import { setGeneral } from '../../snapshots/set-general.ts';
 import { snapshotDto } from './snapshot-json.ts';
 
+export interface AdminRouteDeps extends Pick<GcPlanDeps, 'layers' | 'contexts'> {
+  db: Kysely<Database>;
+  builds: GcPlanDeps['logs'];
+  config: { builds: { unusedContextDays: number } };
+}
+
 /** What concerns all organizations: for keys of the machine's operator alone. */
-export function adminRoutes({ db }: { db: Kysely<Database> }): FastifyPluginAsyncZod {
+export function adminRoutes(deps: AdminRouteDeps): FastifyPluginAsyncZod {
+  const { db } = deps;
   return async (app) => {
     app.addHook('onRequest', async ({ auth }) => {
       if (!auth.isAdmin) throw forbidden('Access denied');
@@ -28,6 +36,21 @@ export function adminRoutes({ db }: { db: Kysely<Database> }): FastifyPluginAsyn
       async ({ params, body }) => {
         const row = await setGeneral(db, params.id, body.general);
         return snapshotDto(row, row.build_id === null ? undefined : await findBuild(db, row.build_id));
+      },
+    );
+    app.get(
+      '/admin/gc',
+      {
+        schema: {
+          summary: 'What garbage collection would take, and why; nothing is taken',
+          tags: ['admin'],
+          response: { 200: gcPlanSchema },
+        },
+      },
+      async () => {
+        const { layers, contexts, builds: logs, config } = deps;
+        const { unusedContextDays } = config.builds;
+        return { items: await planGarbage({ db, layers, contexts, logs, unusedContextDays }) };
       },
     );
     app.get(

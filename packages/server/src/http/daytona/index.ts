@@ -1,9 +1,17 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import type { AuditWriter } from '../../audit/audit-writer.ts';
+import type { DiskGuard } from '../../platform/disk-guard.ts';
 import { type AuthPluginDeps, authPlugin } from '../auth-plugin.ts';
+import { auditHook } from './audit-hook.ts';
 import { routeNotFound, sendApiError, sendToolboxError } from './errors.ts';
+import { roomHook } from './room-hook.ts';
 
 export interface DaytonaDeps {
   auth: AuthPluginDeps;
+  /** Told of every request of `/api` that would change something. */
+  audit: Pick<AuditWriter, 'record'>;
+  /** Asked before what takes disk; without it nothing is refused. */
+  disk?: Pick<DiskGuard, 'assertRoom'>;
   /** Who may into the toolbox without a key. */
   toolboxGuests: AuthPluginDeps['guest'];
   /** Plugins of `/api`, each `xxxRoutes(deps)` of a file in this folder. */
@@ -24,7 +32,7 @@ const API_VERSION = 'v0.190.0';
  */
 export function daytonaDialect(deps: DaytonaDeps): FastifyPluginAsyncZod {
   return async (app) => {
-    await app.register(scope(deps.auth, deps.api, sendApiError), { prefix: '/api' });
+    await app.register(scope(deps.auth, deps.api, sendApiError, deps), { prefix: '/api' });
     await app.register(scope({ ...deps.auth, guest: deps.toolboxGuests }, deps.toolbox, sendToolboxError), {
       prefix: '/toolbox',
     });
@@ -35,6 +43,7 @@ function scope(
   auth: AuthPluginDeps,
   routes: readonly FastifyPluginAsyncZod[],
   sendError: typeof sendApiError,
+  { audit, disk }: Partial<Pick<DaytonaDeps, 'audit' | 'disk'>> = {},
 ): FastifyPluginAsyncZod {
   return async (app) => {
     app.addHook('onRequest', async (_request, reply) => {
@@ -45,6 +54,8 @@ function scope(
       throw routeNotFound(request);
     });
     await app.register(authPlugin, auth);
+    if (audit !== undefined) await app.register(auditHook, { audit });
+    if (disk !== undefined) await app.register(roomHook, { disk });
     for (const plugin of routes) await app.register(plugin);
   };
 }

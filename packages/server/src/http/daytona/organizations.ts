@@ -3,6 +3,7 @@ import {
   type OrganizationUsageDto,
   organizationSchema,
   organizationUsageSchema,
+  updateOrganizationSchema,
 } from '@darkroom/contract';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { Kysely } from 'kysely';
@@ -12,8 +13,9 @@ import type { Database } from '../../platform/db/schema.ts';
 import { notFound } from '../../platform/errors.ts';
 import { countSnapshots } from '../../snapshots/quota.ts';
 import type { AuthContext } from '../../tenancy/auth-context.ts';
-import { getOrganization, type OrganizationRow } from '../../tenancy/organizations.ts';
+import { getOrganization, type OrganizationRow, updateOrganization } from '../../tenancy/organizations.ts';
 import { sandboxUsage } from '../../tenancy/usage.ts';
+import { requirePermission } from '../auth-plugin.ts';
 
 export interface OrganizationRouteDeps {
   db: Kysely<Database>;
@@ -43,6 +45,27 @@ export function organizationRoutes(deps: OrganizationRouteDeps): FastifyPluginAs
       { schema: { tags, summary: 'An organization and its limits', params, response: { 200: organizationSchema } } },
       async ({ auth, params: { id } }) => {
         assertOwn(auth, id);
+        return describe(deps, auth);
+      },
+    );
+    app.patch(
+      '/organizations/:id',
+      {
+        onRequest: requirePermission('write:snapshots'),
+        schema: {
+          tags,
+          summary: 'When unused snapshots become inactive, and what happens when such a one is used',
+          params,
+          body: updateOrganizationSchema,
+          response: { 200: organizationSchema },
+        },
+      },
+      async ({ auth, params: { id }, body }) => {
+        assertOwn(auth, id);
+        await updateOrganization(deps.db, auth.organizationId, {
+          deactivationMinutes: body.snapshotDeactivationTimeoutMinutes,
+          activatesOnUse: body.activateSnapshotsOnUse,
+        });
         return describe(deps, auth);
       },
     );
@@ -81,6 +104,7 @@ async function describe({ db, rateLimits }: OrganizationRouteDeps, auth: AuthCon
     secretQuota: 0,
     maxSecretsPerSandbox: 0,
     snapshotDeactivationTimeoutMinutes: row.snapshot_deactivation_timeout_minutes,
+    activateSnapshotsOnUse: row.activates_on_use,
     sandboxLimitedNetworkEgress: false,
     previewWarningEnabled: false,
     ssoEnabled: false,

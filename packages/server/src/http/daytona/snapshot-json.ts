@@ -28,7 +28,12 @@ export function snapshotDto(row: SnapshotRow, build?: BuildInfoRow): SnapshotDto
     ...(row.runner_id === null ? {} : { initialRunnerId: row.runner_id }),
     ...(row.ref === null ? {} : { ref: row.ref }),
     sandboxClass: row.sandbox_class,
+    ...(row.parent_snapshot_id === null ? {} : { parentSnapshotId: row.parent_snapshot_id }),
+    ...(row.added_bytes === null ? {} : { addedSize: row.added_bytes / BYTES_PER_GB }),
     sourceSandboxId: row.source_sandbox_id,
+    ...(row.retain ? { retain: true } : {}),
+    ...(row.retain_reason === null ? {} : { retainReason: row.retain_reason }),
+    ...(row.expires_at === null ? {} : { expiresAt: row.expires_at.toISOString() }),
   };
 }
 
@@ -54,6 +59,11 @@ export const SNAPSHOT_JSON_SQL = [
   `',"regionIds":[' || to_json(s.region_id)::text || '],'`,
   optional('initialRunnerId', 's.runner_id'),
   optional('ref', 's.ref'),
+  `case when s.retain then '"retain":true,' else '' end`,
+  optional('retainReason', 's.retain_reason'),
+  `coalesce('"expiresAt":' || ${time('s.expires_at')} || ',', '')`,
+  optional('parentSnapshotId', 's.parent_snapshot_id'),
+  optional('addedSize', `(s.added_bytes / ${BYTES_PER_GB}::float8)`),
   `'"sandboxClass":' || to_json(s.sandbox_class)::text`,
   `',"sourceSandboxId":' || ${nullable(`'"' || s.source_sandbox_id || '"'`)} || '}'`,
 ].join(' || ');

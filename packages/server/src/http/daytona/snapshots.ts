@@ -1,4 +1,10 @@
-import { createSnapshotSchema, listSnapshotsQuerySchema, snapshotPageSchema, snapshotSchema } from '@darkroom/contract';
+import {
+  createSnapshotSchema,
+  listSnapshotsQuerySchema,
+  snapshotPageSchema,
+  snapshotSchema,
+  updateSnapshotSchema,
+} from '@darkroom/contract';
 import type { FastifyReply } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
@@ -9,9 +15,11 @@ import { type CreateDeps, createSnapshot } from '../../snapshots/create.ts';
 import { deactivateSnapshot } from '../../snapshots/deactivate.ts';
 import { deleteSnapshot } from '../../snapshots/delete.ts';
 import type { SnapshotReads } from '../../snapshots/read.ts';
+import { setRetention } from '../../snapshots/set-retention.ts';
 import { requirePermission } from '../auth-plugin.ts';
 import { type BuildRouteDeps, buildRoutes } from './builds.ts';
 import { snapshotDto } from './snapshot-json.ts';
+import { lineageRoutes } from './snapshot-lineage.ts';
 import { snapshotQuery, snapshotRequest } from './snapshot-requests.ts';
 
 export interface SnapshotRouteDeps extends ActivateDeps, CreateDeps, BuildRouteDeps {
@@ -71,6 +79,7 @@ export function snapshotRoutes(deps: SnapshotRouteDeps): FastifyPluginAsyncZod {
     );
     await app.register(changeRoutes(deps));
     await app.register(buildRoutes(deps));
+    await app.register(lineageRoutes(deps));
   };
 }
 
@@ -90,6 +99,27 @@ function changeRoutes(deps: SnapshotRouteDeps): FastifyPluginAsyncZod {
       async ({ auth, params }, reply) => {
         await deleteSnapshot(deps, auth, params.id);
         return reply.code(200).send();
+      },
+    );
+    app.patch(
+      '/snapshots/:id',
+      {
+        onRequest: requirePermission('delete:snapshots'),
+        schema: {
+          summary: 'Say how long a snapshot stays: lock it, or let it expire',
+          tags,
+          params: idParams,
+          body: updateSnapshotSchema,
+          response: { 200: snapshotSchema },
+        },
+      },
+      async ({ auth, params, body }) => {
+        const { expiresAt, ...lock } = body;
+        const row = await setRetention(deps.db, auth.organizationId, params.id, {
+          ...lock,
+          expiresAt: expiresAt == null ? expiresAt : new Date(expiresAt),
+        });
+        return snapshotDto(row, row.build_id === null ? undefined : await findBuild(deps.db, row.build_id));
       },
     );
     app.post(

@@ -10,6 +10,8 @@ import * as sandboxBandwidth from './migrations/0007-sandbox-bandwidth.ts';
 import * as signingKeys from './migrations/0008-signing-keys.ts';
 import * as builds from './migrations/0009-builds.ts';
 import * as buildCache from './migrations/0010-build-cache.ts';
+import * as captures from './migrations/0011-captures.ts';
+import * as lifecycle from './migrations/0012-lifecycle.ts';
 import type { Database } from './schema.ts';
 
 const MIGRATIONS: Readonly<Record<string, Migration>> = {
@@ -22,6 +24,8 @@ const MIGRATIONS: Readonly<Record<string, Migration>> = {
   '0008-signing-keys': signingKeys,
   '0009-builds': builds,
   '0010-build-cache': buildCache,
+  '0011-captures': captures,
+  '0012-lifecycle': lifecycle,
 };
 
 /** Brings the tables up to this version's. Servers that start at the same time take turns (an advisory lock). */

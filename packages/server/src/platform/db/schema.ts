@@ -19,6 +19,9 @@ export interface Database {
   state_counts: StateCountTable;
   build_cache: BuildCacheTable;
   base_images: BaseImageTable;
+  audit_logs: AuditLogTable;
+  webhook_endpoints: WebhookEndpointTable;
+  webhook_deliveries: WebhookDeliveryTable;
 }
 
 type Timestamp = ColumnType<Date, Date | string | undefined, Date | string>;
@@ -39,6 +42,8 @@ export interface OrganizationTable {
   /** GB, as the user sees sizes. */
   max_snapshot_size_gb: number;
   snapshot_deactivation_timeout_minutes: Generated<number>;
+  /** A sandbox of an inactive snapshot activates it, where Daytona refuses. */
+  activates_on_use: Generated<boolean>;
   /** All started sandboxes together. */
   total_cpu_quota: number;
   total_memory_quota: number;
@@ -111,7 +116,11 @@ export interface SnapshotTable {
   region_id: string;
   sandbox_class: Generated<string>;
   runner_id: string | null;
+  /** Of one that was captured, with what its sandbox was made from. */
   source_sandbox_id: string | null;
+  parent_snapshot_id: string | null;
+  /** Of a captured one: what it has beside its parent's files. */
+  added_bytes: number | null;
   /** Of a snapshot that is built here. */
   build_id: string | null;
   /** diffIDs, base first. Set together with `active`. */
@@ -121,6 +130,11 @@ export interface SnapshotTable {
   created_at: Timestamp;
   updated_at: Timestamp;
   last_used_at: NullableTimestamp;
+  /** A lock: it is neither deleted nor deactivated for not being used. */
+  retain: Generated<boolean>;
+  retain_reason: string | null;
+  /** It is deleted then. */
+  expires_at: NullableTimestamp;
   owner_id: string | null;
   state_entered_at: Timestamp;
   deadline_at: NullableTimestamp;
@@ -164,6 +178,8 @@ export interface SandboxTable {
   entrypoint: string[] | null;
   /** Of a sandbox that was made from an image or a Dockerfile. */
   build_id: string | null;
+  /** Of one that was forked. */
+  parent_id: string | null;
   created_at: Timestamp;
   updated_at: Timestamp;
   last_activity_at: Timestamp;
@@ -244,11 +260,15 @@ export interface EventTable {
   organization_id: string;
   subject_type: 'snapshot' | 'sandbox';
   subject_id: string;
+  /** Null of events that are older than the column. */
+  subject_name: string | null;
   from_state: string | null;
   to_state: string;
   actor: string;
   reason: string | null;
   at: Timestamp;
+  /** The transaction that wrote it: what readers go on from, with the id. */
+  txid: Generated<number>;
 }
 
 /** Which process runs the job of a name and key. */
@@ -302,4 +322,63 @@ export interface BaseImageTable {
   size_bytes: number;
   resolved_at: Timestamp;
   last_used_at: Timestamp;
+}
+
+/** Who asked for a change, whatever came of it. */
+export interface AuditLogTable {
+  id: Generated<string>;
+  /** The order of rows of the same time. */
+  number: Generated<number>;
+  organization_id: string;
+  actor_id: string;
+  key_id: string | null;
+  key_prefix: string | null;
+  key_suffix: string | null;
+  action: string;
+  target_type: string | null;
+  target_id: string | null;
+  status_code: number;
+  error_message: string | null;
+  ip_address: string | null;
+  user_agent: string | null;
+  source: string | null;
+  metadata: JSONColumnType<object | null, string | null, string | null>;
+  created_at: Timestamp;
+}
+
+export interface WebhookEndpointTable {
+  id: Generated<string>;
+  organization_id: string;
+  url: string;
+  description: Generated<string>;
+  /** Null for all. */
+  event_types: string[] | null;
+  enabled: Generated<boolean>;
+  /** Sealed (`platform/secrets.ts`). */
+  secret: Buffer;
+  /** Still signs until then, so that receivers can change over. */
+  previous_secret: Buffer | null;
+  previous_secret_until: NullableTimestamp;
+  /** The last event that deliveries were made of. */
+  cursor_txid: number;
+  cursor_id: number;
+  created_at: Timestamp;
+  updated_at: Timestamp;
+}
+
+export interface WebhookDeliveryTable {
+  id: Generated<string>;
+  number: Generated<number>;
+  endpoint_id: string;
+  event_type: string;
+  /** The bytes that are signed and sent. */
+  payload: string;
+  state: Generated<'pending' | 'delivered' | 'failed'>;
+  attempts: Generated<number>;
+  /** Null when nothing more will be tried. */
+  next_attempt_at: NullableTimestamp;
+  last_status: number | null;
+  last_error: string | null;
+  last_attempt_at: NullableTimestamp;
+  created_at: Timestamp;
 }

@@ -11,11 +11,6 @@ const ROUTES = [
   ['POST', 'autopause/:minutes', 'Pausing a sandbox by itself'],
   ['PUT', 'secrets', 'Giving secrets to a sandbox'],
   ['GET', 'telemetry/:kind', 'The telemetry of a sandbox'],
-  ['POST', 'fork', 'Forking a sandbox'],
-  ['POST', 'snapshot', 'Making a snapshot of a sandbox'],
-  ['GET', 'forks', 'Forking a sandbox'],
-  ['GET', 'parent', 'Forking a sandbox'],
-  ['GET', 'ancestors', 'Forking a sandbox'],
 ] as const;
 
 export function unsupportedRoutes(deps: SandboxRouteDeps): FastifyPluginAsyncZod {

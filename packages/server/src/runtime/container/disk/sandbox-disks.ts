@@ -1,15 +1,16 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, rmdirSync, rmSync } from 'node:fs';
-import { mkdir, readdir, rm, rmdir } from 'node:fs/promises';
+import { closeSync, constants, copyFileSync, existsSync, mkdirSync, rmdirSync, rmSync } from 'node:fs';
+import { mkdir, open, readdir, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DarkroomError } from '../../../platform/errors.ts';
-import { shutDownExt4 } from '../../../platform/libc-block.ts';
+import { DarkroomError, errnoOf, messageOf } from '../../../platform/errors.ts';
+import { fsFreeze, shutDownExt4 } from '../../../platform/libc-block.ts';
 import { readMounts } from '../../mount-info.ts';
 import type { RuntimeLog } from '../container-host.ts';
 import { type Layout, sandboxPaths } from '../layout.ts';
 import { unmountQuietly } from '../overlay.ts';
 import { NEW_SANDBOX_PREFIX } from '../sandbox-dir.ts';
-import { cloneTemplate, imageOf, mountDisk, waitDetached } from './disk-image.ts';
+import { createDiskFreezer } from './disk-freezer.ts';
+import { cloneTemplate, holdAttached, imageOf, mountDisk, waitDetached } from './disk-image.ts';
 import { createDiskStock, type ReadyDisk } from './disk-stock.ts';
 import { createDiskTemplates, MIN_DISK_BYTES } from './disk-template.ts';
 import { BLOCK_SIZE, type Ext4Size, readExt4Size } from './ext4-size.ts';
@@ -28,6 +29,11 @@ export interface SandboxDisks {
   grow(id: string, bytes: number): Promise<void>;
   /** Mounts the disk of a running sandbox a second time, for as long as `use` takes: the same file system, to resize or freeze it. */
   withMounted<T>(id: string, use: (root: string) => Promise<T>): Promise<T>;
+  /**
+   * Puts a copy of the disk, as it is at one moment, into each of these directories, which the caller has made. Who writes to a
+   * running one waits meanwhile, for `pausedMs`. What is copied can be mounted without its journal.
+   */
+  copy(id: string, directories: readonly string[], options: { running: boolean }): Promise<{ pausedMs: number }>;
   /** For a running sandbox that is about to be removed: what it has not written yet is never written. */
   abandon(id: string): Promise<void>;
   /** Of one that does not run; undefined when it has no disk of its own. */
@@ -69,6 +75,9 @@ export async function openSandboxDisks({ layout, idBase, ready, log }: SandboxDi
     scratch: layout.trashDir,
     idBase,
   });
+  const freezer = createDiskFreezer();
+  const markersDir = join(layout.runDir, 'frozen');
+  await mkdir(markersDir, { recursive: true, mode: 0o700 });
   const directoryOf = (id: string) => sandboxPaths(layout, id).dir;
 
   async function mountSomewhere(directory: string, name: string): Promise<MountedDisk> {
@@ -105,6 +114,43 @@ export async function openSandboxDisks({ layout, idBase, ready, log }: SandboxDi
     await rm(disk.directory, { recursive: true, force: true });
   }
 
+  /** A server that was killed at the wrong moment left it frozen, and what writes to it waits. */
+  async function thawLeft(id: string): Promise<void> {
+    const held = hasDisk(directoryOf(id)) ? holdAttached(directoryOf(id)) : undefined;
+    if (held !== undefined) {
+      closeSync(held.fd);
+      await disks.withMounted(id, async (root) => {
+        try {
+          fsFreeze(root, false);
+        } catch (error) {
+          // It was not frozen, or not any more.
+          if (errnoOf(error) !== 'EINVAL') throw error;
+        }
+      });
+    }
+    rmSync(join(markersDir, id), { force: true });
+  }
+
+  /** A copy is read without its journal: what that has for it is put in its place first. */
+  async function settle(directory: string): Promise<void> {
+    const size = readExt4Size(imageOf(directory));
+    if (size?.needsReplay === false && !size.hasErrors) return;
+    await prepareStopped(directory, 0);
+    const { unmount } = await mountSomewhere(directory, 'settle');
+    unmount();
+    if (!(await waitDetached(directory))) throw stillWritten('a copy');
+  }
+
+  async function copyStopped(id: string, directories: readonly string[]): Promise<void> {
+    await disks.detached(id);
+    for (const directory of directories) {
+      copyFileSync(imageOf(directoryOf(id)), imageOf(directory), constants.COPYFILE_FICLONE_FORCE);
+      await settle(directory);
+      const copy = await open(imageOf(directory), 'r+');
+      await copy.sync().finally(() => copy.close());
+    }
+  }
+
   const stock = createDiskStock({ ready, make, discard, log });
   const disks: SandboxDisks = {
     take: (bytes) => stock.take(diskSize(bytes)),
@@ -117,10 +163,7 @@ export async function openSandboxDisks({ layout, idBase, ready, log }: SandboxDi
     async detached(id) {
       if (!hasDisk(directoryOf(id)) || (await waitDetached(directoryOf(id)))) return;
       log.warn({ sandbox: id }, 'the disk of an ended sandbox is still in use');
-      throw new DarkroomError('unavailable', `the disk of sandbox ${id} is still being written`, {
-        retryable: true,
-        hint: 'The disk of the machine is slow, or a process outside looks into the sandbox.',
-      });
+      throw stillWritten(`sandbox ${id}`);
     },
     grow: (id, bytes) => disks.withMounted(id, (root) => growRunning(directoryOf(id), root, diskSize(bytes))),
     async withMounted(id, use) {
@@ -131,6 +174,22 @@ export async function openSandboxDisks({ layout, idBase, ready, log }: SandboxDi
         unmount();
       }
     },
+    async copy(id, directories, { running }) {
+      if (!running) {
+        await copyStopped(id, directories);
+        return { pausedMs: 0 };
+      }
+      const pausedMs = await disks.withMounted(id, (root) =>
+        freezer.clone({
+          root,
+          image: imageOf(directoryOf(id)),
+          targets: directories.map(imageOf),
+          marker: join(markersDir, id),
+        }),
+      );
+      for (const directory of directories) await settle(directory);
+      return { pausedMs };
+    },
     async abandon(id) {
       if (hasDisk(directoryOf(id))) await disks.withMounted(id, async (root) => shutDownExt4(root));
     },
@@ -138,10 +197,24 @@ export async function openSandboxDisks({ layout, idBase, ready, log }: SandboxDi
       const directory = directoryOf(id);
       return hasDisk(directory) ? readExt4Size(imageOf(directory)) : undefined;
     },
-    close: () => stock.close(),
+    async close() {
+      await freezer.close();
+      await stock.close();
+    },
   };
+  for (const id of await readdir(markersDir)) {
+    await thawLeft(id).catch((error: unknown) =>
+      log.warn({ sandbox: id, error: messageOf(error) }, 'a disk could not be thawed'),
+    );
+  }
   return disks;
 }
+
+const stillWritten = (whose: string) =>
+  new DarkroomError('unavailable', `the disk of ${whose} is still being written`, {
+    retryable: true,
+    hint: 'The disk of the machine is slow, or a process outside looks into the sandbox.',
+  });
 
 /** Of a server that was killed, where its mounts did not vanish with it; the directories stay in any case. */
 async function sweepMounts(mountsDir: string): Promise<void> {

@@ -1,0 +1,52 @@
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { askServer } from './ask-server.ts';
+import { renderPlan } from './gc.ts';
+
+let stateDir: string;
+beforeEach(async () => {
+  stateDir = await mkdtemp(join(tmpdir(), 'darkroom-gc-'));
+});
+afterEach(() => rm(stateDir, { recursive: true, force: true }));
+
+test('a plan is a line for each thing, and what would go in all', () => {
+  const text = renderPlan({
+    items: [
+      { kind: 'layer', id: 'sha256:a', sizeBytes: 2_500_000, goes: 'sweep', why: 'nothing names it' },
+      { kind: 'build-log', id: 'b', goes: 'sweep', why: 'its build is gone' },
+      { kind: 'layer', id: 'sha256:c', sizeBytes: 1_000_000, goes: 'pressure', why: 'only the build cache keeps it' },
+    ],
+  });
+  expect(text).toMatch(/^sweep +layer +2\.5 MB +sha256:a: nothing names it\n/);
+  expect(text).toMatch(/\n2 of 3 would go with the next sweep, 2\.5 MB\n$/);
+});
+
+test('the server is asked with the key of its state directory, and its refusal is told', async () => {
+  const server = createServer(({ headers, url }, response) => {
+    const isAdmin = headers.authorization === 'Bearer secret';
+    response.writeHead(isAdmin ? 200 : 403).end(JSON.stringify(isAdmin ? { url } : { message: 'Access denied' }));
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  const url = `http://127.0.0.1:${typeof address === 'object' ? address?.port : ''}`;
+  const write = (apiKey: string) =>
+    writeFile(
+      join(stateDir, 'credentials.json'),
+      JSON.stringify({ url, apiKey, organizationId: '3a3a14ad-20e4-466b-aa7d-017f33f6ca6f' }),
+    );
+  try {
+    await expect(askServer(stateDir, '/api/admin/gc')).rejects.toThrow('credentials.json cannot be read');
+    await write('secret');
+    expect(await askServer(stateDir, '/api/admin/gc')).toEqual({ url: '/api/admin/gc' });
+    await write('other');
+    await expect(askServer(stateDir, '/api/admin/gc')).rejects.toThrow('answered 403: Access denied');
+  } finally {
+    server.close();
+    server.closeAllConnections();
+  }
+  await expect(askServer(stateDir, '/api/admin/gc')).rejects.toThrow('no server answers');
+});

@@ -1,0 +1,83 @@
+import { randomUUID } from 'node:crypto';
+import type { WebSocket } from 'ws';
+import {
+  connectedMessage,
+  MAX_MESSAGE_LENGTH,
+  openMessage,
+  PING,
+  PING_MS,
+  PONG_MS,
+  readMessage,
+  refusedMessage,
+} from './protocol.ts';
+
+export interface ConnectionOptions {
+  /** Whether the token may; raises or answers why not. */
+  admit(token: string): Promise<{ organizationId: string } | { refused: string }>;
+  /** Called once the client is in; the answer is called when it is gone. */
+  join(organizationId: string): () => void;
+}
+
+const CONNECT_MS = 10_000;
+const CLOSE_MS = 5_000;
+const GOING = 1001;
+const REFUSED = 1008;
+
+/** One client of the event channel, from its first message to its last. */
+export function serveConnection(socket: WebSocket, { admit, join }: ConnectionOptions): void {
+  let state: 'new' | 'asked' | 'in' | 'gone' = 'new';
+  let leave = () => {};
+  let limit = setTimeout(() => end(REFUSED, 'no token'), CONNECT_MS);
+  let pings: NodeJS.Timeout | undefined;
+
+  function end(code: number, reason: string): void {
+    if (state === 'gone') return;
+    state = 'gone';
+    clearTimeout(limit);
+    clearTimeout(pings);
+    leave();
+    socket.close(code, reason);
+    const cut = setTimeout(() => socket.terminate(), CLOSE_MS);
+    socket.once('close', () => clearTimeout(cut));
+  }
+
+  async function enter(auth: unknown): Promise<void> {
+    state = 'asked';
+    const token = typeof auth === 'object' && auth !== null && 'token' in auth ? auth.token : undefined;
+    const answer = typeof token === 'string' ? await admit(token) : { refused: 'Invalid credentials' };
+    if (isGone()) return;
+    if ('refused' in answer) {
+      socket.send(refusedMessage(answer.refused));
+      return end(REFUSED, 'refused');
+    }
+    clearTimeout(limit);
+    state = 'in';
+    leave = join(answer.organizationId);
+    socket.send(connectedMessage(randomUUID()));
+    pings = setTimeout(ping, PING_MS);
+  }
+
+  function ping(): void {
+    socket.send(PING);
+    limit = setTimeout(() => end(GOING, 'no answer'), PONG_MS);
+  }
+
+  const isGone = () => state === 'gone';
+  socket.on('message', (data, isBinary) => {
+    const text = isBinary ? '' : String(data);
+    if (isBinary || text.length > MAX_MESSAGE_LENGTH) return end(REFUSED, 'not understood');
+    const message = readMessage(text);
+    if (message.kind === 'leave') return end(1000, '');
+    if (message.kind === 'connect' && state === 'new') {
+      enter(message.auth).catch(() => end(1011, 'try again'));
+    }
+    if (message.kind === 'pong' && state === 'in') {
+      clearTimeout(limit);
+      clearTimeout(pings);
+      pings = setTimeout(ping, PING_MS);
+    }
+  });
+  socket.on('close', () => end(1000, ''));
+  socket.on('error', () => end(1000, ''));
+  socket.send(openMessage(randomUUID()));
+}

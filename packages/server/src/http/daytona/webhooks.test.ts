@@ -1,0 +1,210 @@
+import { createHmac } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer, type IncomingHttpHeaders, type Server } from 'node:http';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { insertSnapshot, moveSnapshot } from '../../lifecycle/move.ts';
+import { newSnapshot } from '../../test-support/rows.ts';
+import { startTestApi, type TestApi } from '../../test-support/test-api.ts';
+import { checkUrl } from '../../webhooks/check-url.ts';
+
+let api: TestApi;
+let receiver: Server;
+let url: string;
+let organizationId: string;
+let key: string;
+
+interface Received {
+  headers: IncomingHttpHeaders;
+  body: string;
+}
+let received: Received[] = [];
+let heard = Promise.withResolvers<void>();
+/** Statuses of the next answers; 200 when there are no more. */
+let answers: number[] = [];
+
+beforeAll(async () => {
+  api = await startTestApi();
+  receiver = createServer((request, response) => {
+    let body = '';
+    request.setEncoding('utf8').on('data', (text: string) => {
+      body += text;
+    });
+    request.on('end', () => {
+      received.push({ headers: request.headers, body });
+      response.writeHead(answers.shift() ?? 200, { location: 'http://127.0.0.1:1/' }).end('thanks');
+      heard.resolve();
+    });
+  }).listen(0, '127.0.0.1');
+  await once(receiver, 'listening');
+  const address = receiver.address();
+  url = `http://127.0.0.1:${typeof address === 'object' ? address?.port : ''}/hook?x=1`;
+}, 60_000);
+afterAll(async () => {
+  await api?.stop();
+  receiver?.close();
+  receiver?.closeAllConnections();
+}, 60_000);
+beforeEach(async () => {
+  await api.db.deleteFrom('webhook_endpoints').execute();
+  received = [];
+  answers = [];
+  organizationId = await api.addOrganization();
+  key = await api.addKey(organizationId);
+});
+
+const base = '/api/webhooks/endpoints';
+const create = (body: object = {}) => api.ask('POST', base, { key, body: { url, ...body } });
+const add = (owner = organizationId) =>
+  insertSnapshot(api.db, newSnapshot(owner, { state: 'active', layers: ['sha256:a'], image: '{}', size_bytes: 1 }), {
+    actor: 'test',
+  });
+
+async function arrived(count: number): Promise<Received[]> {
+  while (received.length < count) {
+    await heard.promise;
+    heard = Promise.withResolvers<void>();
+  }
+  return received;
+}
+
+/** What was written down of deliveries, when that is so. */
+async function deliveries(endpointId: string, isThere: (items: { state: string; attempts: number }[]) => boolean) {
+  return expect
+    .poll(
+      async () => {
+        const { body } = await api.ask('GET', `${base}/${endpointId}/deliveries`, { key });
+        return isThere(body.items) ? body.items : undefined;
+      },
+      { timeout: 10_000 },
+    )
+    .toBeDefined()
+    .then(async () => (await api.ask('GET', `${base}/${endpointId}/deliveries`, { key })).body.items);
+}
+
+/** The scheme as Svix describes it. */
+function signs(secret: string, { headers, body }: Received): boolean {
+  const signed = `${headers['svix-id']}.${headers['svix-timestamp']}.${body}`;
+  const bytes = Buffer.from(secret.replace('whsec_', ''), 'base64');
+  const expected = `v1,${createHmac('sha256', bytes).update(signed).digest('base64')}`;
+  return String(headers['svix-signature']).split(' ').includes(expected);
+}
+
+describe('an endpoint', () => {
+  it('gets each event from then on, signed, in the shape of Daytona', async () => {
+    await add();
+    const { body: endpoint } = await create();
+    const snapshot = await add();
+    await add(await api.addOrganization());
+    await moveSnapshot(api.db, snapshot.id, { from: ['active'], to: 'inactive', actor: 'test' });
+    const sent = await arrived(2);
+    expect(sent).toHaveLength(2);
+    const bodies = sent.map(({ body }) => JSON.parse(body));
+    const { id, name } = snapshot;
+    expect(bodies.find((body) => body.event === 'snapshot.created')).toEqual({
+      ...{ event: 'snapshot.created', id, name, organizationId, state: 'active' },
+      timestamp: expect.any(String),
+      createdAt: expect.any(String),
+    });
+    expect(bodies.find((body) => body.event === 'snapshot.state.updated')).toMatchObject({
+      ...{ id, name, organizationId, oldState: 'active', newState: 'inactive' },
+      updatedAt: expect.any(String),
+    });
+    expect(sent.every((each) => signs(endpoint.secret, each))).toBe(true);
+  });
+
+  it('gets only the types that it asked for', async () => {
+    await create({ eventTypes: ['snapshot.removed'] });
+    const { id } = await add();
+    await moveSnapshot(api.db, id, { from: ['active'], to: 'removing', actor: 'test' });
+    await moveSnapshot(api.db, id, { from: ['removing'], to: 'gone', actor: 'test' });
+    const [sent] = await arrived(1);
+    expect(JSON.parse(sent?.body ?? '')).toMatchObject({
+      event: 'snapshot.removed',
+      id,
+      removedAt: expect.any(String),
+    });
+  });
+
+  it('is asked again after a failure, with the same id, and a redirect is one', async () => {
+    answers = [302];
+    const { body: endpoint } = await create();
+    await add();
+    await arrived(1);
+    const [failed] = await deliveries(endpoint.id, ([item]) => item?.attempts === 1 && item.state === 'pending');
+    expect(failed).toMatchObject({ lastStatus: 302, lastError: 'It answered 302', nextAttemptAt: expect.any(String) });
+    await api.db.updateTable('webhook_deliveries').set({ next_attempt_at: new Date() }).execute();
+    await api.ask('PATCH', `${base}/${endpoint.id}`, { key, body: { description: 'now' } });
+    const sent = await arrived(2);
+    expect(sent[1]?.headers['svix-id']).toBe(sent[0]?.headers['svix-id']);
+    expect(await deliveries(endpoint.id, ([item]) => item?.state === 'delivered')).toMatchObject([
+      { attempts: 2, lastStatus: 200, lastError: null, nextAttemptAt: null, messageId: sent[0]?.headers['svix-id'] },
+    ]);
+  });
+
+  it('can have a delivery again', async () => {
+    const { body: endpoint } = await create();
+    await add();
+    await arrived(1);
+    const [delivery] = await deliveries(endpoint.id, ([item]) => item?.state === 'delivered');
+    const path = `${base}/${endpoint.id}/deliveries/${delivery.id}/replay`;
+    expect((await api.ask('POST', path, { key })).status).toBe(200);
+    const sent = await arrived(2);
+    expect(sent[1]?.body).toBe(sent[0]?.body);
+    expect((await api.ask('POST', `${base}/${endpoint.id}/deliveries/none/replay`, { key })).status).toBe(404);
+  });
+
+  it('is signed for with the old secret, too, for a while after a rotation', async () => {
+    const { body: endpoint } = await create();
+    const { body: rotated } = await api.ask('POST', `${base}/${endpoint.id}/rotate-secret`, { key });
+    await add();
+    const [sent] = await arrived(1);
+    expect(sent !== undefined && signs(endpoint.secret, sent) && signs(rotated.secret, sent)).toBe(true);
+  });
+
+  it('misses what happens while it is switched off, and is forgotten when deleted', async () => {
+    const { body: endpoint } = await create({ enabled: false });
+    await add();
+    await api.ask('PATCH', `${base}/${endpoint.id}`, { key, body: { enabled: true } });
+    const { id } = await add();
+    const [sent] = await arrived(1);
+    expect(JSON.parse(sent?.body ?? '').id).toBe(id);
+    expect((await api.ask('DELETE', `${base}/${endpoint.id}`, { key })).status).toBe(204);
+    expect((await api.ask('GET', `${base}/${endpoint.id}`, { key })).status).toBe(404);
+    expect((await api.ask('GET', base, { key })).body).toEqual([]);
+  });
+
+  it('shows its secret once, and is of its organization alone', async () => {
+    const { body: endpoint } = await create();
+    expect((await api.ask('GET', base, { key })).text).not.toContain('whsec_');
+    const other = await api.addKey(await api.addOrganization());
+    expect((await api.ask('GET', `${base}/${endpoint.id}`, { key: other })).status).toBe(404);
+    const weak = await api.addKey(organizationId, { permissions: ['write:snapshots'] });
+    expect((await api.ask('GET', base, { key: weak })).status).toBe(403);
+  });
+
+  it('is one of twenty at most', async () => {
+    for (let n = 0; n < 20; n++) expect((await create()).status).toBe(200);
+    expect((await create()).status).toBe(400);
+  });
+});
+
+describe('a URL', () => {
+  it('is https and leads to a public address, unless the operator allows others', () => {
+    for (const bad of [
+      'nonsense',
+      'ftp://example.com',
+      'http://example.com',
+      'https://127.0.0.1/',
+      'https://10.1.2.3',
+      'https://[::1]/',
+      'https://0x7f000001/',
+      'https://[::ffff:10.0.0.1]/',
+      'https://user:secret@example.com',
+    ]) {
+      expect(() => checkUrl(bad, false), bad).toThrow();
+    }
+    expect(() => checkUrl('https://example.com/hook', false)).not.toThrow();
+    expect(() => checkUrl('http://127.0.0.1/', true)).not.toThrow();
+    expect(() => checkUrl('http://169.254.169.254/', true)).toThrow();
+  });
+});

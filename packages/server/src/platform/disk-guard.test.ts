@@ -1,0 +1,64 @@
+import { expect, it, vi } from 'vitest';
+import { createDiskGuard } from './disk-guard.ts';
+
+function guard(percents: number[]) {
+  const makeRoom = vi.fn(async () => {});
+  let asked = 0;
+  let time = 0;
+  const made = createDiskGuard({
+    use: async () => {
+      const percent = percents[Math.min(asked++, percents.length - 1)] ?? 0;
+      return { usedBytes: percent, freeBytes: 100 - percent };
+    },
+    makeRoomAtPercent: 85,
+    refuseAtPercent: 95,
+    makeRoom,
+    log: { info() {}, warn() {} },
+    now: () => time,
+  });
+  return {
+    ...made,
+    makeRoom,
+    asked: () => asked,
+    pass: (ms: number) => {
+      time += ms;
+    },
+  };
+}
+
+it('lets work begin while there is room, and looks once for a burst', async () => {
+  const disk = guard([50]);
+  await Promise.all(Array.from({ length: 20 }, () => disk.assertRoom()));
+  expect(disk.asked()).toBe(1);
+  expect(disk.makeRoom).not.toHaveBeenCalled();
+  await disk.close();
+});
+
+it('gives up what is needed least above the low mark, and not again and again', async () => {
+  const disk = guard([90]);
+  await disk.assertRoom();
+  disk.pass(5_000);
+  await disk.assertRoom();
+  expect(disk.makeRoom).toHaveBeenCalledTimes(1);
+  disk.pass(10 * 60_000);
+  await disk.assertRoom();
+  expect(disk.makeRoom).toHaveBeenCalledTimes(2);
+  await disk.close();
+});
+
+it('refuses new work above the high mark, until there is room', async () => {
+  const disk = guard([97, 60]);
+  await expect(disk.assertRoom()).rejects.toMatchObject({ code: 'insufficient_storage', status: 507 });
+  disk.pass(2_000);
+  await disk.assertRoom();
+  await disk.close();
+});
+
+it('says that it cannot look, and looks again the next time', async () => {
+  const use = vi.fn().mockRejectedValueOnce(new Error('gone')).mockResolvedValue({ usedBytes: 1, freeBytes: 9 });
+  const settings = { makeRoomAtPercent: 85, refuseAtPercent: 95, makeRoom: async () => {} };
+  const disk = createDiskGuard({ use, ...settings, log: { info() {}, warn() {} } });
+  await expect(disk.assertRoom()).rejects.toThrow('gone');
+  await disk.assertRoom();
+  await disk.close();
+});

@@ -1,0 +1,139 @@
+import type { Kysely } from 'kysely';
+import { createRemoteAgent } from '../builds/files/remote-agent.ts';
+import { startAlarm } from '../lifecycle/alarm.ts';
+import type { Database } from '../platform/db/schema.ts';
+import type { EventBus } from '../platform/events.ts';
+import type { Log } from '../platform/log.ts';
+import type { SecretBox } from '../platform/secrets.ts';
+import { type ClaimedDelivery, claimDeliveries, giveBack, msToNextDelivery, noteAttempt } from './deliveries.ts';
+import { secretContext } from './endpoints.ts';
+import { enabledEndpoints, fanOut } from './fan-out.ts';
+import { sendWebhook } from './send.ts';
+
+export interface WebhookDeps {
+  db: Kysely<Database>;
+  events: Pick<EventBus, 'subscribe'>;
+  secrets: Pick<SecretBox, 'open'>;
+  settings: { allowInternal: boolean; caFiles: readonly string[] };
+  log: Pick<Log, 'error' | 'warn'>;
+}
+
+/** What sends webhooks in the background. */
+export interface Webhooks {
+  /** Endpoints or deliveries have changed. */
+  wake(): void;
+  /** Attempts that are under way are cut short, and made again by the next server. */
+  close(): Promise<void>;
+}
+
+const MAX_IN_FLIGHT = 16;
+/** Changes come in bursts; one look is enough for those of one. */
+const GATHER_MS = 50;
+/** For changes whose message was lost. */
+const LOOK_MS = 30_000;
+
+export function startWebhooks(deps: WebhookDeps): Webhooks {
+  const { db, log } = deps;
+  const agent = createRemoteAgent(deps.settings);
+  const closing = new AbortController();
+  const inFlight = new Map<Promise<void>, string>();
+  const busy = () => [...new Set(inFlight.values())];
+  let hasEndpoints = true;
+  let isDirty = true;
+  let lookedAt = 0;
+
+  async function makeDeliveries(signal: AbortSignal): Promise<void> {
+    isDirty = false;
+    lookedAt = Date.now();
+    const endpoints = await enabledEndpoints(db);
+    hasEndpoints = endpoints.length > 0;
+    for (const id of endpoints) {
+      let state: Awaited<ReturnType<typeof fanOut>>;
+      do {
+        state = await fanOut(db, id);
+        if (state === 'more') sender.wake();
+      } while (state === 'more' && !signal.aborted);
+      if (state === 'soon') isDirty = true;
+    }
+  }
+
+  async function attempt(claimed: ClaimedDelivery): Promise<void> {
+    const result = await sendWebhook(
+      agent,
+      { id: `msg_${claimed.id}`, url: claimed.url, payload: claimed.payload, secrets: secretsOf(deps, claimed) },
+      closing.signal,
+    );
+    if (!result.ok && closing.signal.aborted) await giveBack(db, claimed);
+    else await noteAttempt(db, claimed, result);
+  }
+
+  function launch(claimed: ClaimedDelivery): void {
+    const work: Promise<void> = attempt(claimed)
+      .catch((error: unknown) => log.error({ err: error, delivery: claimed.id }, 'a webhook could not be sent'))
+      .finally(() => {
+        inFlight.delete(work);
+        sender.wake();
+      });
+    inFlight.set(work, claimed.endpoint_id);
+  }
+
+  async function sendDue(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted && inFlight.size < MAX_IN_FLIGHT) {
+      const claimed = await claimDeliveries(db, busy(), MAX_IN_FLIGHT - inFlight.size);
+      if (claimed.length === 0) return;
+      for (const delivery of claimed) launch(delivery);
+    }
+  }
+
+  const maker = startAlarm(
+    {
+      name: 'events for webhooks',
+      next: async () => (isDirty || Date.now() - lookedAt >= LOOK_MS ? 0 : undefined),
+      run: makeDeliveries,
+    },
+    log,
+  );
+  const sender = startAlarm(
+    {
+      name: 'webhooks',
+      // What waits for room is asked for again when an attempt ends.
+      next: async () => (inFlight.size >= MAX_IN_FLIGHT ? undefined : msToNextDelivery(db, busy())),
+      run: sendDue,
+    },
+    log,
+  );
+  let gathering: NodeJS.Timeout | undefined;
+  const look = () => {
+    gathering ??= setTimeout(() => {
+      gathering = undefined;
+      isDirty = true;
+      maker.wake();
+    }, GATHER_MS);
+  };
+  const unsubscribe = deps.events.subscribe(() => {
+    if (hasEndpoints) look();
+  });
+
+  return {
+    wake() {
+      hasEndpoints = true;
+      look();
+      sender.wake();
+    },
+    async close() {
+      unsubscribe();
+      clearTimeout(gathering);
+      await Promise.all([maker.close(), sender.close()]);
+      closing.abort(new Error('the server is stopping'));
+      await Promise.all(inFlight.keys());
+      await agent.close();
+    },
+  };
+}
+
+function secretsOf({ secrets }: Pick<WebhookDeps, 'secrets'>, claimed: ClaimedDelivery): string[] {
+  const context = secretContext(claimed.endpoint_id);
+  const { previous_secret: previous, previous_secret_until: until } = claimed;
+  const isValid = previous !== null && until !== null && until > new Date();
+  return [secrets.open(claimed.secret, context), ...(isValid ? [secrets.open(previous, context)] : [])];
+}
