@@ -17,6 +17,7 @@ import { parseListen } from './platform/config.ts';
 import type { Config } from './platform/config-schema.ts';
 import { createDiskGuard, type DiskGuard } from './platform/disk-guard.ts';
 import { DarkroomError, messageOf } from './platform/errors.ts';
+import { armFailpoints } from './platform/failpoints.ts';
 import { createLog } from './platform/log.ts';
 import { createMetrics } from './platform/metrics.ts';
 import { startOldRowSweeper } from './platform/old-rows.ts';
@@ -66,6 +67,10 @@ const REQUEST_GRACE_MS = 10_000;
  */
 export async function startServer(config: Config, options: StartOptions): Promise<RunningServer> {
   const log = createLog(config);
+  if (config.failpoints !== '') {
+    armFailpoints(config.failpoints);
+    log.warn({ failpoints: config.failpoints }, 'failpoints are armed: this server breaks on purpose');
+  }
   const closers = createClosers(log);
   try {
     const tls = await startTls({ config, log, closers });

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { open, rename, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { DarkroomError, errnoOf } from '../platform/errors.ts';
+import { failpoint } from '../platform/failpoints.ts';
 import { syncDirectory } from '../platform/sync-directory.ts';
 import { type LayerDirectory, openLayerDirectory, type StoredLayer } from './layer-directory.ts';
 import { layerDiskOf, mountLayerDisk, unmountLayerDisk } from './layer-disk.ts';
@@ -110,7 +111,9 @@ export async function createLayerStore(root: string, options: LayerStoreOptions 
       const record = { diffId, sizeBytes, createdAt: new Date().toISOString() };
       await directory.complete(temporary, record);
       await directory.sync();
+      await failpoint('seal.synced');
       const layer = await oneAtATime(() => publish(temporary, record));
+      await failpoint('seal.renamed');
       await directory.syncNames();
       return layer;
     } catch (error) {

@@ -400,6 +400,12 @@ export const configSchema = z.strictObject({
         .describe('Extra CA certificates (PEM files) of receivers.'),
     })
     .prefault({}),
+  failpoints: z
+    .string()
+    .default('')
+    .describe(
+      'For tests of Darkroom itself: places where the server kills itself, fails or waits, as `seal.renamed=kill`.',
+    ),
   jobs: z
     .strictObject({
       pullConcurrency: z.int().min(1).max(32).default(4).describe('Pulls that run at the same time.'),
