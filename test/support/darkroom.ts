@@ -29,13 +29,21 @@ export interface Darkroom extends Credentials {
   stop(): Promise<void>;
   /** SIGKILL of the server process, and waits for the end. */
   kill(): Promise<void>;
-  /** Starts it again on the same port and state directory. */
-  restart(): Promise<void>;
+  /** Starts it again on the same port and state directory; with these variables over the ones from before. Raises when it ends before it listens. */
+  restart(again?: RestartOptions): Promise<void>;
+  /** Resolves when the server process that was started last has ended, however it does. */
+  readonly ended: Promise<void>;
   /** Stops it, ends its sandboxes and removes all that it kept. */
   destroy(): Promise<void>;
   /** A request to the Daytona API with the admin key. */
   api(path: string, init?: { method?: string; body?: unknown; headers?: Record<string, string> }): Promise<Response>;
   readonly pid: number;
+}
+
+export interface RestartOptions {
+  env?: Record<string, string>;
+  /** Told as soon as there is a process, which may be killed before it listens. */
+  onProcess?: (kill: () => void) => void;
 }
 
 const START_LIMIT_MS = 60_000;
@@ -53,13 +61,14 @@ export async function startDarkroom(options: DarkroomOptions = {}): Promise<Dark
     throw error;
   });
 
-  async function launch() {
+  async function launch(again: RestartOptions = {}) {
     const started = await spawnServer(
       [
         ...[options.launcher ?? checkoutLauncher, 'up', '--state-dir', stateDir],
         ...['--listen', listen, '--config', configFile, ...(options.flags ?? [])],
       ],
-      options.env ?? {},
+      { ...options.env, ...again.env },
+      again.onProcess,
     );
     const credentials = credentialsSchema.parse(JSON.parse(await readFile(join(stateDir, 'credentials.json'), 'utf8')));
     listen = new URL(credentials.url).host;
@@ -91,9 +100,12 @@ export async function startDarkroom(options: DarkroomOptions = {}): Promise<Dark
     output: () => current.output(),
     stop: () => end('SIGTERM'),
     kill: () => end('SIGKILL'),
-    async restart() {
+    async restart(again) {
       await end('SIGTERM');
-      current = await launch();
+      current = await launch(again);
+    },
+    get ended() {
+      return current.ended;
     },
     async destroy() {
       try {
@@ -133,12 +145,13 @@ function request(
   });
 }
 
-async function spawnServer(args: string[], env: Record<string, string>) {
+async function spawnServer(args: string[], env: Record<string, string>, onProcess?: (kill: () => void) => void) {
   // Its own process group would hide it from Ctrl-C of the test run; it stays in ours.
   const child: ChildProcess = spawn(process.execPath, args, {
     env: { ...process.env, DARKROOM_LOG_LEVEL: 'debug', DARKROOM_LOG_FORMAT: 'json', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
+  onProcess?.(() => child.kill('SIGKILL'));
   let output = '';
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
   await new Promise<void>((resolve, reject) => {
