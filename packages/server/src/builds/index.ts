@@ -1,5 +1,6 @@
 import { DarkroomError, messageOf } from '../platform/errors.ts';
 import type { EventBus } from '../platform/events.ts';
+import { failpoint } from '../platform/failpoints.ts';
 import type { JobQueue } from '../platform/jobs.ts';
 import type { SecretBox } from '../platform/secrets.ts';
 import { boundLogs } from './bound-logs.ts';
@@ -97,6 +98,7 @@ export function createBuilds(deps: BuildsDeps): Builds {
     if (isClosing || running.has(row.id) || row.outcome !== null) return;
     const subject = subjectOf(row);
     const taken = await subject?.take();
+    await failpoint('build.taken');
     if (subject === undefined || taken === undefined || running.has(row.id)) return;
     begin(row, subject, taken.name);
   }

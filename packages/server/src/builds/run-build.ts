@@ -2,6 +2,7 @@ import { type Kysely, sql } from 'kysely';
 import { NOT_DURABLE } from '../platform/db/not-durable.ts';
 import type { Database } from '../platform/db/schema.ts';
 import { DarkroomError, messageOf } from '../platform/errors.ts';
+import { failpoint } from '../platform/failpoints.ts';
 import type { SecretBox } from '../platform/secrets.ts';
 import { getOrganization, type OrganizationRow } from '../tenancy/organizations.ts';
 import { BuildFailure, type FailedStep } from './failure.ts';
@@ -80,6 +81,7 @@ async function inTurn(deps: RunDeps, run: BuildRun): Promise<void> {
     running.isSettling = true;
     await Promise.all([tracker.flush(), writer.flush()]);
     if (!(await persistently(() => subject.succeed(image), running.signal))) throw endedElsewhere();
+    await failpoint('build.active');
     subject.onBuilt?.();
   } finally {
     turn.giveBack();

@@ -1,6 +1,7 @@
 import type { Kysely } from 'kysely';
 import type { Database } from '../platform/db/schema.ts';
 import { DarkroomError } from '../platform/errors.ts';
+import { failpoint } from '../platform/failpoints.ts';
 import { failureRecord, reasonOf } from './failures/failure-record.ts';
 import type { BuildLogWriter } from './logs/build-log.ts';
 import type { Redactor } from './logs/redactor.ts';
@@ -70,6 +71,7 @@ export async function settleFailure(
   ).catch((cause: unknown) => {
     if (!(cause instanceof EndedElsewhere)) throw cause;
   });
+  await failpoint('build.failed');
 }
 
 const GIVE_UP_MS = 5 * 60_000;

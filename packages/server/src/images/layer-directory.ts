@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, readlink, rename, symlink, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errnoOf } from '../platform/errors.ts';
+import { failpoint } from '../platform/failpoints.ts';
 import { run } from '../platform/process.ts';
 import { syncDirectory } from '../platform/sync-directory.ts';
 import { type LayerRecord, readLayerRecord, writeLayerRecord } from './layer-record.ts';
@@ -82,6 +83,7 @@ export async function openLayerDirectory(
     sync,
     async publish(temporary, { number, record }) {
       await rename(temporary, join(layersPath, String(number)));
+      await failpoint('seal.named');
       await symlink(indexTarget(number), join(indexPath, record.diffId));
     },
     async syncNames() {
@@ -90,6 +92,7 @@ export async function openLayerDirectory(
     },
     async discard({ number, record }) {
       await unlink(join(indexPath, record.diffId)).catch(ignoreMissing);
+      await failpoint('gc.unindexed');
       // Onto a name that is not there yet: on a full disk there may be no room for another directory.
       const temporary = join(temporaryPath, `discarded-${number}`);
       await rename(join(layersPath, String(number)), temporary);
@@ -100,6 +103,7 @@ export async function openLayerDirectory(
       const earlier = newTemporary(temporaryPath);
       await rename(aside, earlier).catch(ignoreMissing);
       await unlink(join(indexPath, record.diffId)).catch(ignoreMissing);
+      await failpoint('repair.unindexed');
       await rename(join(layersPath, String(number)), aside);
     },
     async putBack({ number, record }) {

@@ -108,6 +108,7 @@ export async function createLayerStore(root: string, options: LayerStoreOptions 
       await directory.makeTemporary(temporary);
       const { sizeBytes } = await fill(join(temporary, 'diff'), signal);
       signal.throwIfAborted();
+      await failpoint('seal.filled');
       const record = { diffId, sizeBytes, createdAt: new Date().toISOString() };
       await directory.complete(temporary, record);
       await directory.sync();
@@ -137,7 +138,10 @@ export async function createLayerStore(root: string, options: LayerStoreOptions 
       }
       const record = { diffId, sizeBytes: filled.sizeBytes, createdAt: new Date().toISOString() };
       await directory.complete(temporary, record);
-      return await oneAtATime(() => publish(temporary, record));
+      await failpoint('seal.made');
+      const layer = await oneAtATime(() => publish(temporary, record));
+      await failpoint('seal.made-named');
+      return layer;
     } catch (error) {
       await discardTemporary(directory, temporary);
       throw storageError(diffId, error);
@@ -155,10 +159,14 @@ export async function createLayerStore(root: string, options: LayerStoreOptions 
       const { blocks } = await stat(image);
       const record = { diffId, sizeBytes: blocks * 512, createdAt: new Date().toISOString(), disk };
       await rename(image, layerDiskOf(temporary));
+      await failpoint('seal.disk-moved');
       await directory.complete(temporary, record);
       await syncRecord(temporary);
+      await failpoint('seal.disk-synced');
       const layer = await oneAtATime(() => publish(temporary, record));
+      await failpoint('seal.disk-named');
       await directory.syncNames();
+      await failpoint('seal.disk-renamed');
       await mounted(diffId);
       return layer;
     } catch (error) {
@@ -220,7 +228,11 @@ export async function createLayerStore(root: string, options: LayerStoreOptions 
         stored.delete(diffId);
         givenOut.delete(diffId);
         await unmounted(diffId, layer);
-        await directory.removeTemporary(await oneAtATime(() => directory.discard(layer)));
+        await failpoint('gc.layer-forgotten');
+        const discarded = await oneAtATime(() => directory.discard(layer));
+        await failpoint('gc.discarded');
+        await directory.removeTemporary(discarded);
+        await failpoint('gc.layer-removed');
         freed.push(diffId);
       }
       return freed;

@@ -1,5 +1,6 @@
 import type { Config } from '../platform/config-schema.ts';
 import { DarkroomError, messageOf } from '../platform/errors.ts';
+import { failpoint } from '../platform/failpoints.ts';
 import { getXattr } from '../platform/libc.ts';
 import { sniffCompression } from './compression.ts';
 import { treeRecordPath } from './health/tree-record.ts';
@@ -65,6 +66,7 @@ export function createImagePuller(deps: ImagePullerDeps): OpenImagePuller {
       return options.known;
     }
     const resolved = await repository.resolve(platform, signal);
+    await failpoint('pull.resolved');
 
     // From here on layers of other pulls may be used: this one has read, with its own credentials, a manifest and a config
     // that name their content by digest, which is what the registry itself asks for before it hands them out.

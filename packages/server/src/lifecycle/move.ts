@@ -2,6 +2,7 @@ import type { ErrorCode, SandboxState, SnapshotState } from '@darkroom/contract'
 import type { Insertable, Kysely, Selectable, Updateable } from 'kysely';
 import type { Database, SandboxTable, SnapshotTable } from '../platform/db/schema.ts';
 import { DarkroomError } from '../platform/errors.ts';
+import { failpoint } from '../platform/failpoints.ts';
 import {
   type Columns,
   deleteStatement,
@@ -121,13 +122,16 @@ export async function moveRow<Row>(
     }
   }
   const failed = isFailed(move.to);
+  await failpoint('move.asked');
   if (failed && !move.reason) throw new DarkroomError('internal', `${subject.type} ${id}: ${move.to} needs a reason`);
   const note = { actor: move.actor, reason: move.reason, durable: move.durable ?? true };
   const { heldBy, unowned, overdue } = move;
   const guard = { id, from: move.from, heldBy, unowned, overdue };
   if (move.to === 'gone') {
     const statement = deleteStatement<Row>(subject, { ...guard, to: move.to }, note);
-    return (await statement.execute(db)).rows[0];
+    const [gone] = (await statement.execute(db)).rows;
+    await failpoint('move.written');
+    return gone;
   }
   const columns = {
     ...move.set,
@@ -135,7 +139,9 @@ export async function moveRow<Row>(
     error_reason: failed ? move.reason : null,
     error_code: failed ? (move.errorCode ?? 'internal') : null,
   };
-  return (await updateStatement<Row>(subject, guard, columns, note).execute(db)).rows[0];
+  const [moved] = (await updateStatement<Row>(subject, guard, columns, note).execute(db)).rows;
+  await failpoint('move.written');
+  return moved;
 }
 
 async function insert<Row>(

@@ -5,6 +5,7 @@ import { type Kysely, sql } from 'kysely';
 import type { BaseLogger } from 'pino';
 import type { Database } from './db/schema.ts';
 import { DarkroomError, errnoOf, messageOf } from './errors.ts';
+import { failpoint } from './failpoints.ts';
 import { syncDirectory } from './sync-directory.ts';
 
 /** This server process, as other processes know it: a row with a lease. What it works on names it as the owner. */
@@ -46,6 +47,7 @@ export async function openInstance(options: {
         .values({ id, runner_id: runnerId, lease_expires_at: leaseEnd })
         .onConflict((conflict) => conflict.column('id').doUpdateSet({ lease_expires_at: leaseEnd }))
         .execute();
+      await failpoint('lease.renewed');
     } catch (error) {
       log.warn({ err: error }, `the lease of this server could not be renewed: ${messageOf(error)}`);
     }

@@ -4,6 +4,7 @@ import type { BaseLogger } from 'pino';
 import type { Listener } from './db/listener.ts';
 import type { Database } from './db/schema.ts';
 import { DarkroomError, messageOf } from './errors.ts';
+import { failpoint } from './failpoints.ts';
 import { claimRun, type JobRun, releaseRun, takeDeadRuns } from './job-runs.ts';
 import { JOB_LIMIT_SECONDS, type JobContext, type JobName, type JobQueue, type JobTypes } from './jobs.ts';
 
@@ -118,11 +119,13 @@ export function createJobQueue(options: {
         return settled('failed');
       }
       if (claim === 'ended') return settled('completed');
+      await failpoint('job.claimed');
       return await runClaimed(job, handler, controller, settled);
     } finally {
       if (mine) {
         running.delete(id);
         await release(run);
+        await failpoint('job.released');
       }
     }
   }
@@ -145,6 +148,7 @@ export function createJobQueue(options: {
     job.signal.addEventListener('abort', onLost, { once: true });
     try {
       await handler(job.data, { signal: controller.signal, attempt, isLastAttempt });
+      await failpoint('job.done');
       return settled('completed');
     } catch (error) {
       const about = { job: job.name, key: job.singletonKey, attempt, err: error };
@@ -169,6 +173,7 @@ export function createJobQueue(options: {
   /** What a dead process was running is failed now, not when its heartbeat is missed, and handed out at once. */
   async function takeUpDeadRuns(): Promise<void> {
     for (const { name, jobId } of await takeDeadRuns(db)) {
+      await failpoint('job.dead-taken');
       await boss.fail(name, jobId, { message: 'the server that ran it ended' });
       await boss.update(name, undefined, { id: jobId, startAfter: '0 seconds' });
       log.info({ job: name, jobId }, 'a job of a server that ended is taken up');

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { conflict, DarkroomError, errnoOf, messageOf, notFound } from '../platform/errors.ts';
+import { failpoint, failpointSync } from '../platform/failpoints.ts';
 import { run } from '../platform/process.ts';
 import { syncDirectory } from '../platform/sync-directory.ts';
 import type { ContainerHost } from './container/container-host.ts';
@@ -53,9 +54,11 @@ export async function forkFiles(
       drafts.map(({ draft }) => draft),
       container,
     );
+    await failpoint('fork.copied');
     for (const { child, draft } of drafts) {
       renameSync(draft, sandboxPaths(host.layout, child).dir);
       placed.push(child);
+      failpointSync('fork.one-placed');
     }
     // A child whose files a power cut takes would start with none.
     await syncDirectory(host.layout.sandboxesDir);

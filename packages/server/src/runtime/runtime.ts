@@ -1,6 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { conflict, DarkroomError, invalidRequest, messageOf } from '../platform/errors.ts';
+import { failpoint } from '../platform/failpoints.ts';
 import { captureFiles, forkFiles } from './capture.ts';
 import { findContainers } from './container/adopt.ts';
 import type { ContainerHost } from './container/container-host.ts';
@@ -87,6 +88,7 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
     endTransfers(container);
     const oomKills = await opened.cgroups.oomKills(id).catch(() => undefined);
     container.forget();
+    await failpoint('stop.killed');
     await cleanUpContainer(opened, id, container.network);
     const entry = running.get(id);
     running.delete(id);
@@ -162,6 +164,7 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
       .map(({ network: { index }, policy }) => ({ index, policy }));
     await steps.open(into);
     await options.network.open(inUse, into.watcher);
+    await failpoint('recover.adopted');
     for (const id of leftovers) await cleanUpContainer(into, id, undefined);
     const ids = [...running.values()].map(({ container }) => container);
     await endLeftoverExecs(

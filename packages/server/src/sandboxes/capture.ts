@@ -1,5 +1,6 @@
 import type { SnapshotRow } from '../lifecycle/move.ts';
 import { invalidRequest } from '../platform/errors.ts';
+import { failpoint } from '../platform/failpoints.ts';
 import { beginCapture, finishCapture } from '../snapshots/capture.ts';
 import { changeInProgress, findLiving } from './find.ts';
 import type { Caller, SandboxContext, SandboxRow } from './types.ts';
@@ -30,6 +31,7 @@ export async function captureSandbox(
   }
   const deps = { ...context, instanceId: context.settings.instanceId };
   const row = await beginCapture(deps, caller, source, request.name);
+  await failpoint('capture.row-written');
   const work = finishCapture(deps, caller, source, row);
   // The end of the server waits for it, whether the client does or not.
   context.background(

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { insertSandbox, type NewSandbox } from '../lifecycle/move.ts';
 import { DarkroomError, invalidRequest } from '../platform/errors.ts';
+import { failpoint } from '../platform/failpoints.ts';
 import { activateFor } from '../snapshots/activate.ts';
 import { createBuiltSandbox } from './create-built.ts';
 import { type CreateRequest, checkCreateRequest } from './create-request.ts';
@@ -67,6 +68,7 @@ export async function createSandbox(
     context.background(`remove sandbox ${id}, which was refused`, gone);
     throw error;
   });
+  await failpoint('start.row-written');
   context.background('note the use of a snapshot', noteSnapshotUse(context.db, snapshot));
   return answerWithin(context, row, finishLaunch(context, caller, row, 'creating', running));
 }

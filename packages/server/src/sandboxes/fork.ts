@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { insertSandbox, type NewSandbox } from '../lifecycle/move.ts';
 import { DarkroomError, invalidRequest } from '../platform/errors.ts';
+import { failpoint } from '../platform/failpoints.ts';
 import { assertNotSuspended, getOrganization } from '../tenancy/organizations.ts';
 import { findCopyable } from './capture.ts';
 import { checkCreateRequest } from './create-request.ts';
@@ -41,11 +42,13 @@ export async function forkSandbox(
   await context.db.transaction().execute((trx) => reserveAll(trx, source, children.length));
   const ids = named.map(({ id }) => id);
   await context.runtime.fork(source.id, ids);
+  await failpoint('fork.placed');
   const rows = await insertAll(context, caller, source, named).catch((error: unknown) => {
     const gone = Promise.all(ids.map((id) => context.runtime.remove(id)));
     context.background(`remove forks of sandbox ${source.id}, which were refused`, gone);
     throw error;
   });
+  await failpoint('fork.rows-written');
   if (source.snapshot_id !== null) {
     const use = noteSnapshotUse(context.db, { id: source.snapshot_id, last_used_at: null });
     context.background('note the use of a snapshot', use);
@@ -62,9 +65,12 @@ export async function forkSandbox(
 async function launch(context: SandboxContext, caller: Caller, row: SandboxRow): Promise<SandboxRow> {
   const running = runContainer(context, row, 'creating', 'used').then(async (profile) => {
     await giveOwnIdentity(context.runtime, row.id);
+    await failpoint('fork.identity-given');
     return profile;
   });
-  return finishLaunch(context, caller, row, 'creating', running);
+  const started = await finishLaunch(context, caller, row, 'creating', running);
+  await failpoint('fork.one-started');
+  return started;
 }
 
 /** One that failed, with its reason. */

@@ -1,5 +1,6 @@
 import { moveSandbox } from '../lifecycle/move.ts';
 import { DarkroomError, messageOf } from '../platform/errors.ts';
+import { failpoint } from '../platform/failpoints.ts';
 import type { ContainerSpec } from '../runtime/types.ts';
 import { sandboxEnvironment } from './environment.ts';
 import { changeInProgress } from './find.ts';
@@ -46,7 +47,9 @@ export async function finishLaunch(
   const profile = await running.catch(async (cause: unknown) => {
     throw await markFailed(context, caller, row, from, cause);
   });
+  await failpoint('start.running');
   const started = await markStarted(context, caller, row, from, profile.user.name);
+  await failpoint('start.started');
   context.profiles.begin(started, profile);
   // Changed while it started, when there was no container to change.
   if (!isSameNetwork(started, row)) {

@@ -1,5 +1,6 @@
 import { moveSandbox } from '../lifecycle/move.ts';
 import { DarkroomError, invalidRequest, messageOf } from '../platform/errors.ts';
+import { failpoint } from '../platform/failpoints.ts';
 import { changeInProgress, findLiving } from './find.ts';
 import { answerWithin } from './hold.ts';
 import { considerStop } from './launch.ts';
@@ -33,7 +34,9 @@ export async function pauseSandbox(context: SandboxContext, caller: Caller, idOr
 /** The second half of a pause, also of one that an earlier server began. What cannot be paused goes on. */
 export async function finishPause(context: SandboxContext, caller: Actor, row: SandboxRow): Promise<SandboxRow> {
   try {
+    await failpoint('pause.row-written');
     await context.runtime.pause(row.id);
+    await failpoint('pause.frozen');
   } catch (cause) {
     await moveSandbox(context.db, row.id, {
       from: ['pausing'],
@@ -46,6 +49,7 @@ export async function finishPause(context: SandboxContext, caller: Actor, row: S
   }
   const paused = await moveSandbox(context.db, row.id, { from: ['pausing'], to: 'paused', actor: caller.actor });
   if (paused === undefined) throw changeInProgress();
+  await failpoint('pause.paused');
   return paused;
 }
 
@@ -64,7 +68,9 @@ export async function resumeSandbox(context: SandboxContext, caller: Caller, row
 /** The minutes without activity begin anew. */
 export async function finishResume(context: SandboxContext, caller: Actor, row: SandboxRow): Promise<SandboxRow> {
   try {
+    await failpoint('resume.row-written');
     await context.runtime.resume(row.id);
+    await failpoint('resume.thawed');
   } catch (cause) {
     await moveSandbox(context.db, row.id, {
       from: ['resuming'],
@@ -82,6 +88,7 @@ export async function finishResume(context: SandboxContext, caller: Actor, row: 
     set: { last_activity_at: new Date() },
   });
   if (started === undefined) throw changeInProgress();
+  await failpoint('resume.started');
   considerStop(context, started);
   return started;
 }

@@ -1,5 +1,6 @@
 import { moveSandbox } from '../lifecycle/move.ts';
 import { messageOf } from '../platform/errors.ts';
+import { failpoint } from '../platform/failpoints.ts';
 import { exitReason, markEnded } from './exit.ts';
 import { considerStop } from './launch.ts';
 import { applyNetwork } from './network.ts';
@@ -41,6 +42,7 @@ export async function recoverSandboxes(context: SandboxContext): Promise<Recover
       // One sandbox that cannot be put right must not keep the server from serving the others; its deadline still ends it.
       context.log.error({ sandboxId: row.id, err: error }, `recovering a sandbox: ${messageOf(error)}`);
     }
+    await failpoint('recover.one-sandbox');
   };
   // Side by side: each may take its grace, and the server serves nobody before.
   const stops = rows.filter(({ state }) => state === 'stopping').map(recover);
@@ -56,6 +58,7 @@ export async function recoverSandboxes(context: SandboxContext): Promise<Recover
       context.log.error({ sandboxId: id, err: error }, `removing an unknown container: ${messageOf(error)}`);
     }
   }
+  await failpoint('recover.sandboxes');
   return counts;
 }
 

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { moveSandbox } from '../lifecycle/move.ts';
+import { failpoint } from '../platform/failpoints.ts';
 import { findLiving, sandboxNotFound } from './find.ts';
 import type { Caller, SandboxContext, SandboxRow } from './types.ts';
 
@@ -8,6 +9,7 @@ export async function removeSandbox(context: SandboxContext, caller: Caller, idO
   const row = await findLiving(context.db, caller.organizationId, idOrName);
   const destroying = await destroy(context, caller, row.id);
   if (destroying === undefined) throw sandboxNotFound(idOrName);
+  await failpoint('remove.row-written');
   return destroying;
 }
 
@@ -62,12 +64,15 @@ export async function finishRemovals(context: SandboxContext): Promise<void> {
 /** The job: may run again after any interruption. */
 export async function finishRemove(context: SandboxContext, sandboxId: string): Promise<void> {
   await removeBuild(context, sandboxId);
+  await failpoint('remove.build-removed');
   await context.runtime.remove(sandboxId);
+  await failpoint('remove.files-removed');
   context.terminals.sandboxEnded(sandboxId);
   context.interpreters.sandboxEnded(sandboxId);
   context.sessions.sandboxEnded(sandboxId);
   await context.entrypoints.remove(sandboxId);
   await moveSandbox(context.db, sandboxId, { from: ['destroying'], to: 'destroyed', actor: 'job:sandbox.remove' });
+  await failpoint('remove.destroyed');
 }
 
 /** A build that runs has heard of the removal, and ends. */

@@ -1,5 +1,6 @@
 import { moveSandbox } from '../lifecycle/move.ts';
 import { DarkroomError, invalidRequest, messageOf } from '../platform/errors.ts';
+import { failpoint } from '../platform/failpoints.ts';
 import { changeInProgress, findLiving } from './find.ts';
 import { answerWithin } from './hold.ts';
 import { diskBytes, machineLimits } from './launch.ts';
@@ -76,6 +77,7 @@ export async function finishResize(
       set: { ...set, desired_state: state },
       ...(reason === undefined ? {} : { reason }),
     });
+  await failpoint('resize.row-written');
   if (how.running) {
     try {
       const grows = context.settings.diskLimits && row.disk > (how.before?.disk ?? row.disk);
@@ -85,8 +87,10 @@ export async function finishResize(
       throw failure(cause);
     }
   }
+  await failpoint('resize.applied');
   const resized = await leave({});
   if (resized === undefined) throw changeInProgress();
+  await failpoint('resize.done');
   return resized;
 }
 

@@ -1,5 +1,6 @@
 import { moveSandbox } from '../lifecycle/move.ts';
 import { DarkroomError, messageOf } from '../platform/errors.ts';
+import { failpoint } from '../platform/failpoints.ts';
 import { changeInProgress, findLiving } from './find.ts';
 import { answerWithin } from './hold.ts';
 import { destroy } from './remove.ts';
@@ -46,7 +47,9 @@ export async function finishStop(
   options: { graceMs: number },
 ): Promise<SandboxRow> {
   try {
+    await failpoint('stop.row-written');
     await context.runtime.stop(row.id, options);
+    await failpoint('stop.ended');
   } catch (cause) {
     const reason = `The sandbox did not stop: ${messageOf(cause)}`;
     await moveSandbox(context.db, row.id, { from: ['stopping'], to: 'error', actor: caller.actor, reason });
@@ -65,6 +68,7 @@ export async function finishStop(
     set: { stopped_at: new Date() },
   });
   if (stopped === undefined) throw changeInProgress();
+  await failpoint('stop.stopped');
   await afterStop(context, stopped);
   return stopped;
 }

@@ -2,6 +2,7 @@ import type { Kysely } from 'kysely';
 import { moveSnapshot, type SnapshotRow } from '../lifecycle/move.ts';
 import type { Database } from '../platform/db/schema.ts';
 import { conflict, invalidRequest } from '../platform/errors.ts';
+import { failpoint } from '../platform/failpoints.ts';
 import type { JobQueue } from '../platform/jobs.ts';
 import { type AuthContext, actorOf } from '../tenancy/auth-context.ts';
 import { assertNotSuspended, getOrganization } from '../tenancy/organizations.ts';
@@ -46,7 +47,8 @@ export async function activateFor(
       hint: 'Delete it and create it again.',
     });
   }
-  return deps.db.transaction().execute(async (trx) => {
+  await failpoint('activate.layers-found');
+  const activated = await deps.db.transaction().execute(async (trx) => {
     await claimQuota(trx, organizationId);
     const change = { from: ['inactive'] as const, actor };
     const moved = complete
@@ -56,6 +58,8 @@ export async function activateFor(
     if (!complete) await deps.jobs.enqueue(trx, 'snapshot.pull', row.id, { snapshotId: row.id });
     return moved;
   });
+  await failpoint('activate.written');
+  return activated;
 }
 
 function assertInactive({ id, state }: SnapshotRow): void {

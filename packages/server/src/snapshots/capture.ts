@@ -5,6 +5,7 @@ import { databaseProblem } from '../platform/db/problems.ts';
 import type { Database } from '../platform/db/schema.ts';
 import { isUniqueViolation } from '../platform/db/violations.ts';
 import { conflict, DarkroomError, messageOf, withHint } from '../platform/errors.ts';
+import { failpoint } from '../platform/failpoints.ts';
 import type { JobQueue } from '../platform/jobs.ts';
 import type { SandboxRuntime } from '../runtime/types.ts';
 import { assertNotSuspended, getOrganization } from '../tenancy/organizations.ts';
@@ -101,6 +102,7 @@ export async function finishCapture(
     if (active === undefined) {
       throw conflict(`Snapshot ${row.name} was deleted, or took too long, while it was captured`);
     }
+    await failpoint('capture.active');
     deps.log.info({ snapshotId: row.id, sandboxId: source.id, pausedMs, addedBytes }, 'a sandbox was captured');
     return active;
   } catch (error) {
@@ -127,7 +129,9 @@ async function capturedLayers({ runtime, layers }: CaptureDeps, source: SandboxR
   }
   const files = await runtime.capture(source.id);
   try {
+    await failpoint('capture.copied');
     const top = await capturedLayer(layers, files, below.at(-1));
+    await failpoint('capture.layer-published');
     const all = top === undefined ? below : [...below, top];
     const sizeBytes = all.reduce((total, layer) => total + layer.sizeBytes, 0);
     const { pausedMs } = files;

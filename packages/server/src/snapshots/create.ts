@@ -6,6 +6,7 @@ import { insertSnapshot, type NewSnapshot, type SnapshotRow } from '../lifecycle
 import type { Database } from '../platform/db/schema.ts';
 import { isUniqueViolation } from '../platform/db/violations.ts';
 import { conflict, invalidRequest } from '../platform/errors.ts';
+import { failpoint } from '../platform/failpoints.ts';
 import type { JobQueue } from '../platform/jobs.ts';
 import type { SecretBox } from '../platform/secrets.ts';
 import type { SandboxClass, SandboxRuntime } from '../runtime/types.ts';
@@ -67,7 +68,10 @@ export async function createSnapshot(
       await deps.jobs.enqueue(trx, 'snapshot.build', id, { buildId: id });
       return { row, build };
     });
-    if (created.build !== undefined) deps.builds.begin(created.build);
+    if (created.build !== undefined) {
+      await failpoint('build.rows-written');
+      deps.builds.begin(created.build);
+    }
     return created;
   } catch (error) {
     if (isUniqueViolation(error, 'snapshots_name')) {

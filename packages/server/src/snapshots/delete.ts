@@ -2,6 +2,7 @@ import type { Kysely, Transaction } from 'kysely';
 import { moveSnapshot } from '../lifecycle/move.ts';
 import type { Database } from '../platform/db/schema.ts';
 import { forbidden } from '../platform/errors.ts';
+import { failpoint } from '../platform/failpoints.ts';
 import type { JobQueue } from '../platform/jobs.ts';
 import { type AuthContext, actorOf } from '../tenancy/auth-context.ts';
 import { findOwnSnapshot, isUuid, snapshotNotFound } from './find.ts';
@@ -50,6 +51,7 @@ export async function takeAway(
     await jobs.enqueue(trx, 'snapshot.remove', id, { snapshotId: id });
     return true;
   });
+  if (isGone) await failpoint('delete.row-written');
   if (isGone) await jobs.cancel('snapshot.pull', id);
   return isGone;
 }

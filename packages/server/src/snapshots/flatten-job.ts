@@ -2,6 +2,7 @@ import { type Kysely, sql } from 'kysely';
 import { mergeLayers } from '../images/merge-layers.ts';
 import type { Layer } from '../images/types.ts';
 import type { Database } from '../platform/db/schema.ts';
+import { failpoint } from '../platform/failpoints.ts';
 import type { JobContext, JobTypes } from '../platform/jobs.ts';
 import { bytesOf } from './captured-files.ts';
 import type { LayerKeeper } from './layer-keeper.ts';
@@ -50,9 +51,12 @@ export async function flattenSnapshot(
     return { sizeBytes: await bytesOf(directory) };
   });
   if (merged === undefined) return;
+  await failpoint('flatten.merged');
   await layers.sync();
+  await failpoint('flatten.synced');
   const after = [...before.slice(0, before.length - top.length), merged];
   await replaceBeginnings(db, before, after);
+  await failpoint('flatten.replaced');
 }
 
 async function replaceBeginnings(

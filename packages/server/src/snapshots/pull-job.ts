@@ -6,6 +6,7 @@ import { SNAPSHOT_TABLE } from '../lifecycle/tables.ts';
 import { databaseProblem } from '../platform/db/problems.ts';
 import type { Database } from '../platform/db/schema.ts';
 import { DarkroomError, messageOf, withHint } from '../platform/errors.ts';
+import { failpoint } from '../platform/failpoints.ts';
 import type { JobContext, JobTypes } from '../platform/jobs.ts';
 import { getOrganization } from '../tenancy/organizations.ts';
 import type { LayerKeeper } from './layer-keeper.ts';
@@ -40,8 +41,11 @@ export async function pullSnapshot(
   // Layers that the pull finds or adds stay until the row that needs them is written.
   using _hold = deps.layers.hold();
   try {
+    await failpoint('pull.taken-up');
     const image = await pull(deps, row, AbortSignal.any([context.signal, deadline]));
+    await failpoint('pull.layers-ready');
     await finish(deps, row, image);
+    await failpoint('pull.active');
   } catch (error) {
     await settle(deps, row, deadline.aborted ? pulledTooLong(error) : error, context);
   }

@@ -1,6 +1,7 @@
 import type { Kysely } from 'kysely';
 import { moveSnapshot } from '../lifecycle/move.ts';
 import type { Database } from '../platform/db/schema.ts';
+import { failpoint } from '../platform/failpoints.ts';
 import type { JobQueue } from '../platform/jobs.ts';
 
 export interface RecoverDeps {
@@ -21,6 +22,7 @@ export async function recoverSnapshots(deps: RecoverDeps): Promise<number> {
     if (lease !== null && lease > new Date()) continue;
     if (await takeUpSnapshot(deps, { id, state, ownerId })) recovered++;
   }
+  await failpoint('recover.snapshots');
   return recovered;
 }
 

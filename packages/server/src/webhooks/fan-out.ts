@@ -1,6 +1,7 @@
 import { type Kysely, sql } from 'kysely';
 import { readEvents } from '../lifecycle/events/read-events.ts';
 import type { Database } from '../platform/db/schema.ts';
+import { failpoint } from '../platform/failpoints.ts';
 import { webhookMessage } from './payload.ts';
 
 const BATCH = 200;
@@ -51,6 +52,7 @@ export function fanOut(db: Kysely<Database>, endpointId: string): Promise<'done'
       .set({ cursor_txid: last.cursor.txid, cursor_id: last.cursor.id })
       .where('id', '=', endpoint.id)
       .execute();
+    await failpoint('webhook.fanned-out');
     return 'more';
   });
 }

@@ -3,6 +3,7 @@ import { createRemoteAgent } from '../builds/files/remote-agent.ts';
 import { startAlarm } from '../lifecycle/alarm.ts';
 import type { Database } from '../platform/db/schema.ts';
 import type { EventBus } from '../platform/events.ts';
+import { failpoint } from '../platform/failpoints.ts';
 import type { Log } from '../platform/log.ts';
 import type { SecretBox } from '../platform/secrets.ts';
 import { type ClaimedDelivery, claimDeliveries, giveBack, msToNextDelivery, noteAttempt } from './deliveries.ts';
@@ -58,13 +59,16 @@ export function startWebhooks(deps: WebhookDeps): Webhooks {
   }
 
   async function attempt(claimed: ClaimedDelivery): Promise<void> {
+    await failpoint('webhook.claimed');
     const result = await sendWebhook(
       agent,
       { id: `msg_${claimed.id}`, url: claimed.url, payload: claimed.payload, secrets: secretsOf(deps, claimed) },
       closing.signal,
     );
+    await failpoint('webhook.sent');
     if (!result.ok && closing.signal.aborted) await giveBack(db, claimed);
     else await noteAttempt(db, claimed, result);
+    await failpoint('webhook.noted');
   }
 
   function launch(claimed: ClaimedDelivery): void {

@@ -2,6 +2,7 @@ import type { Kysely } from 'kysely';
 import { LRUCache } from 'lru-cache';
 import { readBootId } from '../../platform/boot-id.ts';
 import type { Database } from '../../platform/db/schema.ts';
+import { failpoint } from '../../platform/failpoints.ts';
 import type { LayerKeeper } from '../../snapshots/layer-keeper.ts';
 import type { CacheUse } from '../types.ts';
 import { digestOfText, fingerprintsOf, keyOf } from './cache-key.ts';
@@ -111,7 +112,9 @@ export function createStepCache({
     miss.tell(miss.why ?? (await explain(request)));
     signal.throwIfAborted();
     const result = await execute(signal, report);
+    await failpoint('build.step-run');
     await record(request, name, result);
+    await failpoint('build.step-recorded');
     return result;
   }
 

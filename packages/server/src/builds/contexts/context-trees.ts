@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { abortable } from '../../images/registry/deadline.ts';
 import { createSharedRuns } from '../../images/shared-runs.ts';
 import { conflict, DarkroomError, invalidRequest, notFound } from '../../platform/errors.ts';
+import { failpoint } from '../../platform/failpoints.ts';
 import { run } from '../../platform/process.ts';
 import type { BuildFiles } from '../files/build-files.ts';
 import type { SourceTree } from '../files/transfer-types.ts';
@@ -99,6 +100,7 @@ export async function openContextTrees(options: ContextTreesOptions): Promise<Co
       const merged = await files.merge({ directory: draft, maxBytes, names }, open, signal);
       const ignore = await ignoreTextIn(join(draft, 'tree'));
       await rename(draft, path);
+      await failpoint('build.context-merged');
       const tree = { key, path, ...merged, ignore, holders: 0, usedAt: now() };
       trees.set(key, tree);
       return tree;

@@ -3,6 +3,7 @@ import { createReadStream, type Stats } from 'node:fs';
 import { access, mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DarkroomError, errnoOf, invalidRequest, notFound } from '../../platform/errors.ts';
+import { failpoint } from '../../platform/failpoints.ts';
 import { syncDirectory } from '../../platform/sync-directory.ts';
 import type { ContextKey, ContextStore, StoredContext } from './context-store.ts';
 import { joinParts, noUpload, readParts, writeNewFile, writePart } from './local-files.ts';
@@ -60,8 +61,11 @@ export async function createLocalContextStore(directory: string): Promise<Contex
       await write(draft);
       const seconds = Math.floor(Date.now() / 1000);
       await utimes(draft, seconds, seconds);
+      await failpoint('upload.spooled');
       await rename(draft, path);
+      await failpoint('upload.renamed');
       await syncDirectory(folderOf(key));
+      await failpoint('upload.stored');
     } catch (error) {
       await rm(draft, { force: true });
       throw error;
@@ -118,6 +122,7 @@ export async function createLocalContextStore(directory: string): Promise<Contex
     async completeUpload(key, uploadId, parts) {
       const folder = await existing(key, uploadId);
       const stored = await store(key, (draft) => joinParts(folder, parts, draft));
+      await failpoint('upload.joined');
       await rm(folder, { recursive: true, force: true });
       return stored;
     },

@@ -6,6 +6,7 @@ import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { appendOpenFile } from '../../platform/copy-range.ts';
 import { DarkroomError, errnoOf, invalidRequest, notFound } from '../../platform/errors.ts';
+import { failpoint } from '../../platform/failpoints.ts';
 import type { ContextBody, StoredPart, UploadedPart } from './context-store.ts';
 
 /** Left free by uploads: whoever else works on the disk must not suffer from them. */
@@ -39,6 +40,7 @@ export async function writePart(folder: string, part: number, body: ContextBody)
   const draft = join(folder, `${randomUUID()}.draft`);
   const { etag, size } = await writeNewFile(draft, body);
   await rename(draft, join(folder, partName(part, etag)));
+  await failpoint('upload.part-written');
   for (const name of await readdir(folder)) {
     if (name.startsWith(`${part}.`) && name !== partName(part, etag)) await rm(join(folder, name), { force: true });
   }

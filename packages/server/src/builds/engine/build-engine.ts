@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseReference } from '../../images/reference.ts';
 import { conflict, DarkroomError } from '../../platform/errors.ts';
+import { failpoint } from '../../platform/failpoints.ts';
 import { parseDockerfile } from '../dockerfile/parse.ts';
 import { planBuild } from '../dockerfile/plan.ts';
 import { BuildFailure } from '../failure.ts';
@@ -43,7 +44,9 @@ export function createBuildEngine(deps: BuildEngineDeps): BuildEngine {
       const unsynced = cache.unsynced(made);
       if (unsynced.length > 0) {
         await layers.sync();
+        await failpoint('build.synced');
         await cache.markDurable(unsynced);
+        await failpoint('build.durable');
       }
       return image;
     } catch (error) {

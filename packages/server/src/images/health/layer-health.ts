@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { stat, utimes, writeFile } from 'node:fs/promises';
 import { DarkroomError, messageOf } from '../../platform/errors.ts';
+import { failpoint } from '../../platform/failpoints.ts';
 import { abortable } from '../registry/deadline.ts';
 import { createSharedRuns } from '../shared-runs.ts';
 import type { Layer, LayerStore } from '../types.ts';
@@ -138,14 +139,17 @@ export async function createLayerHealth(deps: LayerHealthDeps): Promise<LayerHea
       damaged.delete(diffId);
       taken.push({ diffId, why, putBack: aside.putBack });
     }
+    if (taken.length > 0) await failpoint('repair.set-aside');
     for (const { diffId, why, putBack } of taken) {
       const isThere = async () => (await store.get(diffId)) !== undefined;
       if ((await isThere()) || (await fetchAgain(diffId, signal)) || (await isThere())) {
+        await failpoint('repair.fetched');
         log.warn({ layer: diffId }, 'a damaged layer was fetched again');
         continue;
       }
       // A damaged layer is better for those that have it than none.
       damaged.set(diffId, why);
+      await failpoint('repair.lost');
       await putBack();
     }
   }

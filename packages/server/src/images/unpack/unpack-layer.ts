@@ -1,4 +1,5 @@
 import { DarkroomError, messageOf } from '../../platform/errors.ts';
+import { failpointSync } from '../../platform/failpoints.ts';
 import { writeTreeRecord } from '../health/tree-record.ts';
 import { walkTree } from '../health/walk-tree.ts';
 import { createTarReader } from '../tar/reader.ts';
@@ -46,6 +47,7 @@ export async function unpackLayer(
     reader.end();
     await blob.verify();
     compare(plain, 'diffID');
+    failpointSync('pull.blob-read');
     const written = writer.finish();
     if (job.record !== undefined) {
       const check = () => {
@@ -55,6 +57,7 @@ export async function unpackLayer(
       // Its owner syncs all that is in the directory, and beside it.
       writeTreeRecord(job.record, entries, { sync: false });
     }
+    failpointSync('pull.unpacked');
     return written;
   } catch (error) {
     writer.abandon();

@@ -3,6 +3,7 @@ import { chmodSync, chownSync, mkdirSync, renameSync, rmSync, statSync, writeFil
 import { readdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errnoOf, messageOf } from '../../platform/errors.ts';
+import { failpoint } from '../../platform/failpoints.ts';
 import type { RuntimeLog } from './container-host.ts';
 import { type Layout, sandboxPaths } from './layout.ts';
 import { removeTree } from './remove-tree.ts';
@@ -81,6 +82,7 @@ export async function removeSandboxDir(layout: Layout, id: string): Promise<void
     if (errnoOf(error) === 'ENOENT') return;
     throw error;
   }
+  await failpoint('remove.files-trashed');
   await removeTree(trash);
 }
 

@@ -1,6 +1,7 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { DarkroomError, errnoOf, invalidRequest, messageOf } from '../../platform/errors.ts';
+import { failpointSync } from '../../platform/failpoints.ts';
 import { MS_NODEV, MS_NOSUID, mount } from '../../platform/libc.ts';
 import type { ContainerSpec } from '../types.ts';
 import type { ContainerHost } from './container-host.ts';
@@ -56,6 +57,7 @@ async function startSteps(
   ready.catch(() => undefined);
   const place = await openWritable(host, spec, topLayer);
   if (place.made) undo.push(() => removeSandboxDir(host.layout, spec.id));
+  failpointSync('start.place-opened');
   let holdsPlace = true;
   const letGo = () => {
     if (holdsPlace) place.letGo();
@@ -75,7 +77,9 @@ async function startSteps(
   letGo();
   mountNameFiles(runtime.etc);
   undo.push(async () => unmountQuietly(runtime.etc));
+  failpointSync('start.mounted');
   const namespaces = await ready;
+  failpointSync('start.network-taken');
 
   const input = {
     spec,
@@ -103,6 +107,7 @@ async function startSteps(
     await host.cgroups.remove(spec.id);
   });
   await engine.run(host, spec.id, input);
+  failpointSync('start.container-run');
   // The container has its own copy of the mount; ours would only be copied into the next one's namespace.
   unmountQuietly(runtime.rootfs);
   unmountQuietly(runtime.etc);

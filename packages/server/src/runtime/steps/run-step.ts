@@ -1,6 +1,7 @@
 import { closeSync, mkdirSync, writeFileSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { DarkroomError, errnoOf, invalidRequest, messageOf } from '../../platform/errors.ts';
+import { failpointSync } from '../../platform/failpoints.ts';
 import { openProcessPipes } from '../../platform/process-pipes.ts';
 import type { SpawnedProcess } from '../../platform/spawned-process.ts';
 import { DEFAULT_PATH } from '../container/container-config.ts';
@@ -128,6 +129,7 @@ async function begin(host: StepHost, input: Begin): Promise<StepProcess> {
   } finally {
     pipes.closeTheirs();
   }
+  failpointSync('build.step-begun');
   // Its input is empty.
   pipes.stdin.destroy();
   const { exited, kill } = followStep(host, { spec, name, child, cgroup, cleanUp: input.cleanUp });

@@ -1,6 +1,7 @@
 import { closeSync, fsyncSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { parentPort } from 'node:worker_threads';
 import { errnoOf, messageOf } from '../../../platform/errors.ts';
+import { failpointSync } from '../../../platform/failpoints.ts';
 import { syncfs } from '../../../platform/libc.ts';
 import { fsFreezeOpen } from '../../../platform/libc-block.ts';
 import { cloneFile } from '../../../platform/libc-copy.ts';
@@ -42,14 +43,18 @@ function cloneFrozen({ root, image, targets, marker }: FreezeJob): number {
       if (performance.now() - began < SHORT_SYNC_MS) break;
     }
     writeFileSync(marker, '');
+    failpointSync('capture.marked');
     const began = performance.now();
     fsFreezeOpen(disk, true);
     try {
+      failpointSync('capture.frozen');
       for (const clone of clones) if (!cloneFile(from, clone)) throw new Error('the pool cannot clone files');
+      failpointSync('capture.cloned');
     } finally {
       fsFreezeOpen(disk, false);
     }
     const pausedMs = performance.now() - began;
+    failpointSync('capture.thawed');
     rmSync(marker, { force: true });
     for (const clone of clones) fsyncSync(clone);
     return pausedMs;
