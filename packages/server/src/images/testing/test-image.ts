@@ -7,6 +7,8 @@ import { gzipSync, zstdCompressSync } from 'node:zlib';
 export interface TestLayer {
   /** Content by path; a path that ends in `/` is a directory. */
   files: Readonly<Record<string, string | Buffer>>;
+  /** An archive in their place. */
+  tar?: Buffer;
   compression?: 'gzip' | 'zstd' | 'none';
 }
 
@@ -36,8 +38,8 @@ export function makeImage(layers: readonly TestLayer[], options: TestImageOption
     blobs.set(digest, bytes);
     return { digest, size: bytes.length };
   };
-  const made = layers.map(({ files, compression = 'gzip' }) => {
-    const tar = makeTar(files);
+  const made = layers.map(({ files, compression = 'gzip', ...given }) => {
+    const tar = given.tar ?? makeTar(files);
     const packed = { gzip: gzipSync, zstd: zstdCompressSync, none: (bytes: Buffer) => bytes }[compression](tar);
     const mediaType = `application/vnd.oci.image.layer.v1.tar${SUFFIX[compression]}`;
     return { mediaType, ...keep(packed), diffId: sha256(tar) };
