@@ -21,6 +21,7 @@ import { armFailpoints } from './platform/failpoints.ts';
 import { createLog } from './platform/log.ts';
 import { createMetrics } from './platform/metrics.ts';
 import { startOldRowSweeper } from './platform/old-rows.ts';
+import { startQuietCollector } from './platform/quiet-collector.ts';
 import { readStateCounts } from './platform/state-counts.ts';
 import { createSandboxes, type Sandboxes } from './sandboxes/index.ts';
 import { createLayerSweeper } from './snapshots/layer-sweeper.ts';
@@ -116,6 +117,8 @@ export async function startServer(config: Config, options: StartOptions): Promis
       url: config.publicUrl ?? url,
       quotas: config.quotas,
     });
+    const collector = startQuietCollector({ log });
+    closers.add('collector of memory', () => collector.close());
     return { url, ssh, caFile: tls?.caFile, stop: () => closers.closeAll() };
   } catch (error) {
     await closers.closeAll();
@@ -127,6 +130,7 @@ async function startSandboxes(ground: Ground, machine: Machine, builds: Builds):
   const { config, log, closers, instance } = ground;
   const sandboxes = createSandboxes({
     db: ground.db,
+    clock: ground.clock,
     jobs: ground.jobs,
     secrets: ground.secrets,
     builds,
