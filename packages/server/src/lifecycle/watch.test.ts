@@ -2,6 +2,7 @@ import type { SnapshotState } from '@darkroom/contract';
 import { sql } from 'kysely';
 import { pino } from 'pino';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { createClockWatch } from '../platform/clock-watch.ts';
 import { type Listener, openListener } from '../platform/db/listener.ts';
 import { createEventBus, type EventBus } from '../platform/events.ts';
 import { openInstance } from '../platform/instance.ts';
@@ -49,11 +50,11 @@ const nobodyTakesUp = async () => false;
 
 test('a row whose deadline passes ends where its table says, with the reason', async () => {
   const { db } = database;
-  const instance = await openInstance({ db, runnerId: 'here', log });
+  const instance = await openInstance({ clock: createClockWatch(db, log), db, runnerId: 'here', log });
   const { id } = await insertSnapshot(db, newSnapshot(organizationId), { actor: 'user:1' });
   const later = await insertSnapshot(db, newSnapshot(organizationId), { actor: 'user:1' });
   await sql`update snapshots set deadline_at = now() + interval '150 ms' where id = ${id}`.execute(db);
-  const watch = startWatch({ db, instance, log, takeUp: nobodyTakesUp });
+  const watch = startWatch({ db, instance, clock: createClockWatch(db, log), log, takeUp: nobodyTakesUp });
   try {
     const row = await snapshotIn('error', id);
     expect(row.error_reason).toContain('Its turn did not come');
@@ -72,8 +73,8 @@ test('a row whose deadline passes ends where its table says, with the reason', a
 
 test('what a dead process worked on is offered to be taken up, and else ends with a reason', async () => {
   const { db } = database;
-  const dead = await openInstance({ db, runnerId: 'here', log });
-  const other = await openInstance({ db, runnerId: 'elsewhere', log });
+  const dead = await openInstance({ clock: createClockWatch(db, log), db, runnerId: 'here', log });
+  const other = await openInstance({ clock: createClockWatch(db, log), db, runnerId: 'elsewhere', log });
   const change = { actor: 'job', ownerId: dead.id };
   const pull = await insertSnapshot(db, newSnapshot(organizationId), { actor: 'user:1' });
   await moveSnapshot(db, pull.id, { from: ['pending'], to: 'pulling', ...change });
@@ -81,12 +82,15 @@ test('what a dead process worked on is offered to be taken up, and else ends wit
   await moveSnapshot(db, alive.id, { from: ['pending'], to: 'pulling', actor: 'job', ownerId: other.id });
   const sandbox = await insertSandbox(db, newSandbox(organizationId), change);
   // The next process of the same runner: the earlier one is dead, whatever its lease says.
-  const next = await openInstance({ db, runnerId: 'here', log });
+  const next = await openInstance({ clock: createClockWatch(db, log), db, runnerId: 'here', log });
   expect(await next.deadInstances()).toEqual([dead.id]);
-  expect((await listOrphans(db)).map((orphan) => orphan.id).sort()).toEqual([pull.id, sandbox.id].sort());
+  expect((await listOrphans({ db, instance: next })).map((orphan) => orphan.id).sort()).toEqual(
+    [pull.id, sandbox.id].sort(),
+  );
   const watch = startWatch({
     db,
     instance: next,
+    clock: createClockWatch(db, log),
     log,
     takeUp: async (orphan) => {
       if (orphan.subjectType !== 'snapshot') return false;
@@ -117,8 +121,8 @@ test('what a dead process worked on is offered to be taken up, and else ends wit
 
 test('a lease that is not renewed ends', async () => {
   const { db } = database;
-  const mine = await openInstance({ db, runnerId: 'here', log });
-  const other = await openInstance({ db, runnerId: 'elsewhere', log });
+  const mine = await openInstance({ clock: createClockWatch(db, log), db, runnerId: 'here', log });
+  const other = await openInstance({ clock: createClockWatch(db, log), db, runnerId: 'elsewhere', log });
   expect(await mine.msToNextLeaseEnd()).toBeGreaterThan(0);
   await insertSandbox(db, newSandbox(organizationId), { actor: 'user:1', ownerId: other.id });
   expect(await mine.deadInstances()).toEqual([]);

@@ -1,9 +1,11 @@
 import { type Kysely, sql } from 'kysely';
 import type { BaseLogger } from 'pino';
+import type { ClockWatch } from '../platform/clock-watch.ts';
 import type { Database } from '../platform/db/schema.ts';
 import type { Instance } from '../platform/instance.ts';
 import { type RunningAlarm, startAlarm } from './alarm.ts';
 import { moveRow } from './move.ts';
+import { renewDeadlines } from './renew-deadlines.ts';
 import { SANDBOX, SNAPSHOT, type Subject } from './statements.ts';
 import { SANDBOX_TABLE, SNAPSHOT_TABLE, type StateRule } from './tables.ts';
 
@@ -18,7 +20,8 @@ export interface Orphan {
 
 export interface WatchOptions {
   db: Kysely<Database>;
-  instance: Pick<Instance, 'msToNextLeaseEnd'>;
+  instance: Pick<Instance, 'id' | 'isSteady' | 'msToNextLeaseEnd'>;
+  clock: ClockWatch;
   log: Pick<BaseLogger, 'info' | 'error'>;
   /**
    * Asked for each row whose owner died. True: the work is taken up again (the row has a new owner or state). False: it
@@ -35,13 +38,11 @@ const KINDS: readonly { subject: Subject; rules: Readonly<Record<string, StateRu
 
 /** Watches over deadlines and over owners' leases, so that no moving state lasts. */
 export function startWatch(options: WatchOptions): RunningAlarm {
-  const { db, log } = options;
+  const { db, log, clock } = options;
+  clock.onJump(() => renewDeadlines(db));
   const alarms = [
-    startAlarm({ name: 'deadlines', next: () => msToNextDeadline(db), run: () => endOverdue(db, log) }, log),
-    startAlarm(
-      { name: 'owners', next: () => msToNextOrphan(db, options.instance), run: () => endOrphans(options) },
-      log,
-    ),
+    startAlarm({ name: 'deadlines', next: () => msToNextDeadline(db), run: () => endOverdue(options) }, log),
+    startAlarm({ name: 'owners', next: () => msToNextOrphan(options), run: () => endOrphans(options) }, log),
   ];
   return {
     wake: () => {
@@ -64,7 +65,8 @@ async function msToNextDeadline(db: Kysely<Database>): Promise<number | undefine
 }
 
 /** Moves what is past its deadline to where the table says. */
-export async function endOverdue(db: Kysely<Database>, log: Pick<BaseLogger, 'info' | 'error'>): Promise<void> {
+async function endOverdue({ db, log, clock }: WatchOptions): Promise<void> {
+  await clock.settle();
   for (const { subject, rules } of KINDS) {
     const { rows } = await sql<{ id: string; state: string }>`
       select id, state from ${sql.table(subject.table)} where deadline_at <= clock_timestamp()
@@ -102,29 +104,30 @@ async function endOne(
 }
 
 /** Every row in a moving state whose owner's lease is over. Rows without an owner wait for one, until their deadline. */
-export async function listOrphans(db: Kysely<Database>): Promise<Orphan[]> {
+export async function listOrphans({ db, instance }: Pick<WatchOptions, 'db' | 'instance'>): Promise<Orphan[]> {
+  const isSteady = instance.isSteady();
   const found = await Promise.all(
     KINDS.map(({ subject }) =>
       sql<Orphan>`select ${sql.lit(subject.type)} as "subjectType", id, organization_id as "organizationId", state,
           owner_id as "ownerId"
         from ${sql.table(subject.table)} t
         where owner_id is not null and deadline_at is not null
-          and not exists (select from instances i where i.id = t.owner_id and i.lease_expires_at > now())
+          and owner_id <> ${instance.id} and not exists (
+            select from instances i where i.id = t.owner_id and (i.lease_expires_at > now() or ${!isSteady}))
         order by deadline_at limit ${BATCH}`.execute(db),
     ),
   );
   return found.flatMap((result) => result.rows);
 }
 
-async function msToNextOrphan(
-  db: Kysely<Database>,
-  instance: Pick<Instance, 'msToNextLeaseEnd'>,
-): Promise<number | undefined> {
-  return (await listOrphans(db)).length > 0 ? 0 : instance.msToNextLeaseEnd();
+async function msToNextOrphan(options: WatchOptions): Promise<number | undefined> {
+  return (await listOrphans(options)).length > 0 ? 0 : options.instance.msToNextLeaseEnd();
 }
 
-async function endOrphans({ db, log, takeUp }: WatchOptions): Promise<void> {
-  for (const orphan of await listOrphans(db)) {
+async function endOrphans(options: WatchOptions): Promise<void> {
+  const { db, log, clock, takeUp } = options;
+  await clock.settle();
+  for (const orphan of await listOrphans(options)) {
     try {
       if (await takeUp(orphan)) continue;
       await endOrphan(db, orphan);

@@ -5,6 +5,7 @@ import { sql } from 'kysely';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { startTestDatabase, type TestDatabase } from '../test-support/test-database.ts';
+import { createClockWatch } from './clock-watch.ts';
 import { openInstance, readRunnerId } from './instance.ts';
 
 const log = pino({ level: 'silent' });
@@ -27,7 +28,12 @@ const leases = () => database.db.selectFrom('instances').select(['id', 'lease_ex
 
 test('the lease is renewed while the process lives, also when its row was lost, and given back at the end', async () => {
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
-  const instance = await openInstance({ db: database.db, runnerId: 'here', log });
+  const instance = await openInstance({
+    clock: createClockWatch(database.db, log),
+    db: database.db,
+    runnerId: 'here',
+    log,
+  });
   expect((await leases()).map((row) => row.id)).toEqual([instance.id]);
   await sql`delete from instances`.execute(database.db);
   vi.advanceTimersByTime(5_000);
@@ -37,9 +43,24 @@ test('the lease is renewed while the process lives, also when its row was lost, 
 });
 
 test('the next process of a runner takes the place of the earlier ones', async () => {
-  const first = await openInstance({ db: database.db, runnerId: 'here', log });
-  const other = await openInstance({ db: database.db, runnerId: 'elsewhere', log });
-  const next = await openInstance({ db: database.db, runnerId: 'here', log });
+  const first = await openInstance({
+    clock: createClockWatch(database.db, log),
+    db: database.db,
+    runnerId: 'here',
+    log,
+  });
+  const other = await openInstance({
+    clock: createClockWatch(database.db, log),
+    db: database.db,
+    runnerId: 'elsewhere',
+    log,
+  });
+  const next = await openInstance({
+    clock: createClockWatch(database.db, log),
+    db: database.db,
+    runnerId: 'here',
+    log,
+  });
   expect((await leases()).map((row) => row.id).sort()).toEqual([other.id, next.id].sort());
   for (const instance of [first, other, next]) await instance.close();
 });

@@ -2,6 +2,7 @@ import { sql } from 'kysely';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { startTestDatabase, type TestDatabase } from '../test-support/test-database.ts';
+import { createClockWatch } from './clock-watch.ts';
 import { type Listener, openListener } from './db/listener.ts';
 import { DarkroomError } from './errors.ts';
 import { type Instance, openInstance } from './instance.ts';
@@ -31,8 +32,9 @@ afterEach(async () => {
 }, 30_000);
 
 async function openQueue(runnerId = crypto.randomUUID()): Promise<JobQueue> {
-  const instance = await openInstance({ db: database.db, runnerId, log });
-  const queue = createJobQueue({ db: database.db, listener, instanceId: instance.id, log });
+  const clock = createClockWatch(database.db, log);
+  const instance = await openInstance({ clock, db: database.db, runnerId, log });
+  const queue = createJobQueue({ db: database.db, listener, instance, clock, log });
   await queue.start();
   open.push({ queue, instance });
   return queue;

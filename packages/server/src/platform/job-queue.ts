@@ -1,11 +1,14 @@
 import { type Kysely, sql, type Transaction } from 'kysely';
 import { fromKysely, type JobResult, type JobWithMetadata, PgBoss } from 'pg-boss';
 import type { BaseLogger } from 'pino';
+import type { ClockWatch } from './clock-watch.ts';
 import type { Listener } from './db/listener.ts';
 import type { Database } from './db/schema.ts';
 import { DarkroomError, messageOf } from './errors.ts';
 import { failpoint } from './failpoints.ts';
+import type { Instance } from './instance.ts';
 import { claimRun, type JobRun, releaseRun, takeDeadRuns } from './job-runs.ts';
+import { settleJobTimes } from './job-times.ts';
 import { JOB_LIMIT_SECONDS, type JobContext, type JobName, type JobQueue, type JobTypes } from './jobs.ts';
 
 const CANCEL_CHANNEL = 'darkroom_job_cancel';
@@ -29,16 +32,19 @@ type Handler<N extends JobName> = (data: JobTypes[N], context: JobContext) => Pr
 export function createJobQueue(options: {
   db: Kysely<Database>;
   listener: Listener;
-  instanceId: string;
+  instance: Pick<Instance, 'id' | 'isSteady'>;
+  clock: ClockWatch;
   log: Pick<BaseLogger, 'info' | 'warn' | 'error'>;
 }): JobQueue {
-  const { db, listener, instanceId, log } = options;
+  const { db, listener, instance, clock, log } = options;
   const running = new Map<string, AbortController>();
   const deferred = new Map<string, Set<string>>();
   const timers = new Set<NodeJS.Timeout>();
   let draining = false;
   let wakeWorkers: (name: string) => void = () => {};
   let stopListening = () => {};
+  let supervising: NodeJS.Timeout | undefined;
+  clock.onJump(() => settleJobTimes(db, MAX_RETRY_MS));
 
   const boss = new PgBoss({
     db: {
@@ -51,11 +57,24 @@ export function createJobQueue(options: {
     },
     useListenNotify: true,
     schedule: false,
+    // By `supervise` below, which asks first whether the clock can be trusted.
+    supervise: false,
     superviseIntervalSeconds: HEARTBEAT_CHECK_SECONDS,
     monitorIntervalSeconds: HEARTBEAT_CHECK_SECONDS,
   });
   boss.on('error', (error) => log.error({ err: error }, `jobs: ${messageOf(error)}`));
   boss.on('warning', (warning) => log.warn(warning, 'jobs: the queue warns'));
+
+  /** Hands out again what runs for too long or gave no sign of life: not right after a time in which nobody could give one. */
+  async function supervise(): Promise<void> {
+    try {
+      await clock.settle();
+      if (instance.isSteady()) await boss.supervise();
+    } catch (error) {
+      if (!draining) log.warn({ err: error }, `jobs: they could not be looked through: ${messageOf(error)}`);
+    }
+    if (!draining) supervising = setTimeout(supervise, HEARTBEAT_CHECK_SECONDS * 1000).unref();
+  }
 
   /** Gives the job back to the queue, to be handed out again after a while. */
   async function handBack(job: JobWithMetadata, afterMs: number, why: unknown, counts: boolean): Promise<void> {
@@ -97,7 +116,7 @@ export function createJobQueue(options: {
 
   async function runOne<N extends JobName>(job: JobWithMetadata<JobTypes[N]>, handler: Handler<N>): Promise<JobResult> {
     const key = job.singletonKey ?? job.id;
-    const run: JobRun = { name: job.name, key, jobId: job.id, instanceId };
+    const run: JobRun = { name: job.name, key, jobId: job.id, instanceId: instance.id };
     const settled = (status: JobResult['status'], output?: object): JobResult => ({
       id: job.id,
       status,
@@ -113,7 +132,8 @@ export function createJobQueue(options: {
     const mine = running.has(id) ? undefined : controller;
     if (mine) running.set(id, mine);
     try {
-      const claim = mine === undefined ? 'busy' : await claimRun(db, run);
+      if (mine) await clock.settle();
+      const claim = mine === undefined ? 'busy' : await claimRun(db, run, { isSteady: instance.isSteady() });
       if (claim === 'busy') {
         await defer(job, id, mine === undefined);
         return settled('failed');
@@ -229,9 +249,11 @@ export function createJobQueue(options: {
         onReconnect: () => {},
       });
       await takeUpDeadRuns();
+      supervising = setTimeout(supervise, HEARTBEAT_CHECK_SECONDS * 1000).unref();
     },
     async stop({ graceMs }) {
       draining = true;
+      clearTimeout(supervising);
       for (const timer of timers) clearTimeout(timer);
       for (const controller of running.values()) {
         controller.abort(new DarkroomError('unavailable', 'the server is stopping', { retryable: true }));

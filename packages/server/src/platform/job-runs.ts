@@ -11,9 +11,13 @@ export interface JobRun {
 /**
  * Takes the only place for a job of this name and key. `busy`: another living process runs another one. `ended`: this one
  * was cancelled between being handed out and now. What this process itself runs it knows better than the table, whose row
- * may be left from a moment when the database could not be reached.
+ * may be left from a moment when the database could not be reached. Who is not steady takes no other process for dead.
  */
-export async function claimRun(db: Kysely<Database>, run: JobRun): Promise<'mine' | 'busy' | 'ended'> {
+export async function claimRun(
+  db: Kysely<Database>,
+  run: JobRun,
+  { isSteady }: { isSteady: boolean },
+): Promise<'mine' | 'busy' | 'ended'> {
   const { rows } = await sql<{ state: string | null }>`
     insert into job_runs as r (name, key, job_id, instance_id)
     values (${run.name}, ${run.key}, ${run.jobId}, ${run.instanceId})
@@ -21,7 +25,8 @@ export async function claimRun(db: Kysely<Database>, run: JobRun): Promise<'mine
       where r.job_id = excluded.job_id
         or r.instance_id = excluded.instance_id
         or not exists (select from pgboss.job j where j.name = r.name and j.id = r.job_id and j.state = 'active')
-        or not exists (select from instances i where i.id = r.instance_id and i.lease_expires_at > now())
+        or not exists (
+          select from instances i where i.id = r.instance_id and (i.lease_expires_at > now() or ${!isSteady}))
     returning (select state::text from pgboss.job where name = ${run.name} and id = ${run.jobId}) as state`.execute(db);
   const [claimed] = rows;
   if (claimed === undefined) return 'busy';

@@ -19,13 +19,14 @@ export interface SandboxActivity {
 }
 
 export function createActivity(db: Kysely<Database>, log: SandboxLog): SandboxActivity {
-  const noted = new Map<string, Date>();
+  // By the time that passes: the clock may be set before it is written.
+  const noted = new Map<string, number>();
   const busy = new Map<string, number>();
   let timer: NodeJS.Timeout | undefined;
   let closed = false;
 
   function touch(sandboxId: string): void {
-    noted.set(sandboxId, new Date());
+    noted.set(sandboxId, performance.now());
     if (closed || timer !== undefined) return;
     timer = setTimeout(() => {
       timer = undefined;
@@ -51,12 +52,13 @@ export function createActivity(db: Kysely<Database>, log: SandboxLog): SandboxAc
   }
 
   // An acknowledged command is not lost when this is: no need to wait for the disk.
-  async function write(ids: string[], times: Date[]): Promise<void> {
+  async function write(ids: string[], times: number[]): Promise<void> {
+    const ago = times.map((at) => (performance.now() - at) / 1000);
     await db.transaction().execute(async (trx) => {
       await sql`set local synchronous_commit = off`.execute(trx);
       await sql`
-        update sandboxes s set last_activity_at = greatest(s.last_activity_at, n.at)
-        from unnest(${ids}::uuid[], ${times}::timestamptz[]) as n(id, at) where s.id = n.id
+        update sandboxes s set last_activity_at = greatest(s.last_activity_at, clock_timestamp() - make_interval(secs => n.ago))
+        from unnest(${ids}::uuid[], ${ago}::float8[]) as n(id, ago) where s.id = n.id
       `.execute(trx);
     });
   }

@@ -8,13 +8,15 @@ const SYSTEM = { actor: 'system' } as const;
 const GRACE_MS = 10_000;
 /** Taken in one look; the next look follows at once when there were more. */
 const BATCH = 100;
-const KEEP_DESTROYED_MS = 24 * 60 * 60 * 1000;
+const KEEP_DESTROYED_HOURS = 24;
 
 const stopAt = sql<Date>`last_activity_at + make_interval(mins => auto_stop_interval)`;
 const deleteAt = sql<Date>`stopped_at + make_interval(mins => auto_delete_interval)`;
 
-/** Stops sandboxes that nobody used for their minutes, deletes those that were stopped for theirs, and says when to look again. */
-export async function doWhatIsDue(context: SandboxContext): Promise<Date | undefined> {
+/** Stops sandboxes that nobody used for their minutes, deletes those that were stopped for theirs, and says in how many milliseconds to look again. */
+export async function doWhatIsDue(context: SandboxContext): Promise<number | undefined> {
+  // All of it is counted by the database's clock.
+  await context.clock.settle();
   await context.activity.flush();
   const { runnerId } = context.settings;
   for (const row of await dueToStop(context.db, runnerId).execute()) await stopIdle(context, row);
@@ -30,7 +32,7 @@ async function forgetDestroyed(db: Kysely<Database>): Promise<void> {
   await db
     .deleteFrom('sandboxes')
     .where('state', '=', 'destroyed')
-    .where('state_entered_at', '<', new Date(Date.now() - KEEP_DESTROYED_MS))
+    .where('state_entered_at', '<', sql<Date>`now() - make_interval(hours => ${KEEP_DESTROYED_HOURS})`)
     .execute();
 }
 
@@ -58,7 +60,7 @@ const dueToStop = (db: Kysely<Database>, runnerId: string) =>
     .where('runner_id', '=', runnerId)
     .where('state', '=', 'started')
     .where('auto_stop_interval', '>', 0)
-    .where(stopAt, '<=', new Date())
+    .where(stopAt, '<=', sql<Date>`now()`)
     .limit(BATCH);
 
 const dueToDelete = (db: Kysely<Database>, runnerId: string) =>
@@ -68,15 +70,15 @@ const dueToDelete = (db: Kysely<Database>, runnerId: string) =>
     .where('runner_id', '=', runnerId)
     .where('state', '=', 'stopped')
     .where('auto_delete_interval', '>=', 0)
-    .where(deleteAt, '<=', new Date())
+    .where(deleteAt, '<=', sql<Date>`now()`)
     .limit(BATCH)
     .execute();
 
-async function nextDue(db: Kysely<Database>, runnerId: string): Promise<Date | undefined> {
-  const { rows } = await sql<{ at: Date | null }>`
-    select least(
+async function nextDue(db: Kysely<Database>, runnerId: string): Promise<number | undefined> {
+  const { rows } = await sql<{ ms: number | null }>`
+    select extract(epoch from least(
       (select min(${stopAt}) from sandboxes where runner_id = ${runnerId} and state = 'started' and auto_stop_interval > 0),
       (select min(${deleteAt}) from sandboxes where runner_id = ${runnerId} and state = 'stopped' and auto_delete_interval >= 0)
-    ) as at`.execute(db);
-  return rows[0]?.at ?? undefined;
+    ) - now())::float8 * 1000 as ms`.execute(db);
+  return rows[0]?.ms ?? undefined;
 }

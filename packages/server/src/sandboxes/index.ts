@@ -16,6 +16,7 @@ import { findParent, listAncestors, listForks } from './family.ts';
 import { createFileLinks, type FileLinks } from './file-links.ts';
 import { findLiving, findSandbox, sandboxNotFound } from './find.ts';
 import { type ForkChild, forkSandbox } from './fork.ts';
+import { keepIdleTimes } from './keep-idle-times.ts';
 import { type ListRequest, listSandboxes, type SandboxPage } from './list.ts';
 import { setNetwork } from './network.ts';
 import type { NetworkRequest } from './network-policy.ts';
@@ -166,6 +167,7 @@ export function createSandboxes(deps: SandboxDeps): Sandboxes {
     previews: createPreviews(context, deps.secrets),
     fileLinks: createFileLinks(context, deps.secrets),
     async open() {
+      deps.clock.onJump((ms) => keepIdleTimes(deps.db, deps.settings.runnerId, ms));
       await mkdir(deps.settings.spoolDirectory, { recursive: true, mode: 0o700 });
       deps.runtime.onExit((exit) => {
         context.background(`end of sandbox ${exit.id}`, markEnded(context, exit.id, exitReason(exit.reason)));

@@ -5,6 +5,7 @@ import type { SandboxLog } from './types.ts';
 const MAX_DELAY_MS = 24 * 60 * 60 * 1000;
 /** After a failed look (the database is away), and between two looks when something stays due. */
 const RETRY_MS = 10_000;
+const LEAST_MS = 50;
 
 export interface Schedule {
   /** Something may become due at this time. Cheap: only an earlier time than the known one changes anything. */
@@ -13,20 +14,22 @@ export interface Schedule {
 }
 
 /**
- * One timer to the next moment at which something is due. `look` does what is due and answers with the next moment, from the
+ * One timer to the next moment at which something is due. `look` does what is due and answers in how many milliseconds the next is, from the
  * database, so that a restart or a missed call loses nothing.
  */
-export function createSchedule(look: () => Promise<Date | undefined>, log: SandboxLog): Schedule {
+export function createSchedule(look: () => Promise<number | undefined>, log: SandboxLog): Schedule {
+  // By the time that passes, not by the clock, which may be set.
   let dueAt = Number.POSITIVE_INFINITY;
   let timer: NodeJS.Timeout | undefined;
   let looking: Promise<void> | undefined;
   let closed = false;
 
-  function arm(at: number): void {
+  function arm(ms: number): void {
+    const at = performance.now() + ms;
     if (closed || at >= dueAt) return;
     dueAt = at;
     clearTimeout(timer);
-    timer = setTimeout(fire, Math.min(MAX_DELAY_MS, Math.max(0, at - Date.now())));
+    timer = setTimeout(fire, Math.min(MAX_DELAY_MS, Math.max(0, ms)));
     timer.unref();
   }
 
@@ -37,11 +40,11 @@ export function createSchedule(look: () => Promise<Date | undefined>, log: Sandb
       .then(look)
       .then(
         (next) => {
-          if (next !== undefined) arm(Math.max(next.getTime(), Date.now() + 50));
+          if (next !== undefined) arm(Math.max(next, LEAST_MS));
         },
         (error: unknown) => {
           log.error({ err: error }, `looking for sandboxes that are due: ${messageOf(error)}`);
-          arm(Date.now() + RETRY_MS);
+          arm(RETRY_MS);
         },
       )
       .finally(() => {
@@ -51,7 +54,7 @@ export function createSchedule(look: () => Promise<Date | undefined>, log: Sandb
   }
 
   return {
-    consider: (at) => arm(at.getTime()),
+    consider: (at) => arm(at.getTime() - Date.now()),
     async close() {
       closed = true;
       clearTimeout(timer);

@@ -1,5 +1,6 @@
 import type { Kysely } from 'kysely';
 import type { Builds } from '../builds/index.ts';
+import type { ClockWatch } from '../platform/clock-watch.ts';
 import type { Database } from '../platform/db/schema.ts';
 import type { JobQueue } from '../platform/jobs.ts';
 import type { SecretBox } from '../platform/secrets.ts';
@@ -47,6 +48,7 @@ export interface SandboxSettings {
 /** What the floors below and beside give. */
 export interface SandboxDeps {
   db: Kysely<Database>;
+  clock: ClockWatch;
   runtime: SandboxRuntime;
   layers: Pick<LayerKeeper, 'get' | 'make' | 'makeFromDisk' | 'sync' | 'hold' | 'hasAll'>;
   jobs: JobQueue;

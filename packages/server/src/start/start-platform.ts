@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import type { Kysely } from 'kysely';
 import { settleRestoredEvents } from '../lifecycle/events/settle-restored.ts';
+import { type ClockWatch, createClockWatch } from '../platform/clock-watch.ts';
 import type { Config } from '../platform/config-schema.ts';
 import type { DatabaseConnection } from '../platform/db/connection.ts';
 import { openDatabase } from '../platform/db/database.ts';
@@ -23,6 +24,7 @@ export interface Platform {
   events: EventBus;
   jobs: JobQueue;
   instance: Instance;
+  clock: ClockWatch;
   secrets: SecretBox;
 }
 
@@ -48,12 +50,13 @@ export async function startPlatform(config: Config, log: Log, closers: Closers):
   const events = await createEventBus(listener);
   closers.add('events', () => events.close());
 
-  const instance = await openInstance({ db, runnerId: await readRunnerId(config.stateDir), log });
+  const clock = createClockWatch(db, log);
+  const instance = await openInstance({ db, runnerId: await readRunnerId(config.stateDir), clock, log });
   closers.add('instance', () => instance.close());
-  const jobs = createJobQueue({ db, listener, instanceId: instance.id, log });
+  const jobs = createJobQueue({ db, listener, instance, clock, log });
   await jobs.start();
   closers.add('jobs', () => jobs.stop({ graceMs: JOB_GRACE_MS }));
-  return { db, reader, events, jobs, instance, secrets };
+  return { db, reader, events, jobs, instance, clock, secrets };
 }
 
 async function connectionOf(config: Config, log: Log, closers: Closers): Promise<DatabaseConnection> {

@@ -10,7 +10,7 @@ import { credentialsFor } from '../tenancy/registries.ts';
 import type { Ground } from './ground.ts';
 import type { Machine } from './start-machine.ts';
 
-type SnapshotsGround = Pick<Ground, 'config' | 'log' | 'closers' | 'db' | 'jobs' | 'secrets' | 'instance'>;
+type SnapshotsGround = Pick<Ground, 'config' | 'log' | 'closers' | 'db' | 'jobs' | 'secrets' | 'instance' | 'clock'>;
 
 /** Workers, builds and watch; what an earlier server left in the middle is taken up again. */
 export async function startSnapshots(
@@ -18,7 +18,7 @@ export async function startSnapshots(
   { layers, puller }: Pick<Machine, 'layers' | 'puller'>,
   { builds, sandboxes, sweeper }: { builds: Builds; sandboxes: Sandboxes; sweeper: LayerSweeper },
 ): Promise<void> {
-  const { config, log, closers, db, jobs, instance, secrets } = ground;
+  const { config, log, closers, db, jobs, instance, clock, secrets } = ground;
   await startSnapshotWorkers({
     db,
     jobs,
@@ -39,6 +39,7 @@ export async function startSnapshots(
   const watch = startWatch({
     db,
     instance,
+    clock,
     log,
     takeUp: (orphan) =>
       orphan.subjectType === 'snapshot' ? takeUpSnapshot({ db, jobs }, orphan) : sandboxes.takeUp(orphan),

@@ -16,6 +16,7 @@ import { apiRoutes } from '../http/daytona/routes.ts';
 import { SNAPSHOT_JSON_SQL } from '../http/daytona/snapshot-json.ts';
 import { RateLimiter, type RateLimitName } from '../http/rate-limit.ts';
 import { createLayerStore } from '../images/layer-store.ts';
+import { createClockWatch } from '../platform/clock-watch.ts';
 import { configSchema } from '../platform/config-schema.ts';
 import { openListener } from '../platform/db/listener.ts';
 import { openReader } from '../platform/db/reader.ts';
@@ -88,7 +89,13 @@ export async function startTestApi(
   const log = pino({ level: process.env.DARKROOM_TEST_LOG ?? 'silent' });
   const instanceId = randomUUID();
   const listener = await openListener(connection, log);
-  const jobs = createJobQueue({ db, listener, instanceId, log });
+  const jobs = createJobQueue({
+    db,
+    listener,
+    instance: { id: instanceId, isSteady: () => true },
+    clock: createClockWatch(db, log),
+    log,
+  });
   await jobs.start();
   const events = await createEventBus(listener);
   await db

@@ -20,6 +20,7 @@ import { createLayerStore } from '../images/layer-store.ts';
 import { createImagePuller } from '../images/pull.ts';
 import { createUnpacker } from '../images/unpack/unpacker.ts';
 import { insertSnapshot, type NewSnapshot } from '../lifecycle/move.ts';
+import { createClockWatch } from '../platform/clock-watch.ts';
 import { type Config, configSchema } from '../platform/config-schema.ts';
 import { openListener } from '../platform/db/listener.ts';
 import { openReader } from '../platform/db/reader.ts';
@@ -125,10 +126,11 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     const place = { stateDir, runDir, poolRoot: pool.root };
     const runtime = await createTestRuntime({ ...place, dns: options.dns, gvisor: options.gvisor, cgroups, log });
     await runtime.open();
-    const instance = await openInstance({ db, runnerId, log });
+    const clock = createClockWatch(db, log);
+    const instance = await openInstance({ db, runnerId, clock, log });
     const instanceId = instance.id;
     const listener = await openListener(database.connection, log);
-    const jobs: JobQueue = createJobQueue({ db, listener, instanceId, log });
+    const jobs: JobQueue = createJobQueue({ db, listener, instance, clock, log });
     await jobs.start();
     const events = await createEventBus(listener);
     const secrets = await openSecretBox(stateDir);
@@ -147,6 +149,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     );
     const sandboxes = createSandboxes({
       db,
+      clock,
       runtime,
       layers,
       jobs,
