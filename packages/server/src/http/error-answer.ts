@@ -15,6 +15,9 @@ export interface ErrorAnswer {
   headers: Record<string, string>;
 }
 
+/** What cannot be reached comes back within moments, or not by waiting. */
+const UNAVAILABLE_SECONDS = 1;
+
 /** Translates whatever was thrown, and logs what the client must not see. */
 export function errorAnswer(error: unknown, request: FastifyRequest): ErrorAnswer {
   const answer = describe(databaseProblem(error) ?? error);
@@ -28,7 +31,7 @@ const isPlainRefusal = (error: unknown) =>
 
 function describe(error: unknown): ErrorAnswer {
   if (error instanceof DarkroomError && error.isUserError) {
-    const { retryAfterSeconds } = error.details;
+    const { retryAfterSeconds = error.code === 'unavailable' ? UNAVAILABLE_SECONDS : undefined } = error.details;
     return {
       ...answerOf(error.status, withHint(error), error.code),
       headers: typeof retryAfterSeconds === 'number' ? { 'retry-after': String(retryAfterSeconds) } : {},
