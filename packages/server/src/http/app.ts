@@ -63,12 +63,12 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
       maxParamLength: MAX_PARAM_LENGTH,
     },
     frameworkErrors: (error, request, reply) => sendApiError(error, request, reply),
-    // Named here and not set afterwards, or Fastify loads compilers of its own that nobody would use (4 MB).
-    schemaController: {
-      compilersFactory: { buildValidator: () => validatorCompiler, buildSerializer: () => serializerCompiler },
-    },
+    // Or Fastify loads compilers of its own, which nobody would use and which take 4 MB.
+    schemaController: { compilersFactory: { buildValidator: noCompiler, buildSerializer: noCompiler } },
   }).withTypeProvider<ZodTypeProvider>();
 
+  app.setValidatorCompiler(validatorCompiler);
+  app.setSerializerCompiler(serializerCompiler);
   addBodyParsers(app);
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id);
@@ -102,6 +102,10 @@ export async function closeApp(app: FastifyInstance, options: { graceMs: number 
   } finally {
     clearTimeout(cut);
   }
+}
+
+function noCompiler(): never {
+  throw new Error('schemas are compiled by the compilers that are set below');
 }
 
 /** An id from a proxy in front is kept, so that its log and ours can be read together. */
