@@ -5,6 +5,7 @@ import { conflict, DarkroomError, errnoOf, messageOf, notFound } from '../platfo
 import { failpoint, failpointSync } from '../platform/failpoints.ts';
 import { run } from '../platform/process.ts';
 import { syncDirectory } from '../platform/sync-directory.ts';
+import { freezerOf } from './cgroup-control.ts';
 import type { ContainerHost } from './container/container-host.ts';
 import { imageOf } from './container/disk/disk-image.ts';
 import { hasDisk } from './container/disk/sandbox-disks.ts';
@@ -12,6 +13,7 @@ import { type Layout, sandboxPaths } from './container/layout.ts';
 import type { LiveContainer } from './container/live-container.ts';
 import { removeTree } from './container/remove-tree.ts';
 import { NEW_SANDBOX_PREFIX, removeSandboxDir } from './container/sandbox-dir.ts';
+import { startThawGuard } from './container/thaw-guard.ts';
 import type { CapturedFiles } from './types.ts';
 
 /** Only where sandboxes have no disks of their own. */
@@ -105,15 +107,20 @@ async function standingStill(
     await copy();
     return { pausedMs: 0 };
   }
+  const { path, thawed } = freezerOf(host.cgroups.version, host.cgroups.fileOf(container.id));
+  const withinSeconds = (2 * COPY_TIMEOUT_MS) / 1000;
+  const guard = startThawGuard({ withinSeconds, thaw: 'echo "$2" > "$1"', args: [path, thawed] });
   const began = performance.now();
   // From here on nothing joins it, which would hang.
   container.isPaused = true;
   try {
     await host.cgroups.freeze(container.id, true);
+    await failpoint('capture.frozen');
     await copy();
   } finally {
     await host.cgroups.freeze(container.id, false);
     container.isPaused = false;
+    guard.end();
   }
   return { pausedMs: performance.now() - began };
 }

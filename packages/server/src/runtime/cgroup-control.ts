@@ -76,11 +76,16 @@ function memoryInUse(held: number | undefined): DarkroomError {
   });
 }
 
+/** The file that stops the processes of a container, and what lets them go on when it is written there. */
+export function freezerOf(version: 1 | 2, file: CgroupFileOf): { path: string; thawed: string } {
+  if (version === 2) return { path: file('freezer', 'cgroup.freeze'), thawed: '0' };
+  return { path: file('freezer', 'freezer.state'), thawed: 'THAWED' };
+}
+
 /** Stops or resumes every process of a container at once. Resolves when all stand still; gives up, and thaws, when some do not. */
 export async function setFrozen(version: 1 | 2, file: CgroupFileOf, frozen: boolean): Promise<void> {
-  const path = version === 2 ? file('freezer', 'cgroup.freeze') : file('freezer', 'freezer.state');
-  const write = (wanted: boolean) =>
-    writeFile(path, version === 2 ? (wanted ? '1' : '0') : wanted ? 'FROZEN' : 'THAWED');
+  const { path, thawed } = freezerOf(version, file);
+  const write = (wanted: boolean) => writeFile(path, wanted ? (version === 2 ? '1' : 'FROZEN') : thawed);
   try {
     await write(frozen);
   } catch (cause) {
@@ -88,9 +93,9 @@ export async function setFrozen(version: 1 | 2, file: CgroupFileOf, frozen: bool
     if (!frozen) return;
     throw new DarkroomError('unavailable', 'the machine has no freezer for the processes of a sandbox', { cause });
   }
-  const deadline = Date.now() + FREEZE_TIMEOUT_MS;
+  const deadline = performance.now() + FREEZE_TIMEOUT_MS;
   while ((await isFrozen(version, file)) !== frozen) {
-    if (Date.now() > deadline) {
+    if (performance.now() > deadline) {
       if (frozen) await write(false);
       throw conflict(`the processes of the sandbox could not be ${frozen ? 'paused' : 'resumed'}`, {
         retryable: true,

@@ -33,9 +33,11 @@ export async function recoverSandboxes(context: SandboxContext): Promise<Recover
     .execute();
   const counts: Recovered = { running: 0, ended: 0, removed: 0 };
   const recover = async (row: SandboxRow): Promise<void> => {
-    const running = containers.get(row.id)?.running ?? false;
+    const { running, paused } = containers.get(row.id) ?? { running: false, paused: false };
     containers.delete(row.id);
     try {
+      // It stood still for a copy of its files, and so did the guard that lets it go on.
+      if (row.state === 'started' && paused) await context.runtime.resume(row.id);
       if (await recoverOne(context, row, running)) counts.running++;
       else if (row.state !== 'stopped' && row.state !== 'error') counts.ended++;
     } catch (error) {

@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { armFailpoints } from '../../platform/failpoints.ts';
 import { openLab, shell } from './sandbox-lab.ts';
 
 /** A server in small: starts the named sandboxes over a state directory, says so, and holds the runtime until it is killed. */
@@ -19,4 +20,10 @@ if (args.includes('--pause')) {
   }
 }
 console.log('ready');
+// Which container is which process of the machine, for who looks in after this one is gone.
+if (args.includes('--capture')) {
+  console.log(JSON.stringify(await lab.runtime.list()));
+  armFailpoints(process.env.LAB_FAILPOINTS ?? '');
+  for (const id of ids) await lab.runtime.capture(id);
+}
 setInterval(() => {}, 60_000);

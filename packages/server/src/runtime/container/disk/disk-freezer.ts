@@ -34,6 +34,8 @@ export function createDiskFreezer(): DiskFreezer {
         resourceLimits: { maxOldGenerationSizeMb: HEAP_MB },
         execArgv: [],
         env: {},
+        // Its pipes are made by libc.
+        trackUnmanagedFds: false,
       });
       // Whoever holds it hears of errors too.
       worker.on('error', () => {});
