@@ -1,0 +1,41 @@
+/**
+ * `npm run torture -- --cycles N [--seed S] [--clients N] [--report FILE] [--keep DIR]`: kills a server again and again while clients use it, and checks what
+ * it promised them.
+ */
+import { writeFile } from 'node:fs/promises';
+import { parseArgs } from 'node:util';
+import { renderReport } from '../test/torture/report.ts';
+import { runTorture } from '../test/torture/run-torture.ts';
+
+const { values } = parseArgs({
+  options: {
+    cycles: { type: 'string', default: '200' },
+    seed: { type: 'string', default: String(Math.floor(Math.random() * 2 ** 31)) },
+    clients: { type: 'string', default: '5' },
+    report: { type: 'string' },
+  },
+});
+const { seed } = values;
+const [cycles, clients] = [Number(values.cycles), Number(values.clients)];
+if (!Number.isInteger(cycles) || cycles < 1 || !Number.isInteger(clients) || clients < 1) {
+  throw new Error('--cycles and --clients are whole numbers above 0');
+}
+const stop = new AbortController();
+for (const name of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(name, () => {
+    console.log(`${name}: the cycle under way is the last one`);
+    stop.abort();
+  });
+}
+console.log(`seed ${seed}, ${cycles} cycles, ${clients} clients`);
+const { report, kept, log } = await runTorture({ seed, cycles, clients, signal: stop.signal, say: console.log });
+const text = renderReport(report);
+console.log(text);
+if (values.report !== undefined) await writeFile(values.report, text);
+if (kept !== undefined) {
+  await writeFile(`${kept}.log`, log);
+  console.error(
+    `What was asked and answered is in ${kept}.log, the state directory is ${kept}. Run it again: --seed ${seed} --cycles ${report.cycles}`,
+  );
+  process.exitCode = 1;
+}

@@ -1,0 +1,49 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { FAILPOINTS } from '../../packages/server/src/platform/failpoint-names.ts';
+import { litterOf } from '../support/litter.ts';
+import { operationAt, UNTOLD } from './failpoints/all-operations.ts';
+import { clear, expectNothingLeft, makeBase } from './failpoints/leftovers.ts';
+import { calm, strikeAt } from './failpoints/strike.ts';
+import { openWorld, type World } from './failpoints/world.ts';
+
+/**
+ * kill -9 at a failpoint, and a restart: what was acknowledged is there, byte by byte; what was not is there as a whole, or not, or says why;
+ * nothing is left over; and the same works afterwards.
+ */
+const only = process.env.FAILPOINTS_ONLY?.split(',');
+const points = FAILPOINTS.filter((point) => only === undefined || only.some((part) => point.startsWith(part)));
+let world: World;
+
+beforeAll(async () => {
+  world = await openWorld();
+  await makeBase(world);
+});
+
+afterAll(() => world?.close());
+
+test('every failpoint has an operation that passes it', () => {
+  expect(UNTOLD).toEqual([]);
+});
+
+test.each(points.filter((point) => !UNTOLD.includes(point)))('kill -9 at %s', async (point) => {
+  const chosen = operationAt(point);
+  if (chosen === undefined) throw new Error(`nothing passes ${point}`);
+  try {
+    const { strike, reached } = strikeAt(world, point, chosen.pass);
+    await chosen.operation(world, strike);
+    expect(reached(), `${point} was passed`).toBe(true);
+    await chosen.operation(world, calm(world));
+    await clear(world);
+    await expectNothingLeft(world);
+  } catch (error) {
+    if (process.env.FAILPOINTS_VERBOSE) console.log(`${world.log}\n${world.darkroom.output()}`);
+    await world.arm('');
+    throw error;
+  }
+});
+
+test('a server that ends leaves nothing of its predecessors on the machine', async () => {
+  await world.darkroom.stop();
+  const nothing = { mounts: [], contained: [], helpers: [], interfaces: [], cgroups: [] };
+  expect(await litterOf(world.darkroom.stateDir)).toEqual(nothing);
+});

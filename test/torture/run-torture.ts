@@ -1,0 +1,111 @@
+import { checkDatabase } from './check-database.ts';
+import { checkLitter } from './check-litter.ts';
+import { checkPromises } from './check-promises.ts';
+import { drawKillPlan } from './kill-plan.ts';
+import { isSurely } from './model.ts';
+import { createRandom } from './random.ts';
+import { count, emptyReport, type Report } from './report.ts';
+import { createRequests } from './requests.ts';
+import { restartServer } from './restart.ts';
+import { workUntilKilled } from './work-until-killed.ts';
+import { makeWorld, READY, type World } from './world.ts';
+
+export interface TortureOptions {
+  seed: string;
+  cycles: number;
+  clients?: number;
+  /** Ends the run after the cycle that is under way. */
+  signal?: AbortSignal;
+  say?: (line: string) => void;
+}
+
+/** Snapshots that are looked into after each cycle. */
+const SAMPLES = 2;
+
+/**
+ * A server works for several clients and is killed, again and again; after each restart what it has is compared with what the clients were told. Ends
+ * with the first cycle that found something wrong, and leaves the state directory as it is then.
+ */
+export async function runTorture(
+  options: TortureOptions,
+): Promise<{ report: Report; kept: string | undefined; log: string }> {
+  const { seed, cycles, clients = 5, signal, say = () => {} } = options;
+  const report = emptyReport(seed);
+  const began = performance.now();
+  const world = await makeWorld();
+  let failed = true;
+  try {
+    for (let cycle = 1; cycle <= cycles && signal?.aborted !== true; cycle++) {
+      const wrong = await oneCycle(world, { cycle, seed, clients, report, isLast: cycle === cycles });
+      report.cycles = cycle;
+      report.violations.push(...wrong.map((text) => ({ cycle, text })));
+      if (wrong.length > 0) break;
+      const { restart, work, check } = report.times;
+      say(
+        `cycle ${cycle}: ${work.at(-1)} + ${restart.at(-1)} + ${check.at(-1)} ms, ${[...report.kills.values()].reduce((a, b) => a + b, 0)} kills`,
+      );
+    }
+    failed = report.violations.length > 0;
+  } finally {
+    report.seconds = (performance.now() - began) / 1000;
+    await world.close({ keepState: failed });
+  }
+  return { report, kept: failed ? world.darkroom.stateDir : undefined, log: world.log.toString() };
+}
+
+interface Cycle {
+  cycle: number;
+  seed: string;
+  clients: number;
+  report: Report;
+  isLast: boolean;
+}
+
+async function oneCycle(world: World, { cycle, seed, clients, report, isLast }: Cycle): Promise<string[]> {
+  // Its own sequence, so that it does not depend on how far clients came in the cycles before.
+  const random = createRandom(`${seed}/${cycle}`);
+  const plan = drawKillPlan(random);
+  await world.arm(plan.failpoint ?? '');
+  world.log.add(`--- cycle ${cycle}: ${JSON.stringify(plan)}`);
+  const wrong = await timed(report.times.work, () => workUntilKilled(world, { cycle, random, plan, clients, report }));
+  await timed(report.times.restart, () => restartServer(world, plan, report));
+  wrong.push(...(await timed(report.times.check, () => check(world, report, isLast ? undefined : SAMPLES))));
+  return wrong;
+}
+
+async function check(world: World, report: Report, samples: number | undefined): Promise<string[]> {
+  const { darkroom, model, log } = world;
+  const requests = createRequests(darkroom, log, 'check');
+  try {
+    const wrong = await checkPromises(
+      { requests, model },
+      {
+        ...(samples === undefined ? {} : { samples }),
+        onState: (kind, state) => count(report.states, `${kind} ${state}`),
+      },
+    );
+    const boxes = [...model.sandboxes];
+    const idsOf = (which: typeof boxes) => new Set(which.flatMap(({ id }) => id ?? []));
+    const running = boxes.filter((box) => isSurely(box, 'started') || isSurely(box, 'paused'));
+    const [litter, database] = await Promise.all([
+      checkLitter({
+        ...READY,
+        stateDir: darkroom.stateDir,
+        pid: darkroom.pid,
+        sandboxes: idsOf(boxes),
+        running: idsOf(running),
+      }),
+      checkDatabase(darkroom.stateDir),
+    ]);
+    return [...wrong, ...litter, ...database];
+  } finally {
+    await requests.close();
+  }
+}
+
+async function timed<T>(times: number[], work: () => Promise<T>): Promise<T> {
+  const began = performance.now();
+  const result = await work();
+  times.push(Math.round(performance.now() - began));
+  return result;
+}
