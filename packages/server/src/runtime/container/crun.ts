@@ -66,10 +66,15 @@ export interface CrunOptions {
   watcher: ExitWatcher;
 }
 
+/** Not the name of a container. */
+const DELETE_LOG = /^\.delete-.*\.log$/;
+
 export async function createCrun({ command, root, mountPoint, watcher }: CrunOptions): Promise<Crun> {
   const binary = findProgram(command);
   const { stdout } = await run(binary, ['--version'], { timeoutMs: VERSION_TIMEOUT_MS });
   mkdirSync(root, { recursive: true, mode: 0o700 });
+  // What a delete that was killed with its server wrote.
+  for (const name of await readdir(root)) if (DELETE_LOG.test(name)) await rm(join(root, name), { force: true });
   const { path, env } = protectCrun(binary, mountPoint);
 
   function start(log: string, args: readonly string[], stdio: Stdio): SpawnedProcess {
