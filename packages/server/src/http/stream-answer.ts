@@ -13,6 +13,7 @@ export async function streamAnswer(
   headers: Record<string, string>,
   pieces: AsyncIterable<string>,
 ): Promise<void> {
+  const leave = reply.server.takeStreamPlace?.(reply.request);
   reply.hijack();
   const { raw } = reply;
   const given = reply.getHeaders();
@@ -33,5 +34,7 @@ export async function streamAnswer(
   } catch (error) {
     if (!gone.signal.aborted) reply.log.warn({ err: error }, 'a stream was broken off');
     raw.destroy();
+  } finally {
+    leave?.();
   }
 }

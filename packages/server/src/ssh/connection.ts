@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net';
 import type { AuthContext, Connection } from 'ssh2';
+import type { Take } from '../platform/counted.ts';
 import { messageOf } from '../platform/errors.ts';
 import type { SshAccess, SshLogin } from '../sandboxes/ssh-access.ts';
-import type { Take } from './counted.ts';
 import type { FailedLogins } from './failed-logins.ts';
 import { forward, isSandboxAddress } from './forward.ts';
 import { serveSession } from './session.ts';

@@ -1,11 +1,11 @@
 import { createServer, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Server as ProtocolServer } from 'ssh2';
+import { counted, shared } from '../platform/counted.ts';
 import { DarkroomError, errnoOf, messageOf } from '../platform/errors.ts';
 import { hasShare } from '../platform/fair-share.ts';
 import type { SshAccess, SshLogin } from '../sandboxes/ssh-access.ts';
 import { type SshConnection, type SshLog, serveConnection } from './connection.ts';
-import { counted, shared } from './counted.ts';
 import { createFailedLogins } from './failed-logins.ts';
 import { type HostKey, loadHostKey } from './host-key.ts';
 import { holdBackWhileUnread } from './unread-answers.ts';

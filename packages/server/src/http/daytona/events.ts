@@ -11,6 +11,7 @@ import { settledCursor } from '../../lifecycle/events/settle-restored.ts';
 import type { Database } from '../../platform/db/schema.ts';
 import { invalidRequest, notFound } from '../../platform/errors.ts';
 import { isUuid } from '../../snapshots/find.ts';
+import { keyLives } from '../../tenancy/key-lives.ts';
 import { clientGone } from '../client-gone.ts';
 import { streamAnswer } from '../stream-answer.ts';
 import { wantsEvents } from './build-events.ts';
@@ -50,7 +51,12 @@ export function eventRoutes(deps: EventRouteDeps): FastifyPluginAsyncZod {
         }
         const signal = AbortSignal.any([clientGone(reply), closing.signal]);
         const from = after ?? (await latestCursor(db));
-        return sendEvents(reply, from, followEvents(deps, { organizationId, after: from, signal }));
+        const events = whileKeyLives(
+          db,
+          request.auth.keyId,
+          followEvents(deps, { organizationId, after: from, signal }),
+        );
+        return sendEvents(reply, from, events);
       },
     );
     for (const [path, type] of SUBJECTS) {
@@ -131,6 +137,20 @@ async function sendEvents(
 ): Promise<FastifyReply> {
   await streamAnswer(reply, { 'content-type': 'text/event-stream; charset=utf-8' }, texts(from, events));
   return reply;
+}
+
+const KEY_LOOK_MS = 30_000;
+
+/** A stream outlives the look at its key, and a key that was taken away or has expired must not read on. */
+async function* whileKeyLives<T>(db: Kysely<Database>, keyId: string, events: AsyncIterable<T>): AsyncGenerator<T> {
+  let lookedAt = performance.now();
+  for await (const event of events) {
+    if (performance.now() - lookedAt >= KEY_LOOK_MS) {
+      lookedAt = performance.now();
+      if (!(await keyLives(db, keyId))) return;
+    }
+    yield event;
+  }
 }
 
 async function* texts(from: EventCursor, events: AsyncIterable<LifecycleEvent | undefined>): AsyncGenerator<string> {

@@ -2,6 +2,7 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { AuditWriter } from '../../audit/audit-writer.ts';
 import type { DiskGuard } from '../../platform/disk-guard.ts';
 import { type AuthPluginDeps, authPlugin } from '../auth-plugin.ts';
+import { streamPlaces } from '../stream-places.ts';
 import { auditHook } from './audit-hook.ts';
 import { routeNotFound, sendApiError, sendToolboxError } from './errors.ts';
 import { roomHook } from './room-hook.ts';
@@ -54,6 +55,7 @@ function scope(
       throw routeNotFound(request);
     });
     await app.register(authPlugin, auth);
+    await app.register(streamPlaces, {});
     if (audit !== undefined) await app.register(auditHook, { audit });
     if (disk !== undefined) await app.register(roomHook, { disk });
     for (const plugin of routes) await app.register(plugin);

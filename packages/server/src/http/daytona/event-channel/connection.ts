@@ -12,10 +12,12 @@ import {
 } from './protocol.ts';
 
 export interface ConnectionOptions {
-  /** Whether the token may; raises or answers why not. */
+  /** Whether the token may; raises or answers why not. Asked again now and then, because keys end. */
   admit(token: string): Promise<{ organizationId: string } | { refused: string }>;
-  /** Called once the client is in; the answer is called when it is gone. */
-  join(organizationId: string): () => void;
+  /** Called once the client is in; the answer is called when it is gone. Undefined when there is no place left. */
+  join(organizationId: string): (() => void) | undefined;
+  /** Called when the connection has ended, in whatever way. */
+  ended(): void;
 }
 
 const CONNECT_MS = 10_000;
@@ -24,8 +26,9 @@ const GOING = 1001;
 const REFUSED = 1008;
 
 /** One client of the event channel, from its first message to its last. */
-export function serveConnection(socket: WebSocket, { admit, join }: ConnectionOptions): void {
+export function serveConnection(socket: WebSocket, { admit, join, ended }: ConnectionOptions): void {
   let state: 'new' | 'asked' | 'in' | 'gone' = 'new';
+  let token = '';
   let leave = () => {};
   let limit = setTimeout(() => end(REFUSED, 'no token'), CONNECT_MS);
   let pings: NodeJS.Timeout | undefined;
@@ -36,6 +39,7 @@ export function serveConnection(socket: WebSocket, { admit, join }: ConnectionOp
     clearTimeout(limit);
     clearTimeout(pings);
     leave();
+    ended();
     socket.close(code, reason);
     const cut = setTimeout(() => socket.terminate(), CLOSE_MS);
     socket.once('close', () => clearTimeout(cut));
@@ -43,23 +47,35 @@ export function serveConnection(socket: WebSocket, { admit, join }: ConnectionOp
 
   async function enter(auth: unknown): Promise<void> {
     state = 'asked';
-    const token = typeof auth === 'object' && auth !== null && 'token' in auth ? auth.token : undefined;
-    const answer = typeof token === 'string' ? await admit(token) : { refused: 'Invalid credentials' };
+    const given = typeof auth === 'object' && auth !== null && 'token' in auth ? auth.token : undefined;
+    token = typeof given === 'string' ? given : '';
+    const answer = await admit(token);
     if (isGone()) return;
-    if ('refused' in answer) {
-      socket.send(refusedMessage(answer.refused));
-      return end(REFUSED, 'refused');
-    }
+    if ('refused' in answer) return refuse(answer.refused);
+    const left = join(answer.organizationId);
+    if (left === undefined) return refuse('Too many connections to the event channel');
     clearTimeout(limit);
     state = 'in';
-    leave = join(answer.organizationId);
+    leave = left;
     socket.send(connectedMessage(randomUUID()));
     pings = setTimeout(ping, PING_MS);
+  }
+
+  function refuse(message: string): void {
+    socket.send(refusedMessage(message));
+    end(REFUSED, 'refused');
   }
 
   function ping(): void {
     socket.send(PING);
     limit = setTimeout(() => end(GOING, 'no answer'), PONG_MS);
+    admit(token).then(
+      (answer) => {
+        if ('refused' in answer) end(REFUSED, 'refused');
+      },
+      // Whether it still may is asked at the next ping.
+      () => undefined,
+    );
   }
 
   const isGone = () => state === 'gone';

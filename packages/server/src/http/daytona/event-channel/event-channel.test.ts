@@ -92,3 +92,24 @@ it('ends a client that says what it does not understand', async () => {
 it('is not there for other transports', async () => {
   expect((await api.ask('GET', '/api/socket.io/?EIO=4&transport=polling', { key })).status).toBe(404);
 });
+
+it('has a bounded number of places for those who have not shown a key', async () => {
+  const target = `${url.replace('http', 'ws')}/api/socket.io/?EIO=4&transport=websocket`;
+  const opened = await Promise.all(
+    Array.from({ length: 100 }, async () => {
+      const socket = new WebSocket(target);
+      await new Promise((resolve) => socket.once('message', resolve));
+      return socket;
+    }),
+  );
+  const late = new WebSocket(target);
+  expect(await new Promise((resolve) => late.once('close', resolve))).toBe(1013);
+  await Promise.all(
+    opened.map((socket) => {
+      const closed = new Promise((resolve) => socket.once('close', resolve));
+      socket.close();
+      return closed;
+    }),
+  );
+  await expect.poll(() => connect(key).connected.then(() => true)).toBe(true);
+});

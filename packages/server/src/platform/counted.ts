@@ -1,4 +1,4 @@
-import { hasShare } from '../platform/fair-share.ts';
+import { hasShare } from './fair-share.ts';
 
 /** Takes one more of what `key` may have. Gives it back by the returned function, once or often; undefined when there is none left. */
 export type Take = (key: string) => (() => void) | undefined;
