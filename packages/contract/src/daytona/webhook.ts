@@ -75,3 +75,15 @@ export const listWebhookDeliveriesQuerySchema = z.object({
   limit: z.coerce.number().pipe(z.int().min(1).max(200)).default(50),
   state: z.enum(['pending', 'delivered', 'failed']).optional(),
 });
+
+/** What Daytona tells of its Svix account. */
+export const webhookInitializationSchema = z
+  .object({
+    organizationId: z.uuid(),
+    svixApplicationId: z.string().nullable(),
+    lastError: z.string().nullable(),
+    retryCount: z.int(),
+    createdAt: z.iso.datetime(),
+    updatedAt: z.iso.datetime(),
+  })
+  .meta({ id: 'WebhookInitializationStatus' });

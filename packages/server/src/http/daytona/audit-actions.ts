@@ -45,6 +45,10 @@ const NAMED: Readonly<Record<string, readonly [action: string, target: string] |
   'POST /webhooks/endpoints': ['create', 'webhook'],
   'PATCH /webhooks/endpoints/:id': ['update', 'webhook'],
   'DELETE /webhooks/endpoints/:id': ['delete', 'webhook'],
+  'POST /webhooks/organizations/:id/app-portal-access': ['get_webhook_app_portal_access', 'organization'],
+  'POST /webhooks/organizations/:id/initialize': ['initialize_webhooks', 'organization'],
+  // Makes nothing but a look.
+  'POST /webhooks/organizations/:id/refresh-endpoints': null,
   'POST /webhooks/endpoints/:id/rotate-secret': ['rotate_secret', 'webhook'],
   'POST /webhooks/endpoints/:id/deliveries/:deliveryId/replay': ['send_webhook_message', 'webhook'],
 };

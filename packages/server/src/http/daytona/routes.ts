@@ -12,6 +12,7 @@ import { type ObjectStorageRouteDeps, objectStorageRoutes } from './object-stora
 import { organizationRoutes } from './organizations.ts';
 import { type SnapshotRouteDeps, snapshotRoutes } from './snapshots.ts';
 import { unsupportedServiceRoutes } from './unsupported.ts';
+import { webhookPortalRoutes } from './webhook-portal.ts';
 import { type WebhookRouteDeps, webhookRoutes } from './webhooks.ts';
 
 export type AccountRouteDeps = ConfigurationRouteDeps &
@@ -33,6 +34,7 @@ export function apiRoutes(deps: AccountRouteDeps & SnapshotRouteDeps): FastifyPl
     eventChannelRoutes(deps),
     auditRoutes(deps),
     webhookRoutes(deps),
+    webhookPortalRoutes(deps),
     adminRoutes(deps),
     organizationRoutes({ db: deps.db, rateLimits: deps.config.rateLimits }),
     apiKeyRoutes(deps),

@@ -68,7 +68,10 @@ async function arrived(count: number): Promise<Received[]> {
 }
 
 /** What was written down of deliveries, when that is so. */
-async function deliveries(endpointId: string, isThere: (items: { state: string; attempts: number }[]) => boolean) {
+async function deliveries(
+  endpointId: string,
+  isThere: (items: { state: string; attempts: number; lastStatus: number | null }[]) => boolean,
+) {
   return expect
     .poll(
       async () => {
@@ -130,7 +133,7 @@ describe('an endpoint', () => {
     const { body: endpoint } = await create();
     await add();
     await arrived(1);
-    const [failed] = await deliveries(endpoint.id, ([item]) => item?.attempts === 1 && item.state === 'pending');
+    const [failed] = await deliveries(endpoint.id, ([item]) => item?.lastStatus === 302);
     expect(failed).toMatchObject({ lastStatus: 302, lastError: 'It answered 302', nextAttemptAt: expect.any(String) });
     await api.db.updateTable('webhook_deliveries').set({ next_attempt_at: new Date() }).execute();
     await api.ask('PATCH', `${base}/${endpoint.id}`, { key, body: { description: 'now' } });
@@ -185,6 +188,21 @@ describe('an endpoint', () => {
   it('is one of twenty at most', async () => {
     for (let n = 0; n < 20; n++) expect((await create()).status).toBe(200);
     expect((await create()).status).toBe(400);
+  });
+});
+
+describe('what clients ask about Svix', () => {
+  const ask = (method: 'GET' | 'POST', path: string, id = organizationId) =>
+    api.ask(method, `/api/webhooks/organizations/${id}/${path}`, { key });
+
+  it('is answered, and the portal is refused with where to go', async () => {
+    expect((await ask('GET', 'initialization-status')).body).toMatchObject({ organizationId, lastError: null });
+    expect((await ask('POST', 'initialize')).status).toBe(201);
+    expect((await ask('POST', 'refresh-endpoints')).status).toBe(204);
+    const portal = await ask('POST', 'app-portal-access');
+    expect(portal.status).toBe(400);
+    expect(portal.body.message).toContain('/api/webhooks/endpoints');
+    expect((await ask('GET', 'initialization-status', await api.addOrganization())).status).toBe(404);
   });
 });
 
