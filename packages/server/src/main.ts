@@ -5,7 +5,9 @@ import type { FastifyInstance } from 'fastify';
 import { createAuditWriter } from './audit/audit-writer.ts';
 import type { ContextStore } from './builds/contexts/context-store.ts';
 import type { Builds } from './builds/index.ts';
+import type { Fsck } from './fsck/index.ts';
 import { buildApp, closeApp } from './http/app.ts';
+import { fsckRoutes } from './http/daytona/fsck.ts';
 import { apiRoutes } from './http/daytona/routes.ts';
 import { sandboxRoutes } from './http/daytona/sandbox/index.ts';
 import { SNAPSHOT_JSON_SQL } from './http/daytona/snapshot-json.ts';
@@ -31,6 +33,7 @@ import { createClosers } from './start/closers.ts';
 import type { Ground } from './start/ground.ts';
 import { startBuilds } from './start/start-builds.ts';
 import { startContexts } from './start/start-contexts.ts';
+import { startFsck } from './start/start-fsck.ts';
 import { type Machine, startMachine } from './start/start-machine.ts';
 import { JOB_GRACE_MS, startPlatform } from './start/start-platform.ts';
 import { startSnapshots } from './start/start-snapshots.ts';
@@ -109,7 +112,13 @@ export async function startServer(config: Config, options: StartOptions): Promis
       log,
     });
     closers.add('disk guard', () => disk.close());
-    const app = await buildServer(ground, machine, { sandboxes, builds, ssh, contexts, tls, disk });
+    const fsck = startFsck(ground, {
+      ...machine,
+      poolRoot: options.pool.root,
+      contexts,
+      containers: machine.runtime,
+    });
+    const app = await buildServer(ground, machine, { sandboxes, builds, ssh, contexts, tls, disk, fsck });
     closers.add('HTTP', () => closeApp(app, { graceMs: REQUEST_GRACE_MS }));
     const url = await listen(app, config, tls);
     await bootstrapTenancy(platform.db, {
@@ -164,12 +173,13 @@ interface Served {
   contexts: ContextStore;
   tls: Tls | undefined;
   disk: DiskGuard;
+  fsck: Fsck;
 }
 
 async function buildServer(
   ground: Ground,
   machine: Machine,
-  { sandboxes, builds, ssh, contexts, tls, disk }: Served,
+  { sandboxes, builds, ssh, contexts, tls, disk, fsck }: Served,
 ): Promise<FastifyInstance> {
   const { config, log, closers, db, reader, jobs } = ground;
   const keys = createKeyVerifier({
@@ -248,6 +258,7 @@ async function buildServer(
           builds,
           reads: createSnapshotReads(reader, SNAPSHOT_JSON_SQL),
         }),
+        fsckRoutes(fsck),
         sandboxRoutes({
           sandboxes,
           builds,

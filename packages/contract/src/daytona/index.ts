@@ -6,6 +6,7 @@ export * from './docker-registry.ts';
 export * from './error.ts';
 export * from './event.ts';
 export * from './files.ts';
+export * from './fsck.ts';
 export * from './gc.ts';
 export * from './git.ts';
 export * from './interpreter.ts';

@@ -1,7 +1,8 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { open, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { errnoOf } from '../platform/errors.ts';
+import { syncDirectory } from '../platform/sync-directory.ts';
 
 /** What `layer.json` says about the directory beside it. */
 const recordSchema = z.object({
@@ -21,6 +22,20 @@ const FILE = 'layer.json';
 
 export async function writeLayerRecord(layerDirectory: string, record: LayerRecord): Promise<void> {
   await writeFile(join(layerDirectory, FILE), `${JSON.stringify(record)}\n`, { flag: 'wx', mode: 0o600 });
+}
+
+/** Puts a record in the place of one that is wrong or unreadable: whole or not at all, and on disk when this resolves. */
+export async function replaceLayerRecord(layerDirectory: string, record: LayerRecord): Promise<void> {
+  const draft = join(layerDirectory, `${FILE}.new`);
+  const file = await open(draft, 'w', 0o600);
+  try {
+    await file.writeFile(`${JSON.stringify(record)}\n`);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(draft, join(layerDirectory, FILE));
+  await syncDirectory(layerDirectory);
 }
 
 /** Undefined where the directory is no layer. */

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { open, rename, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { DarkroomError, errnoOf } from '../platform/errors.ts';
@@ -6,7 +7,7 @@ import { failpoint } from '../platform/failpoints.ts';
 import { syncDirectory } from '../platform/sync-directory.ts';
 import { type LayerDirectory, openLayerDirectory, type StoredLayer } from './layer-directory.ts';
 import { layerDiskOf, mountLayerDisk, unmountLayerDisk } from './layer-disk.ts';
-import type { LayerRecord } from './layer-record.ts';
+import { type LayerRecord, replaceLayerRecord } from './layer-record.ts';
 import { createSharedRuns } from './shared-runs.ts';
 import type { Layer, LayerStore } from './types.ts';
 
@@ -28,6 +29,10 @@ export interface OpenLayerStore extends LayerStore {
    * `putBack` undoes that unless it has. What has it mounted keeps it. Undefined for a layer that is not there.
    */
   setAside(diffId: string): Promise<{ putBack(): Promise<void> } | undefined>;
+  /** Writes the record of a layer again, which somebody has changed or damaged; with another size where one is given. False when it is not there. */
+  rewriteRecord(diffId: string, sizeBytes?: number): Promise<boolean>;
+  /** Gives up a layer whose directory somebody has taken away: it can be added again. False when it is there. */
+  forgetGone(diffId: string): Promise<boolean>;
 }
 
 const DEFAULT_GRACE_MS = 10 * 60_000;
@@ -237,6 +242,27 @@ export async function createLayerStore(root: string, options: LayerStoreOptions 
       }
       return freed;
     },
+    rewriteRecord: (diffId, sizeBytes) =>
+      oneAtATime(async () => {
+        const layer = stored.get(diffId);
+        if (layer === undefined) return false;
+        const record = { ...layer.record, sizeBytes: sizeBytes ?? layer.record.sizeBytes };
+        await replaceLayerRecord(dirname(describe(layer).path), record);
+        layer.record = record;
+        return true;
+      }),
+    forgetGone: (diffId) =>
+      oneAtATime(async () => {
+        const layer = stored.get(diffId);
+        if (layer === undefined || existsSync(describe(layer).path)) return false;
+        stored.delete(diffId);
+        givenOut.delete(diffId);
+        mounts.delete(diffId);
+        // Something of it may still be there, and would be in the way of the next.
+        const left = await directory.discard(layer).catch(nothingWhenMissing);
+        if (left !== undefined) await directory.removeTemporary(left);
+        return true;
+      }),
     setAside: (diffId) =>
       oneAtATime(async () => {
         const layer = stored.get(diffId);
@@ -272,6 +298,10 @@ async function syncRecord(temporary: string): Promise<void> {
 /** The failure that led here says more than one to clean up; a sweep takes what stays. */
 async function discardTemporary(directory: LayerDirectory, temporary: string): Promise<void> {
   await directory.removeTemporary(temporary).catch(() => {});
+}
+
+function nothingWhenMissing(error: unknown): undefined {
+  if (errnoOf(error) !== 'ENOENT') throw error;
 }
 
 function storageError(diffId: string, error: unknown): unknown {

@@ -50,8 +50,9 @@ export const SNAPSHOT_TABLE = {
     onTimeout: 'error',
     timeoutReason: 'Copying the files of the sandbox took longer than 15 minutes. Look at the disk of the server.',
   },
-  active: { kind: 'resting', to: ['inactive', 'error', 'removing'] },
-  inactive: { kind: 'resting', to: ['active', 'pending', 'removing'] },
+  // To `building` when its files turned out to be damaged and can be made again.
+  active: { kind: 'resting', to: ['inactive', 'building', 'error', 'removing'] },
+  inactive: { kind: 'resting', to: ['active', 'pending', 'building', 'error', 'removing'] },
   error: { kind: 'resting', to: ['removing'] },
   build_failed: { kind: 'resting', to: ['removing'] },
   removing: {
@@ -102,7 +103,8 @@ export const SANDBOX_TABLE = {
     onTimeout: 'error',
     timeoutReason: 'The sandbox did not stop within 60 seconds.',
   },
-  stopped: { kind: 'resting', to: ['starting', 'resizing', 'destroying'] },
+  // To `error` when its files turned out to be gone.
+  stopped: { kind: 'resting', to: ['starting', 'resizing', 'error', 'destroying'] },
   resizing: {
     kind: 'moving',
     to: ['started', 'stopped', 'error', 'destroying'],

@@ -1,10 +1,4 @@
 import { join } from 'node:path';
-import { createLayerHealth, type LayerHealth } from '../images/health/layer-health.ts';
-import { soundPuller } from '../images/health/sound-puller.ts';
-import { createLayerStore } from '../images/layer-store.ts';
-import { createImagePuller } from '../images/pull.ts';
-import type { ImagePuller } from '../images/types.ts';
-import { createUnpacker } from '../images/unpack/unpacker.ts';
 import { raiseHostLimits } from '../runtime/host-limits.ts';
 import { instanceTag } from '../runtime/instance-tag.ts';
 import { leaveMachine } from '../runtime/leave-machine.ts';
@@ -12,16 +6,11 @@ import { createNetworkPool } from '../runtime/network/network-pool.ts';
 import { prepareCgroups } from '../runtime/prepare-cgroups.ts';
 import { createRuntime } from '../runtime/runtime.ts';
 import type { SandboxRuntime } from '../runtime/types.ts';
-import { createLayerKeeper, type LayerKeeper } from '../snapshots/layer-keeper.ts';
-import { createRefetch } from './fetch-layer-again.ts';
 import type { Ground } from './ground.ts';
-import { measuredLayers, measuredPuller } from './measured-puller.ts';
+import { type Layers, startLayers } from './start-layers.ts';
 
-export interface Machine {
+export interface Machine extends Layers {
   runtime: SandboxRuntime;
-  layers: LayerKeeper;
-  health: LayerHealth;
-  puller: ImagePuller;
 }
 
 export interface MachineOptions {
@@ -32,23 +21,13 @@ export interface MachineOptions {
 
 /** The floor of images and containers. What runs already is adopted. */
 export async function startMachine(ground: Ground, options: MachineOptions): Promise<Machine> {
-  const { config, log, closers, metrics } = ground;
+  const { config, log, closers } = ground;
   const { idBase, idCount } = config.runtime;
   const tag = instanceTag(config.stateDir);
   // On a tmpfs: it describes what runs, and a reboot ends both.
   const runDir = `/run/darkroom-${tag}`;
 
-  const unpacker = createUnpacker({ idBase, idCount });
-  closers.add('unpacker', () => unpacker.close());
-  // The keeper has a grace of its own, and knows who holds what.
-  const store = await createLayerStore(join(options.poolRoot, 'layers'), { graceMs: 0 });
-  closers.add('layers', () => store.close());
-  const refetch = createRefetch(ground, () => puller);
-  const health = await createLayerHealth({ store, log, ...refetch });
-  closers.add('health of layers', () => health.close());
-  const layers = createLayerKeeper(measuredLayers(health.watch(store), metrics));
-  const puller = createImagePuller({ layers, unpacker, registries: config.registries, log });
-  closers.add('puller', () => puller.close());
+  const floor = await startLayers(ground, options.poolRoot);
 
   await raiseHostLimits(log);
   const cgroups = await prepareCgroups({ tag, hostMountNamespace: options.hostMountNamespace });
@@ -82,5 +61,5 @@ export async function startMachine(ground: Ground, options: MachineOptions): Pro
     await runtime.close();
     if (!isUsed) await leaveMachine(runDir, cgroups);
   });
-  return { runtime, layers, health, puller: soundPuller(measuredPuller(puller, metrics), health) };
+  return { ...floor, runtime };
 }

@@ -7,6 +7,7 @@ import { pipeline } from 'node:stream/promises';
 import { appendOpenFile } from '../../platform/copy-range.ts';
 import { DarkroomError, errnoOf, invalidRequest, notFound } from '../../platform/errors.ts';
 import { failpoint } from '../../platform/failpoints.ts';
+import { writeContextDigest } from './context-digest.ts';
 import type { ContextBody, StoredPart, UploadedPart } from './context-store.ts';
 
 /** Left free by uploads: whoever else works on the disk must not suffer from them. */
@@ -32,7 +33,9 @@ export async function writeNewFile(path: string, body: ContextBody): Promise<{ e
     await rm(path, { force: true });
     throw diskError(error);
   }
-  return { etag: md5.digest('hex'), size };
+  const etag = md5.digest('hex');
+  writeContextDigest(path, [{ size, md5: etag }]);
+  return { etag, size };
 }
 
 /** Each is a file `NUMBER.ETAG` of the upload's directory. */
@@ -67,20 +70,24 @@ export async function joinParts(folder: string, parts: readonly UploadedPart[], 
   const there = new Map((await readParts(folder)).map((stored) => [partName(stored.part, stored.etag), stored]));
   if (parts.length === 0) throw invalidRequest('An upload is completed with at least one part');
   const files = parts.map(({ part, etag }) => {
-    const name = partName(part, etag);
-    if (!there.has(name)) throw invalidRequest(`Part ${part} was not found, or its ETag is another`);
-    return join(folder, name);
+    const stored = there.get(partName(part, etag));
+    if (stored === undefined) throw invalidRequest(`Part ${part} was not found, or its ETag is another`);
+    return { path: join(folder, partName(part, etag)), size: stored.size, md5: stored.etag };
   });
   const target = await open(path, 'wx', 0o600);
   try {
     for (const file of files) {
-      const source = await open(file, 'r');
+      const source = await open(file.path, 'r');
       try {
         await appendOpenFile(source.fd, target.fd);
       } finally {
         await source.close();
       }
     }
+    writeContextDigest(
+      path,
+      files.map(({ size, md5 }) => ({ size, md5 })),
+    );
     await target.sync();
   } catch (error) {
     await rm(path, { force: true });

@@ -18,6 +18,10 @@ export interface LayerHealth extends Pick<LayerVerifier, 'verifyLayer'> {
    * the background, once a day.
    */
   ensureSound(diffIds: readonly string[], signal: AbortSignal): Promise<void>;
+  /** Of what somebody else found by `verifyLayer`: it is known as damaged from then on. */
+  noteDamaged(diffId: string, differences: readonly string[]): Promise<void>;
+  /** Damaged layers that were pulled are taken out of the store and fetched again. Resolves to those that could not be, which stay. */
+  refetch(diffIds: readonly string[], signal: AbortSignal): Promise<string[]>;
   /** Results that have such a layer are not to be used. */
   isDamaged(diffId: string): boolean;
   /** The same store, whose new layers are recorded in the background. */
@@ -163,6 +167,14 @@ export async function createLayerHealth(deps: LayerHealthDeps): Promise<LayerHea
   return {
     verifyLayer: verifier.verifyLayer,
     isDamaged: (diffId) => damaged.has(diffId),
+    async noteDamaged(diffId, differences) {
+      const layer = (await store.list()).find((each) => each.diffId === diffId);
+      if (layer !== undefined) await noteDamage(layer, differences);
+    },
+    async refetch(diffIds, signal) {
+      await repairInTurn(diffIds, signal);
+      return diffIds.filter((diffId) => damaged.has(diffId));
+    },
     async ensureSound(diffIds, signal) {
       const looked = await Promise.all(
         diffIds.map(async (diffId) => {
@@ -193,12 +205,21 @@ export async function createLayerHealth(deps: LayerHealthDeps): Promise<LayerHea
           return filled;
         };
         const layer = await watched.add(diffId, noted, fillSignal);
-        if (isNew) soundAt.set(diffId, now());
+        if (isNew) {
+          damaged.delete(diffId);
+          soundAt.set(diffId, now());
+        }
         return layer;
       },
       async make(fill) {
         const layer = await watched.make(fill);
         if (layer === undefined) return undefined;
+        soundAt.set(layer.diffId, now());
+        inBackground(layer, record);
+        return layer;
+      },
+      async makeFromDisk(image, root) {
+        const layer = await watched.makeFromDisk(image, root);
         soundAt.set(layer.diffId, now());
         inBackground(layer, record);
         return layer;

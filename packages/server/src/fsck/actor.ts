@@ -1,0 +1,2 @@
+/** Who changed it, in events. */
+export const FSCK = 'system:fsck';

@@ -1,0 +1,66 @@
+import { readFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { damageMarkPath } from '../../images/health/verify-layer.ts';
+import { layerDiskFault } from '../../images/layer-disk-fault.ts';
+import type { Layer } from '../../images/types.ts';
+import { messageOf } from '../../platform/errors.ts';
+import { namesOf, readLayerUsers, shortLayer } from '../layer-users.ts';
+import { repairLayer } from '../repairs/repair-layer.ts';
+import type { Check, Finding, Progress, Scene } from '../types.ts';
+import { presentLayers } from './missing-layers.ts';
+
+/** Whether layers are what they were when they were made, by what was recorded of their files then. */
+export const damagedLayers: Check = {
+  name: 'damaged-layers',
+  title: 'files of layers',
+  async *find(scene) {
+    const users = await readLayerUsers(scene);
+    const present = await presentLayers(scene);
+    const layers = (await scene.store.list()).filter(({ diffId }) => users.has(diffId) && present.has(diffId));
+    for (const [index, layer] of layers.entries()) {
+      yield { done: index, total: layers.length } satisfies Progress;
+      const differences = await damageOf(scene, layer);
+      if (differences.length === 0) continue;
+      const by = users.get(layer.diffId) ?? [];
+      const [first = '', ...more] = differences;
+      const why = more.length === 0 ? first : `${first}, and ${more.length} more`;
+      yield {
+        kind: 'layer-damaged',
+        id: layer.diffId,
+        where: dirname(layer.path),
+        problem: `the files of layer ${shortLayer(layer.diffId)} of ${namesOf(by)} are damaged: ${why}`,
+        repair: await repairLayer(scene, { diffId: layer.diffId, users: by, how: 'damaged', why, differences }),
+      } satisfies Finding;
+    }
+  },
+};
+
+/** What is wrong with a layer, for a person; empty when nothing is. */
+async function damageOf(scene: Scene, layer: Layer): Promise<readonly string[]> {
+  const directory = dirname(layer.path);
+  if (scene.health.isDamaged(layer.diffId)) return markOf(layer.path);
+  const fault = layer.onDisk === true ? layerDiskFault(directory) : undefined;
+  if (fault !== undefined) return [fault];
+  if (scene.depth === 'quick') return [];
+  try {
+    // One on a disk is mounted by that.
+    await scene.store.get(layer.diffId);
+  } catch (error) {
+    return [messageOf(error)];
+  }
+  const verdict = await scene.health.verifyLayer(layer.path, {
+    contents: scene.depth === 'bytes',
+    signal: scene.signal,
+  });
+  return verdict.kind === 'damaged' ? verdict.differences : [];
+}
+
+function markOf(path: string): readonly string[] {
+  try {
+    const lines = readFileSync(damageMarkPath(path), 'utf8').split('\n').filter(Boolean);
+    if (lines.length > 0) return lines;
+  } catch {
+    // What is known is not written down.
+  }
+  return ['it was found damaged before'];
+}

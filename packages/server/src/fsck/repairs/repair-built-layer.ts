@@ -1,0 +1,69 @@
+import { moveSandbox, moveSnapshot } from '../../lifecycle/move.ts';
+import { FSCK } from '../actor.ts';
+import { type LayerUser, namesOf, shortLayer } from '../layer-users.ts';
+import type { Repair, Scene } from '../types.ts';
+import { buildAgain, findDefinition } from './build-again.ts';
+import type { LostLayer } from './repair-layer.ts';
+
+interface Plan {
+  build: LayerUser[];
+  fail: LayerUser[];
+  /** What runs is never taken away, and what is under way ends by itself. */
+  leave: LayerUser[];
+}
+
+/**
+ * Nothing has its bytes but this disk. Snapshots whose definition is there are built again, from the cache as far as that is sound; the others, and sandboxes
+ * that do not run, say what they lost. What runs is left as it is. Undefined when there is nothing but that.
+ */
+export async function repairBuiltLayer(scene: Scene, lost: LostLayer): Promise<Repair | undefined> {
+  const plan = await planFor(scene, lost.users);
+  if (plan.build.length + plan.fail.length === 0) return undefined;
+  return {
+    does: describe(plan, 'build', 'mark', 'as failed'),
+    async run() {
+      if (lost.how === 'damaged') await scene.health.noteDamaged(lost.diffId, lost.differences ?? []);
+      else await scene.store.forgetGone(lost.diffId);
+      const done: Plan = { build: [], fail: [], leave: [] };
+      const what = `Layer ${shortLayer(lost.diffId)} of it is ${lost.how} on the disk (${lost.why})`;
+      for (const user of plan.build) if (await buildAgain(scene, user.id, `${what}.`)) done.build.push(user);
+      for (const user of plan.fail) if (await sayLost(scene, user, what)) done.fail.push(user);
+      return done.build.length + done.fail.length === 0 ? undefined : describe(done, 'building', 'marked', 'as failed');
+    },
+  };
+}
+
+async function planFor(scene: Scene, users: readonly LayerUser[]): Promise<Plan> {
+  const plan: Plan = { build: [], fail: [], leave: [] };
+  for (const user of users) {
+    if (user.type === 'sandbox') (user.state === 'stopped' ? plan.fail : plan.leave).push(user);
+    else if (user.state === 'snapshotting') plan.leave.push(user);
+    else if ((await findDefinition(scene, user.buildId)) !== undefined) plan.build.push(user);
+    else plan.fail.push(user);
+  }
+  return plan;
+}
+
+function describe({ build, fail }: Plan, builds: string, marks: string, as: string): string {
+  const parts = [
+    ...(build.length === 0 ? [] : [`${builds} ${namesOf(build)} again`]),
+    ...(fail.length === 0 ? [] : [`${marks} ${namesOf(fail)} ${as}`]),
+  ];
+  return parts.join('; ');
+}
+
+async function sayLost({ db }: Scene, user: LayerUser, what: string): Promise<boolean> {
+  const change = { to: 'error', actor: FSCK, errorCode: 'unavailable' } as const;
+  if (user.type === 'sandbox') {
+    const hint =
+      'What it wrote itself is kept: start it to look whether it is still of use, or delete it. Sandboxes of a snapshot that is built again are sound.';
+    const moved = await moveSandbox(db, user.id, { ...change, from: ['stopped'], reason: `${what}. ${hint}` });
+    return moved !== undefined;
+  }
+  const hint =
+    user.sourceSandboxId === null
+      ? 'It cannot be built again by itself, because its definition, an upload or a secret is not here any more. Delete it and create it again.'
+      : `It was captured from sandbox ${user.sourceSandboxId}. Delete it, and capture it again if that is still there; else only a backup has its files.`;
+  const move = { ...change, from: ['active', 'inactive'], reason: `${what}. ${hint}` } as const;
+  return (await moveSnapshot(db, user.id, move)) !== undefined;
+}
