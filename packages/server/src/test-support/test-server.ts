@@ -169,7 +169,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     });
     await sandboxes.open();
     closers.add('sandboxes', () => sandboxes.close());
-    const ground = { config, log, closers, db, jobs, secrets, instance };
+    const ground = { config, log, closers, db, clock, jobs, secrets, instance };
     await startSnapshots(ground, { layers, puller }, { builds, sandboxes, sweeper });
     const ssh = await openSshGateway({
       access: sandboxes.ssh,
