@@ -43,11 +43,13 @@ export async function sendWebhook(agent: RemoteAgent, hook: OutgoingWebhook, sig
   }
 }
 
+/** Under the names of Svix and those of Standard Webhooks, whose libraries look for their own. */
 export function signatureOf({ id, payload, secrets }: Omit<OutgoingWebhook, 'url'>, now = new Date()) {
+  const timestamp = String(Math.floor(now.getTime() / 1000));
+  const signature = secrets.map((secret) => new Webhook(secret).sign(id, now, payload)).join(' ');
   return {
-    'svix-id': id,
-    'svix-timestamp': String(Math.floor(now.getTime() / 1000)),
-    'svix-signature': secrets.map((secret) => new Webhook(secret).sign(id, now, payload)).join(' '),
+    ...{ 'svix-id': id, 'svix-timestamp': timestamp, 'svix-signature': signature },
+    ...{ 'webhook-id': id, 'webhook-timestamp': timestamp, 'webhook-signature': signature },
   };
 }
 
