@@ -6,6 +6,7 @@ import { createAuditWriter } from './audit/audit-writer.ts';
 import type { ContextStore } from './builds/contexts/context-store.ts';
 import type { Builds } from './builds/index.ts';
 import type { Fsck } from './fsck/index.ts';
+import type { Garbage } from './garbage/garbage.ts';
 import { buildApp, closeApp } from './http/app.ts';
 import { fsckRoutes } from './http/daytona/fsck.ts';
 import { apiRoutes } from './http/daytona/routes.ts';
@@ -34,6 +35,7 @@ import type { Ground } from './start/ground.ts';
 import { startBuilds } from './start/start-builds.ts';
 import { startContexts } from './start/start-contexts.ts';
 import { startFsck } from './start/start-fsck.ts';
+import { startGarbage } from './start/start-garbage.ts';
 import { type Machine, startMachine } from './start/start-machine.ts';
 import { JOB_GRACE_MS, startPlatform } from './start/start-platform.ts';
 import { startSnapshots } from './start/start-snapshots.ts';
@@ -92,7 +94,13 @@ export async function startServer(config: Config, options: StartOptions): Promis
     const machine = await startMachine(ground, { ...options, poolRoot: options.pool.root });
     running = machine;
     const contexts = await startContexts(ground, options.pool.root);
-    const sweeper = createLayerSweeper({ db: ground.db, layers: machine.layers, log });
+    const sweeper = createLayerSweeper({
+      db: ground.db,
+      layers: machine.layers,
+      runnerId: ground.instance.runnerId,
+      graceSeconds: config.gc.graceMinutes * 60,
+      log,
+    });
     closers.add('layer sweeper', () => sweeper.close());
     const builds = await startBuilds(ground, {
       machine,
@@ -105,10 +113,11 @@ export async function startServer(config: Config, options: StartOptions): Promis
     // Here too, and so before the floors above them: a job must not find what it works with closed.
     closers.add('work on jobs', () => platform.jobs.stop({ graceMs: JOB_GRACE_MS }));
     const ssh = await startSsh(ground, sandboxes);
+    const garbage = startGarbage(ground, { ...machine, sweeper, contexts, builds, sandboxes });
     const disk = createDiskGuard({
       ...config.pool,
       use: () => diskOf(options.pool.root),
-      makeRoom: () => sweeper.makeRoom(),
+      makeRoom: () => builds.makeRoom(),
       log,
     });
     closers.add('disk guard', () => disk.close());
@@ -118,7 +127,7 @@ export async function startServer(config: Config, options: StartOptions): Promis
       contexts,
       containers: machine.runtime,
     });
-    const app = await buildServer(ground, machine, { sandboxes, builds, ssh, contexts, tls, disk, fsck });
+    const app = await buildServer(ground, machine, { sandboxes, builds, ssh, contexts, tls, disk, fsck, garbage });
     closers.add('HTTP', () => closeApp(app, { graceMs: REQUEST_GRACE_MS }));
     const url = await listen(app, config, tls);
     await bootstrapTenancy(platform.db, {
@@ -154,6 +163,8 @@ async function startSandboxes(ground: Ground, machine: Machine, builds: Builds):
       bandwidthMbps: config.network.bandwidthMbps,
       spoolDirectory: spoolDirectory(config),
       maxOutputBytes: config.exec.maxOutputBytes,
+      graceSeconds: config.gc.graceMinutes * 60,
+      deleteStoppedAfterDays: config.gc.deleteStoppedAfterDays,
       maxExecSeconds: config.exec.maxSeconds,
     },
     log,
@@ -174,12 +185,13 @@ interface Served {
   tls: Tls | undefined;
   disk: DiskGuard;
   fsck: Fsck;
+  garbage: Garbage;
 }
 
 async function buildServer(
   ground: Ground,
   machine: Machine,
-  { sandboxes, builds, ssh, contexts, tls, disk, fsck }: Served,
+  { sandboxes, builds, ssh, contexts, tls, disk, fsck, garbage }: Served,
 ): Promise<FastifyInstance> {
   const { config, log, closers, db, reader, jobs } = ground;
   const keys = createKeyVerifier({
@@ -249,9 +261,9 @@ async function buildServer(
           webhooks,
           jobs,
           rateLimiter,
-          contexts,
           keys,
           secrets: ground.secrets,
+          garbage,
           layers: machine.layers,
           runtime: machine.runtime,
           uploadKeys,

@@ -95,7 +95,7 @@ describe('a tag', () => {
 
   it('is pulled again when its layers have gone', async () => {
     const image = await obtain();
-    await keeper.sweep(async () => new Set(), { graceMs: 0 });
+    await keeper.sweep(async (stored) => new Set(stored.map(({ diffId }) => diffId)));
     expect((await obtain()).layers).toEqual(image.layers);
   });
 
@@ -111,7 +111,7 @@ describe('a tag', () => {
 
   it('keeps its layers from the sweeper for the builds to come', async () => {
     await obtain();
-    expect(await reachableLayers(database.db)).toEqual(new Set(diffIds(first)));
+    expect(await reachableLayers(database.db, diffIds(first), 'here')).toEqual(new Set(diffIds(first)));
   });
 });
 
@@ -141,7 +141,7 @@ describe('without the registry', () => {
   it('a tag whose layers have gone is a failure', async () => {
     await obtain();
     await registry.close();
-    await keeper.sweep(async () => new Set(), { graceMs: 0 });
+    await keeper.sweep(async (stored) => new Set(stored.map(({ diffId }) => diffId)));
     await expect(obtain()).rejects.toMatchObject({ class: 'network' });
   });
 

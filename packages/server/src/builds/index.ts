@@ -1,3 +1,4 @@
+import type { Collector } from '../garbage/collector.ts';
 import { DarkroomError, messageOf } from '../platform/errors.ts';
 import type { EventBus } from '../platform/events.ts';
 import { failpoint } from '../platform/failpoints.ts';
@@ -14,7 +15,7 @@ import type { RunningBuild } from './running-build.ts';
 import { endedElsewhere } from './settle-failure.ts';
 import { createStepTracker } from './step-tracker.ts';
 import type { BuildSubject, FindSubject } from './subject.ts';
-import { strayLogs, sweepBuilds } from './sweep.ts';
+import { createLogCollector, sweepBuilds } from './sweep.ts';
 import { createTurns } from './turns.ts';
 import type { BuildEngine } from './types.ts';
 import { type BuildView, viewBuild } from './view.ts';
@@ -28,6 +29,11 @@ export interface BuildsDeps extends Omit<RunDeps, 'turns' | 'engine' | 'secrets'
   secrets: SecretBox;
   /** This server process: the owner of what it builds. */
   instanceId: string;
+  collectors: Readonly<Record<string, Collector>>;
+  clearCache(organizationId: string | undefined): Promise<number>;
+  /** The machine that has the logs, and how long one stays whose build is gone. */
+  runnerId: string;
+  graceSeconds: number;
   /** After each build, however it ended. */
   onEnded(): void;
 }
@@ -50,8 +56,12 @@ export interface Builds {
   watch(row: BuildRow, options: { from: number; signal: AbortSignal }): AsyncGenerator<BuildEvent>;
   /** The build's row is gone, or will be: ends what runs of it, and removes its log. */
   discard(buildId: string): Promise<void>;
-  /** Builds that are gone and have a log, which the next sweep takes. */
-  strayLogs(): Promise<string[]>;
+  /** What builds keep, and may be taken. */
+  readonly collectors: Readonly<Record<string, Collector>>;
+  /** The disk is full: what is needed least goes, of layers too. Answers how much went. */
+  makeRoom(): Promise<number>;
+  /** Forgets results of steps and base images of an organization, or of all. Answers how many. */
+  clearCache(organizationId: string | undefined): Promise<number>;
   /** Takes jobs from now on. `subjects` are asked in order what a build is for. */
   open(subjects: readonly FindSubject[]): Promise<void>;
   /** Ends what runs, in bounded time; the next server goes on with it. */
@@ -161,11 +171,17 @@ export function createBuilds(deps: BuildsDeps): Builds {
   }
 
   const seen: ReadDeps = { db, logs: deps.logs, events: deps.events, running: (id) => running.get(id) };
-  const sweep = () => sweepBuilds({ db, logs: deps.logs, isRunning: (id) => running.has(id) });
+  const strayLogs = createLogCollector({ ...deps, isRunning: (id) => running.has(id) });
+  const sweep = async () => {
+    await sweepBuilds(db);
+    await strayLogs.collect({ withoutGrace: false });
+  };
 
   return {
     check: (request) => checkBuildRequest(deps.engine, request),
-    strayLogs: () => strayLogs({ db, logs: deps.logs, isRunning: (id) => running.has(id) }),
+    collectors: { ...deps.collectors, 'logs of builds': strayLogs },
+    makeRoom: deps.makeRoom,
+    clearCache: deps.clearCache,
     checkContexts: (organizationId, hashes) => checkContexts(deps.contexts, organizationId, hashes),
     begin(row) {
       if (!isOpen) return;

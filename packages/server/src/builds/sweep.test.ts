@@ -12,7 +12,7 @@ import { createBuildLogs } from './logs/build-logs.ts';
 import { insertBuild } from './records.ts';
 import { createStepTracker } from './step-tracker.ts';
 import { readSteps, settledStep } from './steps.ts';
-import { sweepBuilds } from './sweep.ts';
+import { createLogCollector } from './sweep.ts';
 
 const log = pino({ level: 'silent' });
 let database: TestDatabase;
@@ -56,7 +56,17 @@ test('logs whose builds are gone are removed, and no others', async () => {
     writer.write({ step: undefined, stream: 'note', text: 'x' });
     await writer.close();
   }
-  expect(await sweepBuilds({ db: database.db, logs, isRunning: (id) => id === running })).toBe(1);
+  const { db } = database;
+  const isRunning = (id: string) => id === running;
+  const collector = createLogCollector({ db, logs, isRunning, runnerId: 'here', graceSeconds: 60 });
+  expect(await collector.collect({ withoutGrace: false })).toEqual([]);
+  expect(await collector.plan()).toMatchObject([{ kind: 'build-log', id: gone, goes: 'grace' }]);
+  await db
+    .updateTable('garbage_marks')
+    .set({ marked_at: new Date(Date.now() - 61_000) })
+    .execute();
+  expect(await collector.plan()).toMatchObject([{ id: gone, goes: 'sweep', sizeBytes: expect.any(Number) }]);
+  expect(await collector.collect({ withoutGrace: false })).toMatchObject([{ id: gone }]);
   expect((await logs.list()).sort()).toEqual([kept, running].sort());
   await logs.close();
 });

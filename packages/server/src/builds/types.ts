@@ -1,6 +1,7 @@
 /**
  * What a build is for the rest of the server: a definition goes in, an image comes out, and an observer is told of everything between.
  */
+import type { Collector } from '../garbage/collector.ts';
 import type { ImageConfig } from '../images/types.ts';
 
 export interface BuildDefinition {
@@ -81,5 +82,7 @@ export interface BuildEngine {
   check(definition: Pick<BuildDefinition, 'dockerfile' | 'target' | 'buildArgs'>): void;
   /** The disk is full: some of what is only kept to make builds quicker goes, and no step uses. Answers how much. */
   makeRoom(): Promise<number>;
+  /** Directories of cache mounts. */
+  readonly cacheMounts: Collector;
   close(): Promise<void>;
 }

@@ -1,19 +1,28 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, readdir, readlink, rename, symlink, unlink } from 'node:fs/promises';
+import { mkdir, readdir, readlink, rename, stat, symlink, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errnoOf } from '../platform/errors.ts';
 import { failpoint } from '../platform/failpoints.ts';
 import { run } from '../platform/process.ts';
 import { syncDirectory } from '../platform/sync-directory.ts';
 import { type LayerRecord, readLayerRecord, writeLayerRecord } from './layer-record.ts';
+import { type RestoredRecord, restoreRecords } from './restore-records.ts';
+import type { SweepOptions } from './types.ts';
 
 /** A slow disk may have gigabytes to write back. */
 const SYNC_MS = 10 * 60_000;
 const REMOVE_MS = 30 * 60_000;
+const GENTLY = ['nice', '-n', '19', 'ionice', '-c', '3'];
 
 export interface StoredLayer {
   number: number;
   record: LayerRecord;
+}
+
+/** What was set aside. */
+export interface DamagedLayer extends StoredLayer {
+  path: string;
+  since: Date;
 }
 
 /**
@@ -49,13 +58,16 @@ export interface LayerDirectory {
   /** Takes a damaged layer out of the store. What was set aside of this place before goes. */
   setAside(layer: StoredLayer): Promise<void>;
   putBack(layer: StoredLayer): Promise<void>;
-  removeTemporary(path: string): Promise<void>;
+  /** Before that, what was set aside of a place can be taken out as by `discard`. */
+  discardDamaged(number: number): Promise<string>;
+  listDamaged(): Promise<DamagedLayer[]>;
+  removeTemporary(path: string, options?: SweepOptions): Promise<void>;
   listTemporary(): Promise<string[]>;
 }
 
 export async function openLayerDirectory(
   root: string,
-): Promise<{ directory: LayerDirectory; layers: StoredLayer[]; nextNumber: number }> {
+): Promise<{ directory: LayerDirectory; layers: StoredLayer[]; nextNumber: number; restored: RestoredRecord[] }> {
   const layersPath = join(root, 'layers');
   const indexPath = join(root, 'by-diff-id');
   const temporaryPath = join(root, 'tmp');
@@ -63,6 +75,7 @@ export async function openLayerDirectory(
   for (const path of [layersPath, indexPath, temporaryPath, damagedPath])
     await mkdir(path, { recursive: true, mode: 0o700 });
   await putBackLost(layersPath, damagedPath);
+  const restored = await restoreRecords(layersPath, indexPath);
   const found = await readLayers(layersPath);
   // A predecessor may have been killed between a rename and its sync.
   await syncDirectory(layersPath);
@@ -110,15 +123,31 @@ export async function openLayerDirectory(
       await rename(join(damagedPath, String(number)), join(layersPath, String(number)));
       await symlink(indexTarget(number), join(indexPath, record.diffId));
     },
+    async discardDamaged(number) {
+      const temporary = join(temporaryPath, `discarded-damaged-${number}`);
+      await rename(join(damagedPath, String(number)), temporary);
+      return temporary;
+    },
+    async listDamaged() {
+      const found: DamagedLayer[] = [];
+      for (const name of await readdir(damagedPath)) {
+        const path = join(damagedPath, name);
+        const record = await readLayerRecord(path);
+        // The rename that set it aside was the last change of the directory itself.
+        if (record !== undefined) found.push({ number: Number(name), record, path, since: (await stat(path)).ctime });
+      }
+      return found;
+    },
     // With a tool, because names in layers may be any bytes, and trees of any depth.
-    async removeTemporary(path) {
-      await run('rm', ['-rf', '--one-file-system', '--', path], { timeoutMs: REMOVE_MS });
+    async removeTemporary(path, { gently = false, signal } = {}) {
+      const [command = 'rm', ...args] = [...(gently ? GENTLY : []), 'rm', '-rf', '--one-file-system', '--', path];
+      await run(command, args, { timeoutMs: REMOVE_MS, ...(signal === undefined ? {} : { signal }) });
     },
     async listTemporary() {
       return (await readdir(temporaryPath)).map((name) => join(temporaryPath, name));
     },
   };
-  return { directory, layers: found.layers, nextNumber: found.nextNumber };
+  return { directory, layers: found.layers, nextNumber: found.nextNumber, restored };
 }
 
 /** A predecessor was killed before it had fetched a damaged layer again: until somebody does, those that have it need it. */

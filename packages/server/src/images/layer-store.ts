@@ -5,11 +5,12 @@ import { dirname, join } from 'node:path';
 import { DarkroomError, errnoOf } from '../platform/errors.ts';
 import { failpoint } from '../platform/failpoints.ts';
 import { syncDirectory } from '../platform/sync-directory.ts';
-import { type LayerDirectory, openLayerDirectory, type StoredLayer } from './layer-directory.ts';
+import { type DamagedLayer, type LayerDirectory, openLayerDirectory, type StoredLayer } from './layer-directory.ts';
 import { layerDiskOf, mountLayerDisk, unmountLayerDisk } from './layer-disk.ts';
 import { type LayerRecord, replaceLayerRecord } from './layer-record.ts';
+import type { RestoredRecord } from './restore-records.ts';
 import { createSharedRuns } from './shared-runs.ts';
-import type { Layer, LayerStore } from './types.ts';
+import type { Layer, LayerStore, SweepOptions } from './types.ts';
 
 export interface LayerStoreOptions {
   /**
@@ -22,6 +23,8 @@ export interface LayerStoreOptions {
 }
 
 export interface OpenLayerStore extends LayerStore {
+  /** Whose records could not be read when it was opened, and were written again. */
+  readonly restored: readonly RestoredRecord[];
   /** Gives up the mounts of layers on disks. Sandboxes that have one keep it. */
   close(): Promise<void>;
   /**
@@ -33,6 +36,14 @@ export interface OpenLayerStore extends LayerStore {
   rewriteRecord(diffId: string, sizeBytes?: number): Promise<boolean>;
   /** Gives up a layer whose directory somebody has taken away: it can be added again. False when it is there. */
   forgetGone(diffId: string): Promise<boolean>;
+  /** What was set aside and is there anew. What has it mounted has only these files. */
+  listDamaged(): Promise<DamagedLayer[]>;
+  /** Nothing to do for one that is not in that list. */
+  removeDamaged(number: number, options?: SweepOptions): Promise<void>;
+  /** Directories of calls that never ended. */
+  listLitter(): Promise<string[]>;
+  /** Removes them, as each sweep does. Returns which. */
+  sweepLitter(options?: SweepOptions): Promise<string[]>;
 }
 
 const DEFAULT_GRACE_MS = 10 * 60_000;
@@ -48,7 +59,7 @@ const DEFAULT_GRACE_MS = 10 * 60_000;
 export async function createLayerStore(root: string, options: LayerStoreOptions = {}): Promise<OpenLayerStore> {
   const graceMs = options.graceMs ?? DEFAULT_GRACE_MS;
   const now = options.now ?? (() => performance.now());
-  const { directory, layers, nextNumber } = await openLayerDirectory(root);
+  const { directory, layers, nextNumber, restored } = await openLayerDirectory(root);
   const stored = new Map(layers.map((layer) => [layer.record.diffId, layer]));
   const givenOut = new Map(layers.map((layer) => [layer.record.diffId, now()]));
   /** Temporary directories of calls that run. */
@@ -204,8 +215,32 @@ export async function createLayerStore(root: string, options: LayerStoreOptions 
     unmountLayerDisk(dirname(describe(layer).path));
   }
 
+  /** What is not removed before the signal is litter. */
+  async function removeFiles(path: string, options: SweepOptions = {}): Promise<void> {
+    try {
+      await directory.removeTemporary(path, options);
+    } catch (error) {
+      if (!options.signal?.aborted) throw error;
+    }
+  }
+
+  async function listLitter(): Promise<string[]> {
+    return (await directory.listTemporary()).filter((path) => !inUse.has(path));
+  }
+
+  async function sweepLitter(options?: SweepOptions): Promise<string[]> {
+    const gone: string[] = [];
+    for (const path of await listLitter()) {
+      if (options?.signal?.aborted) break;
+      await removeFiles(path, options);
+      gone.push(path);
+    }
+    return gone;
+  }
+
   return {
     root,
+    restored,
     make,
     makeFromDisk,
     sync: () => directory.sync(),
@@ -220,12 +255,11 @@ export async function createLayerStore(root: string, options: LayerStoreOptions 
       const begin = async (shared: AbortSignal) => giveOut(diffId) ?? (await fillAndPublish(diffId, fill, shared));
       return await fills.join(diffId, begin, { signal, onReport: () => {} });
     },
-    async sweep(reachable) {
+    async sweep(reachable, options) {
       const freed: string[] = [];
-      for (const litter of await directory.listTemporary()) {
-        if (!inUse.has(litter)) await directory.removeTemporary(litter);
-      }
+      await sweepLitter(options);
       for (const [diffId, layer] of [...stored]) {
+        if (options?.signal?.aborted) break;
         // Asked again for each: removing the one before took time, in which a pull may have come for this one.
         const isHeld = now() - (givenOut.get(diffId) ?? 0) < graceMs;
         if (reachable.has(diffId) || isHeld || stored.get(diffId) !== layer) continue;
@@ -235,12 +269,25 @@ export async function createLayerStore(root: string, options: LayerStoreOptions 
         await unmounted(diffId, layer);
         await failpoint('gc.layer-forgotten');
         const discarded = await oneAtATime(() => directory.discard(layer));
-        await failpoint('gc.discarded');
-        await directory.removeTemporary(discarded);
-        await failpoint('gc.layer-removed');
         freed.push(diffId);
+        await failpoint('gc.discarded');
+        await removeFiles(discarded, options);
+        await failpoint('gc.layer-removed');
       }
       return freed;
+    },
+    listLitter,
+    sweepLitter,
+    async listDamaged() {
+      const all = await directory.listDamaged();
+      return all.filter(({ record }) => stored.has(record.diffId));
+    },
+    async removeDamaged(number, options) {
+      const discarded = await oneAtATime(async () => {
+        const layer = (await directory.listDamaged()).find((damaged) => damaged.number === number);
+        return layer && stored.has(layer.record.diffId) ? directory.discardDamaged(number) : undefined;
+      });
+      if (discarded !== undefined) await removeFiles(discarded, options);
     },
     rewriteRecord: (diffId, sizeBytes) =>
       oneAtATime(async () => {
@@ -260,7 +307,7 @@ export async function createLayerStore(root: string, options: LayerStoreOptions 
         mounts.delete(diffId);
         // Something of it may still be there, and would be in the way of the next.
         const left = await directory.discard(layer).catch(nothingWhenMissing);
-        if (left !== undefined) await directory.removeTemporary(left);
+        if (left !== undefined) await removeFiles(left);
         return true;
       }),
     setAside: (diffId) =>

@@ -101,6 +101,13 @@ export interface Layer {
   onDisk?: true;
 }
 
+export interface SweepOptions {
+  /** At the lowest priority: others work on the disk. */
+  gently?: boolean;
+  /** Ends it early: what is left goes with a later sweep. */
+  signal?: AbortSignal | undefined;
+}
+
 export interface LayerStore {
   readonly root: string;
   /** The layer, if it is complete. What `get` and `add` gave out is safe from `sweep` for some minutes. */
@@ -126,7 +133,7 @@ export interface LayerStore {
   makeFromDisk(image: string, root: string): Promise<Layer>;
   /** All that was made before is on disk when this resolves. Calls at the same time share the work. */
   sync(): Promise<void>;
-  /** Removes layers that are not in `reachable`, and aged litter of calls that never ended. Returns the freed diffIDs. */
-  sweep(reachable: ReadonlySet<string>): Promise<string[]>;
+  /** Removes layers that are not in `reachable`, one after the other, and litter of calls that never ended. Returns the freed diffIDs. */
+  sweep(reachable: ReadonlySet<string>, options?: SweepOptions): Promise<string[]>;
   list(): Promise<Layer[]>;
 }

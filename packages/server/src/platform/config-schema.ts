@@ -91,6 +91,25 @@ export const configSchema = z.strictObject({
         .describe('When it is so full, nothing new is begun (507), so that what runs can go on; 101: never.'),
     })
     .prefault({}),
+  gc: z
+    .strictObject({
+      graceMinutes: z
+        .number()
+        .min(0)
+        .max(7 * 24 * 60)
+        .default(10)
+        .describe(
+          'What nothing needs any more is removed when that has been so for so many minutes. A full disk does not wait.',
+        ),
+      deleteStoppedAfterDays: z
+        .number()
+        .positive()
+        .max(3650)
+        .optional()
+        .describe('Sandboxes that are stopped for so many days are deleted with their files; without it none.'),
+    })
+    .prefault({})
+    .describe('What is removed by itself.'),
   runtime: z
     .strictObject({
       crun: z.string().min(1).default('crun').describe('The crun program: a name on the PATH or a path.'),

@@ -111,8 +111,9 @@ export const FAILPOINTS = [
   'activate.written',
   'deactivate.written',
 
-  // A sweep of layers: what is needed is known; a layer is not given out any more; it is out of the index; out of the store; its files are removed.
+  // A sweep of layers: what is needed is known; what is not is written down; a layer is not given out any more; it is out of the index; out of the store; its files are removed.
   'gc.reachable-read',
+  'gc.marked',
   'gc.layer-forgotten',
   'gc.unindexed',
   'gc.discarded',

@@ -15,15 +15,31 @@ const PERIOD_MS = 60 * 60_000;
 /** Small enough that nobody waits for it. */
 const BATCH = 5_000;
 
-/** Deletes what is only looked back at, when it is old. */
-export async function sweepOldRows(db: Kysely<Database>, keep: KeepDays, isClosing = () => false): Promise<number> {
-  const tables = [
+const tablesOf = (keep: KeepDays) =>
+  [
     ['events', 'at', keep.eventDays],
     ['audit_logs', 'created_at', keep.auditDays],
     ['webhook_deliveries', 'created_at', keep.webhookDays],
   ] as const;
+
+/** How many rows the next sweep takes. */
+export async function countOldRows(
+  db: Kysely<Database>,
+  keep: KeepDays,
+): Promise<{ table: string; days: number; count: number }[]> {
+  const counts: { table: string; days: number; count: number }[] = [];
+  for (const [table, column, days] of tablesOf(keep)) {
+    const { rows } = await sql<{ count: number }>`select count(*)::float8 as count from ${sql.table(table)}
+      where ${sql.ref(column)} < now() - make_interval(days => ${days})`.execute(db);
+    counts.push({ table, days, count: rows[0]?.count ?? 0 });
+  }
+  return counts;
+}
+
+/** Deletes what is only looked back at, when it is old. */
+export async function sweepOldRows(db: Kysely<Database>, keep: KeepDays, isClosing = () => false): Promise<number> {
   let total = 0;
-  for (const [table, column, days] of tables) {
+  for (const [table, column, days] of tablesOf(keep)) {
     let count: number;
     do {
       const { rows } = await sql`delete from ${sql.table(table)} where ctid = any(array(

@@ -21,7 +21,8 @@ export async function doWhatIsDue(context: SandboxContext): Promise<number | und
   const { runnerId } = context.settings;
   for (const row of await dueToStop(context.db, runnerId).execute()) await stopIdle(context, row);
   for (const row of await dueToDelete(context.db, runnerId)) {
-    await destroy(context, SYSTEM, row.id, `Auto-delete after ${row.auto_delete_interval} minutes`);
+    const reason = `Auto-delete after ${row.auto_delete_interval} minutes`;
+    await destroy(context, SYSTEM, row.id, { reason, from: ['stopped'] });
   }
   await forgetDestroyed(context.db);
   return nextDue(context.db, runnerId);

@@ -2,11 +2,14 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type BuildRow, findBuild } from '../builds/records.ts';
 import type { FindSubject } from '../builds/subject.ts';
+import type { Collector } from '../garbage/collector.ts';
 import { DarkroomError, invalidRequest, messageOf, notFound } from '../platform/errors.ts';
 import { createActivity } from './activity.ts';
 import { sandboxSubject } from './build-subject.ts';
 import { type Captured, type CaptureRequest, captureSandbox } from './capture.ts';
 import * as changes from './change.ts';
+import { createSpoolCollector } from './collect-spool.ts';
+import { createStoppedCollector } from './collect-stopped.ts';
 import { createSandbox } from './create.ts';
 import type { CreateRequest } from './create-request.ts';
 import { doWhatIsDue } from './due.ts';
@@ -85,6 +88,8 @@ export interface Sandboxes {
   readonly sessions: Sessions;
   readonly previews: Previews;
   readonly fileLinks: FileLinks;
+  /** What of sandboxes may be taken. */
+  readonly collectors: Readonly<Record<string, Collector>>;
   /** Makes the database true again, then takes jobs and watches containers. Call once, before serving; the runtime is open. */
   open(): Promise<Recovered>;
   /** Waits for what is under way. Sandboxes go on running. */
@@ -166,6 +171,10 @@ export function createSandboxes(deps: SandboxDeps): Sandboxes {
     sessions,
     previews: createPreviews(context, deps.secrets),
     fileLinks: createFileLinks(context, deps.secrets),
+    collectors: {
+      'stopped sandboxes': createStoppedCollector(context),
+      'files of sandboxes': createSpoolCollector({ db: deps.db, ...deps.settings }),
+    },
     async open() {
       deps.clock.onJump((ms) => keepIdleTimes(deps.db, deps.settings.runnerId, ms));
       await mkdir(deps.settings.spoolDirectory, { recursive: true, mode: 0o700 });

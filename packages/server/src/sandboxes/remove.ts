@@ -13,28 +13,31 @@ export async function removeSandbox(context: SandboxContext, caller: Caller, idO
   return destroying;
 }
 
+const ALIVE = [
+  'pending_build',
+  'building_snapshot',
+  'creating',
+  'starting',
+  'started',
+  'stopping',
+  'stopped',
+  'resizing',
+  'pausing',
+  'paused',
+  'resuming',
+  'error',
+] as const;
+
+/** `from`: only in these states; what somebody has started since it was looked for, stays. */
 export function destroy(
   context: SandboxContext,
   caller: Pick<Caller, 'actor'>,
   id: string,
-  reason?: string,
+  { reason, from = ALIVE }: { reason?: string; from?: readonly (typeof ALIVE)[number][] } = {},
 ): Promise<SandboxRow | undefined> {
   return context.db.transaction().execute(async (trx) => {
     const row = await moveSandbox(trx, id, {
-      from: [
-        'pending_build',
-        'building_snapshot',
-        'creating',
-        'starting',
-        'started',
-        'stopping',
-        'stopped',
-        'resizing',
-        'pausing',
-        'paused',
-        'resuming',
-        'error',
-      ],
+      from,
       to: 'destroying',
       actor: caller.actor,
       ownerId: context.settings.instanceId,

@@ -77,7 +77,7 @@ export async function finishStop(
 export async function afterStop(context: SandboxContext, row: SandboxRow): Promise<void> {
   if (row.auto_delete_interval < 0 || row.stopped_at === null) return;
   if (row.auto_delete_interval === 0) {
-    await destroy(context, { actor: 'system' }, row.id, 'Auto-delete when stopped');
+    await destroy(context, { actor: 'system' }, row.id, { reason: 'Auto-delete when stopped' });
     return;
   }
   context.schedule.consider(new Date(row.stopped_at.getTime() + row.auto_delete_interval * 60_000));

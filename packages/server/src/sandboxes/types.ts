@@ -41,6 +41,10 @@ export interface SandboxSettings {
   diskLimits: boolean;
   /** A directory of this server's own, on disk: what does not fit into memory is put there. */
   spoolDirectory: string;
+  /** How long what nothing needs any more stays. */
+  graceSeconds: number;
+  /** Sandboxes that are stopped for so long are deleted; without it none. */
+  deleteStoppedAfterDays?: number | undefined;
   maxOutputBytes: number;
   maxExecSeconds: number;
 }

@@ -1,7 +1,5 @@
-import type { LayerStore } from '../images/types.ts';
-
-/** A layer that nothing needs any more stays this long: whoever read that it is there has ended by then. */
-const GRACE_MS = 60_000;
+import type { Layer, LayerStore, SweepOptions } from '../images/types.ts';
+import { failpoint } from '../platform/failpoints.ts';
 
 export interface LayerKeeper extends Omit<LayerStore, 'sweep'> {
   /**
@@ -12,8 +10,16 @@ export interface LayerKeeper extends Omit<LayerStore, 'sweep'> {
   /** Whether a hold that is in place protects the layer. */
   isHeld(diffId: string): boolean;
   hasAll(diffIds: readonly string[]): Promise<boolean>;
-  /** Removes layers that `reachable` does not name, that no hold protects, and whose grace is over. Returns the freed diffIDs. */
-  sweep(reachable: () => Promise<ReadonlySet<string>>, options?: { graceMs?: number }): Promise<string[]>;
+  /** How long the oldest hold that is in place has lasted, in milliseconds; undefined without one. */
+  heldForMs(): number | undefined;
+  /**
+   * Removes what `findGarbage` chooses of the layers that no hold protects. One that is got or added meanwhile, or under a hold that was in place
+   * when the sweep began, stays all the same. Returns what went.
+   */
+  sweep(
+    findGarbage: (stored: readonly Layer[]) => Promise<ReadonlySet<string>>,
+    options?: SweepOptions,
+  ): Promise<Layer[]>;
 }
 
 /**
@@ -21,27 +27,41 @@ export interface LayerKeeper extends Omit<LayerStore, 'sweep'> {
  * gets, adds or sweeps goes through one keeper.
  */
 export function createLayerKeeper(store: LayerStore, now: () => number = () => performance.now()): LayerKeeper {
-  /** When each layer was last got, added, or found reachable. */
-  const neededAt = new Map<string, number>();
-  /** Of these the times by someone's hand: only they concern a hold. */
+  /** When each layer was last got or added. */
   const usedAt = new Map<string, number>();
   const holds = new Map<symbol, number>();
   const startedAt = now();
+  /** What a predecessor has left. */
+  let found: ReadonlySet<string> = new Set();
+  const foundAtStart = store.list().then((layers) => {
+    found = new Set(layers.map(({ diffId }) => diffId));
+  });
+  let making = 0;
 
-  // What this process has not seen yet counts from its start: a predecessor may have just handed it out.
-  const isNeededSince = (diffId: string, since: number) => (neededAt.get(diffId) ?? startedAt) >= since;
-  const isUsedSince = (diffId: string, since: number) => (usedAt.get(diffId) ?? startedAt) >= since;
+  // What is there and was never seen is being made just now and has no name for us yet, unless a predecessor made it.
+  const isUsedSince = (diffId: string, since: number) => {
+    const at = usedAt.get(diffId);
+    if (at !== undefined) return at >= since;
+    return (making > 0 && !found.has(diffId)) || startedAt >= since;
+  };
 
   // Noted before the store is asked: a sweep that looks afterwards keeps the layer, one that looked before has removed it.
-  const touch = (diffId: string) => {
-    const time = now();
-    neededAt.set(diffId, time);
-    usedAt.set(diffId, time);
-  };
+  const touch = (diffId: string) => void usedAt.set(diffId, now());
   const get: LayerStore['get'] = (diffId) => {
     touch(diffId);
     return store.get(diffId);
   };
+
+  async function made<T extends Layer | undefined>(make: () => Promise<T>): Promise<T> {
+    making++;
+    try {
+      const layer = await make();
+      if (layer !== undefined) touch(layer.diffId);
+      return layer;
+    } finally {
+      making--;
+    }
+  }
 
   return {
     root: store.root,
@@ -52,16 +72,8 @@ export function createLayerKeeper(store: LayerStore, now: () => number = () => p
       touch(diffId);
       return layer;
     },
-    async make(fill) {
-      const layer = await store.make(fill);
-      if (layer !== undefined) touch(layer.diffId);
-      return layer;
-    },
-    async makeFromDisk(image, root) {
-      const layer = await store.makeFromDisk(image, root);
-      touch(layer.diffId);
-      return layer;
-    },
+    make: (fill) => made(() => store.make(fill)),
+    makeFromDisk: (image, root) => made(() => store.makeFromDisk(image, root)),
     sync: () => store.sync(),
     list: () => store.list(),
     hold() {
@@ -74,35 +86,34 @@ export function createLayerKeeper(store: LayerStore, now: () => number = () => p
       for (const diffId of diffIds) if ((await get(diffId)) === undefined) return false;
       return true;
     },
-    async sweep(reachable, { graceMs = GRACE_MS } = {}) {
-      // Noted before the rows are read: a hold that ends during the sweep has written a row that `reachable` may not have seen.
+    heldForMs: () => (holds.size === 0 ? undefined : now() - Math.min(...holds.values())),
+    async sweep(findGarbage, options) {
+      await foundAtStart;
+      // Noted before the rows are read: a hold that ends during the sweep has written a row that `findGarbage` may not have seen.
       const heldSince = Math.min(now(), ...holds.values());
-      const needed = await reachable();
-      for (const diffId of needed) neededAt.set(diffId, now());
-      const isProtected = (diffId: string) => isNeededSince(diffId, now() - graceMs) || isUsedSince(diffId, heldSince);
-      const freed = await store.sweep(new KeptLayers(needed, isProtected));
-      const present = new Set((await store.list()).map(({ diffId }) => diffId));
+      const isProtected = (diffId: string) => isUsedSince(diffId, heldSince);
+      const stored = new Map((await store.list()).map((layer) => [layer.diffId, layer]));
+      const garbage = await findGarbage([...stored.values()].filter(({ diffId }) => !isProtected(diffId)));
+      await failpoint('gc.reachable-read');
+      const freed = await store.sweep(new KeptLayers(garbage, isProtected), options);
+      for (const diffId of freed) usedAt.delete(diffId);
       // Also what was asked for and never came.
-      for (const diffId of neededAt.keys()) {
-        if (present.has(diffId) || isProtected(diffId)) continue;
-        neededAt.delete(diffId);
-        usedAt.delete(diffId);
-      }
-      return freed;
+      for (const [diffId, at] of usedAt) if (!stored.has(diffId) && at < heldSince) usedAt.delete(diffId);
+      return freed.flatMap((diffId) => stored.get(diffId) ?? []);
     },
   };
 }
 
-/** Asked for each layer at the moment of its removal, because a sweep takes long and layers are wanted meanwhile. */
+/** All but the garbage. Asked for each layer at the moment of its removal, because a sweep takes long and layers are wanted meanwhile. */
 class KeptLayers extends Set<string> {
   readonly #isProtected: (diffId: string) => boolean;
 
-  constructor(needed: ReadonlySet<string>, isProtected: (diffId: string) => boolean) {
-    super(needed);
+  constructor(garbage: ReadonlySet<string>, isProtected: (diffId: string) => boolean) {
+    super(garbage);
     this.#isProtected = isProtected;
   }
 
   override has(diffId: string): boolean {
-    return super.has(diffId) || this.#isProtected(diffId);
+    return !super.has(diffId) || this.#isProtected(diffId);
   }
 }

@@ -1,64 +1,131 @@
 import type { Kysely } from 'kysely';
+import type { CollectOptions, Collector, GarbageItem } from '../garbage/collector.ts';
+import { atOneMoment, forgetMarks, type Marked, remark } from '../garbage/marks.ts';
+import type { Layer } from '../images/types.ts';
 import type { Database } from '../platform/db/schema.ts';
+import { failpoint } from '../platform/failpoints.ts';
 import type { LayerKeeper } from './layer-keeper.ts';
+import { planLayers } from './layer-plan.ts';
 import { reachableLayers } from './reachable-layers.ts';
 
 /** The safety net; what frees layers asks for a sweep by itself. */
 const PERIOD_MS = 10 * 60_000;
-/** Longer than the grace of a layer, so that one request is enough. */
-const DELAY_MS = 70_000;
+/** What is deleted one after another shares a sweep. */
+const DELAY_MS = 5_000;
+const LEAST_WAIT_MS = 1_000;
 
-export interface LayerSweeper {
+const NAMED_BY_NOTHING = 'no snapshot, sandbox or result of a build names it';
+
+export interface LayerSweeper extends Collector {
   /** Something may have become unreachable: sweeps once, soon. */
   request(): void;
   /** Before `makeRoom` sweeps it asks for this: giving up some of what is reachable only because it may save work later. */
   shrinkFirst(shrink: () => Promise<unknown>): void;
   /** Sweeps now and without grace, because the disk is full. Returns how many layers went. */
   makeRoom(): Promise<number>;
+  /** Ends a sweep that runs; the next server goes on with it. */
   close(): Promise<void>;
 }
 
 export interface LayerSweeperDeps {
   db: Kysely<Database>;
   layers: LayerKeeper;
+  /** The machine whose layers these are. */
+  runnerId: string;
+  /** How long a layer stays that nothing needs. */
+  graceSeconds: number;
   log: { info(details: object, message: string): void; warn(details: object, message: string): void };
 }
 
-export function createLayerSweeper({ db, layers, log }: LayerSweeperDeps): LayerSweeper {
-  const sweep = async (graceMs?: number) => {
-    const freed = await layers.sweep(() => reachableLayers(db), graceMs === undefined ? {} : { graceMs });
-    if (freed.length > 0) log.info({ layers: freed.length }, 'layers removed that nothing needs');
-    return freed.length;
-  };
-  let running: Promise<void> = Promise.resolve();
-  const inBackground = () => {
-    running = sweep().then(
-      () => undefined,
-      (error: unknown) => log.warn({ err: error }, 'layers could not be swept'),
+export function createLayerSweeper(deps: LayerSweeperDeps): LayerSweeper {
+  const { db, layers, log, runnerId, graceSeconds } = deps;
+  const closing = new AbortController();
+  let last: Promise<unknown> = Promise.resolve();
+  let isClosed = false;
+
+  /** Both phases: what was marked in an earlier sweep and is still unneeded goes, what is found now is marked. */
+  async function sweep({ withoutGrace, gently }: CollectOptions & { gently: boolean }): Promise<Layer[]> {
+    const mark = { runnerId, kind: 'layer', graceSeconds: withoutGrace ? 0 : graceSeconds } as const;
+    let waiting: Marked[] = [];
+    const freed = await layers.sweep(
+      async (stored) => {
+        const marked = await atOneMoment(db, async (trx) => {
+          const ids = stored.map(({ diffId }) => diffId);
+          const reachable = await reachableLayers(trx, ids, runnerId);
+          const unneeded = ids.filter((id) => !reachable.has(id)).map((id) => ({ id, why: NAMED_BY_NOTHING }));
+          return remark(trx, mark, unneeded);
+        });
+        await failpoint('gc.marked');
+        waiting = marked.filter(({ dueInMs }) => dueInMs > 0);
+        return new Set(marked.filter(({ dueInMs }) => dueInMs <= 0).map(({ id }) => id));
+      },
+      { gently, signal: closing.signal },
     );
-  };
+    await forgetMarks(
+      db,
+      mark,
+      freed.map(({ diffId }) => diffId),
+    );
+    if (freed.length > 0) log.info({ layers: freed.length }, 'layers removed that nothing needs');
+    if (waiting.length > 0) wakeIn(Math.min(...waiting.map(({ dueInMs }) => dueInMs)));
+    return freed;
+  }
+
+  /** One after the other. */
+  function inTurn(options: CollectOptions & { gently: boolean }): Promise<Layer[]> {
+    const turn = last.then(() => (isClosed ? [] : sweep(options)));
+    last = turn.catch(() => {});
+    return turn;
+  }
+
+  const inBackground = () =>
+    inTurn({ withoutGrace: false, gently: true }).catch((error: unknown) =>
+      log.warn({ err: error }, 'layers could not be swept'),
+    );
   const caches: (() => Promise<unknown>)[] = [];
-  let soon: NodeJS.Timeout | undefined;
   const period = setInterval(inBackground, PERIOD_MS).unref();
+  let wakeAt = Number.POSITIVE_INFINITY;
+  let alarm: NodeJS.Timeout | undefined;
+
+  function wakeIn(ms: number): void {
+    const wait = Math.max(ms, LEAST_WAIT_MS);
+    if (isClosed || wait >= PERIOD_MS || Date.now() + wait >= wakeAt) return;
+    clearTimeout(alarm);
+    wakeAt = Date.now() + wait;
+    alarm = setTimeout(() => {
+      wakeAt = Number.POSITIVE_INFINITY;
+      void inBackground();
+    }, wait).unref();
+  }
 
   return {
-    request() {
-      soon ??= setTimeout(() => {
-        soon = undefined;
-        inBackground();
-      }, DELAY_MS).unref();
-    },
+    request: () => wakeIn(DELAY_MS),
     shrinkFirst: (shrink) => void caches.push(shrink),
     async makeRoom() {
       for (const shrink of caches) {
         await shrink().catch((error: unknown) => log.warn({ err: error }, 'a cache could not be made smaller'));
       }
-      return sweep(0);
+      return (await inTurn({ withoutGrace: true, gently: false })).length;
+    },
+    plan: () => planLayers({ db, layers, runnerId, graceSeconds }),
+    async collect(options) {
+      const freed = await inTurn({ ...options, gently: false });
+      return freed.map(
+        ({ diffId, sizeBytes }): GarbageItem => ({
+          kind: 'layer',
+          id: diffId,
+          sizeBytes,
+          goes: 'sweep',
+          why: NAMED_BY_NOTHING,
+        }),
+      );
     },
     async close() {
+      isClosed = true;
       clearInterval(period);
-      clearTimeout(soon);
-      await running;
+      clearTimeout(alarm);
+      closing.abort();
+      await last;
     },
   };
 }

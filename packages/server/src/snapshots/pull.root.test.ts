@@ -45,7 +45,7 @@ beforeAll(async () => {
   const { db, jobs, layers, secrets, instanceId } = api;
   unpacker = createUnpacker({ idBase: 1_000_000_000, idCount: 65_536 });
   puller = createImagePuller({ layers, unpacker, registries: registryConfig(), limits: QUICK_LIMITS });
-  sweeper = createLayerSweeper({ db, layers, log });
+  sweeper = createLayerSweeper({ db, layers, runnerId: 'here', graceSeconds: 60, log });
   await startSnapshotWorkers({
     db,
     jobs,

@@ -1,25 +1,42 @@
-import { type Kysely, sql } from 'kysely';
+import { type Kysely, type RawBuilder, sql } from 'kysely';
 import type { Database } from '../platform/db/schema.ts';
 
 // Those of inactive snapshots may go where activation can fetch them again: what was built or captured here stays, and what is retained.
 const needed = sql`
   select unnest(layers) as layer from snapshots
       where state not in ('inactive', 'removing', 'error', 'build_failed') or (state = 'inactive' and (build_id is not null or source_sandbox_id is not null or retain))
-  union
+  union all
   select unnest(layers) from sandboxes where state <> 'destroyed'`;
 
-/** Ids of layers that a snapshot or a sandbox needs. */
-export async function neededLayers(db: Kysely<Database>): Promise<ReadonlySet<string>> {
-  const { rows } = await sql<{ layer: string }>`${needed}`.execute(db);
-  return new Set(rows.map((row) => row.layer));
+/** What the builds of a machine have kept. */
+const cached = (runnerId: string) => sql`
+  select layer from build_cache where layer is not null and runner_id = ${runnerId}
+  union all
+  select unnest(layers) from base_images where runner_id = ${runnerId}`;
+
+/** Of these layers those that a snapshot or a sandbox needs. */
+export function neededLayers(db: Kysely<Database>, layers: readonly string[]): Promise<ReadonlySet<string>> {
+  return among(db, layers, needed);
 }
 
-/** Those, and what the build cache keeps. */
-export async function reachableLayers(db: Kysely<Database>): Promise<ReadonlySet<string>> {
-  const { rows } = await sql<{ layer: string }>`${needed}
-    union
-    select layer from build_cache where layer is not null
-    union
-    select unnest(layers) from base_images`.execute(db);
+/** Of these layers of a machine those, and what its build cache keeps. */
+export function reachableLayers(
+  db: Kysely<Database>,
+  layers: readonly string[],
+  runnerId: string,
+): Promise<ReadonlySet<string>> {
+  return among(db, layers, sql`${needed} union all ${cached(runnerId)}`);
+}
+
+/** The database compares, so that only what the machine has goes over the wire, however many snapshots there are. */
+async function among(
+  db: Kysely<Database>,
+  layers: readonly string[],
+  roots: RawBuilder<unknown>,
+): Promise<ReadonlySet<string>> {
+  if (layers.length === 0) return new Set();
+  const { rows } = await sql<{ layer: string }>`
+    select distinct root.layer from (${roots}) as root (layer)
+    join (select distinct unnest(${[...layers]}::text[]) as layer) as asked on asked.layer = root.layer`.execute(db);
   return new Set(rows.map((row) => row.layer));
 }

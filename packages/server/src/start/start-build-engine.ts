@@ -3,6 +3,7 @@ import { createBaseImages } from '../builds/base-images-from-registries.ts';
 import { createCacheBounds } from '../builds/cache/cache-bounds.ts';
 import { createCacheSweeper } from '../builds/cache/cache-sweeper.ts';
 import { createStepCache } from '../builds/cache/create-step-cache.ts';
+import { createTreeCollector } from '../builds/contexts/collect-trees.ts';
 import type { ContextStore } from '../builds/contexts/context-store.ts';
 import { openContextTrees } from '../builds/contexts/context-trees.ts';
 import { readPlatform } from '../builds/dockerfile/platform.ts';
@@ -10,6 +11,7 @@ import { createBuildEngine } from '../builds/engine/build-engine.ts';
 import { createBuildFiles } from '../builds/files/build-files.ts';
 import { createRemoteFetcher } from '../builds/files/fetch-remote.ts';
 import type { BuildEngine } from '../builds/types.ts';
+import type { Collector } from '../garbage/collector.ts';
 import { hostPlatform, platformName } from '../images/registry/platform.ts';
 import { DarkroomError } from '../platform/errors.ts';
 import type { LayerSweeper } from '../snapshots/layer-sweeper.ts';
@@ -35,6 +37,10 @@ export interface StartedEngine {
   noteEnd(): void;
   /** The disk is full: what is needed least goes. Answers how much went. */
   makeRoom(): Promise<number>;
+  /** What builds keep, and may be taken. */
+  collectors: Readonly<Record<string, Collector>>;
+  /** Forgets results of steps and base images of an organization, or of all. Answers how many. */
+  clearCache(organizationId: string | undefined): Promise<number>;
 }
 
 const TREES_IDLE_MS = 10 * 60_000;
@@ -103,7 +109,13 @@ export async function startBuildEngine(ground: BuildGround, site: BuildEngineSit
   return {
     engine,
     noteEnd: () => sweeper.request(),
-    makeRoom: async () => (await engine.makeRoom()) + (await layerSweeper.makeRoom()),
+    makeRoom: async () => (await contexts.sweep(0)) + (await engine.makeRoom()) + (await layerSweeper.makeRoom()),
+    collectors: {
+      'the build cache': sweeper,
+      'files of builds': createTreeCollector(contexts, TREES_IDLE_MS),
+      'caches of builds': engine.cacheMounts,
+    },
+    clearCache: (organizationId) => sweeper.clear(organizationId),
   };
 }
 

@@ -12,7 +12,7 @@ export async function startBuilds(ground: BuildsGround, site: BuildEngineSite): 
   const { config, log, closers, db, events, jobs, metrics, secrets, instance } = ground;
   const logs = await createBuildLogs({ directory: join(config.stateDir, 'build-logs'), log });
   closers.add('logs of builds', () => logs.close());
-  const { engine, noteEnd, makeRoom } = await startBuildEngine(ground, site);
+  const { engine, noteEnd, makeRoom, collectors, clearCache } = await startBuildEngine(ground, site);
   return createBuilds({
     db,
     engine: metrics === undefined ? engine : measuredEngine(engine, metrics),
@@ -23,6 +23,10 @@ export async function startBuilds(ground: BuildsGround, site: BuildEngineSite): 
     contexts: site.contexts,
     layers: site.machine.layers,
     makeRoom,
+    collectors,
+    clearCache,
+    runnerId: instance.runnerId,
+    graceSeconds: config.gc.graceMinutes * 60,
     onEnded: noteEnd,
     instanceId: instance.id,
     settings: config.builds,

@@ -11,6 +11,7 @@ import { boundedContextStore } from '../builds/contexts/bounded-context-store.ts
 import type { ContextStore } from '../builds/contexts/context-store.ts';
 import { createLocalContextStore } from '../builds/contexts/local-context-store.ts';
 import type { Builds } from '../builds/index.ts';
+import type { Garbage } from '../garbage/garbage.ts';
 import { buildApp } from '../http/app.ts';
 import { apiRoutes } from '../http/daytona/routes.ts';
 import { SNAPSHOT_JSON_SQL } from '../http/daytona/snapshot-json.ts';
@@ -32,6 +33,7 @@ import { createLayerSweeper } from '../snapshots/layer-sweeper.ts';
 import { createSnapshotReads } from '../snapshots/read.ts';
 import { createClosers } from '../start/closers.ts';
 import { startBuilds } from '../start/start-builds.ts';
+import { startGarbage } from '../start/start-garbage.ts';
 import { createKeyVerifier } from '../tenancy/key-verifier.ts';
 import { createUploadKeys } from '../tenancy/upload-credentials.ts';
 import { startWebhooks } from '../webhooks/webhooks.ts';
@@ -51,6 +53,7 @@ export interface TestApi {
   contexts: ContextStore;
   /** Whose engine can read Dockerfiles, and has nothing to run steps with. Takes jobs when a test opens it. */
   builds: Builds;
+  garbage: Garbage;
   stateDir: string;
   instanceId: string;
   addOrganization(): Promise<string>;
@@ -88,6 +91,7 @@ export async function startTestApi(
   const { db, connection } = database;
   const log = pino({ level: process.env.DARKROOM_TEST_LOG ?? 'silent' });
   const instanceId = randomUUID();
+  const runnerId = 'test';
   const listener = await openListener(connection, log);
   const jobs = createJobQueue({
     db,
@@ -100,9 +104,10 @@ export async function startTestApi(
   const events = await createEventBus(listener);
   await db
     .insertInto('instances')
-    .values({ id: instanceId, runner_id: 'test', lease_expires_at: new Date(Date.now() + 3_600_000) })
+    .values({ id: instanceId, runner_id: runnerId, lease_expires_at: new Date(Date.now() + 3_600_000) })
     .execute();
-  const layers = createLayerKeeper(await createLayerStore(join(stateDir, 'layers'), { graceMs: 0 }));
+  const store = await createLayerStore(join(stateDir, 'layers'), { graceMs: 0 });
+  const layers = createLayerKeeper(store);
   const secrets = await openSecretBox(stateDir);
   const keys = createKeyVerifier({ db, onError: (error) => log.error(error) });
   const reader = openReader(connection, { maxConnections: 2 });
@@ -113,13 +118,13 @@ export async function startTestApi(
     maxTotalBytes: config.builds.maxContextBytesPerOrganization,
   });
   const closers = createClosers(log);
-  const sweeper = createLayerSweeper({ db, layers, log });
+  const sweeper = createLayerSweeper({ db, layers, runnerId, graceSeconds: config.gc.graceMinutes * 60, log });
   closers.add('layer sweeper', () => sweeper.close());
   const nothing = async () => {
     throw new DarkroomError('unavailable', 'this server has no machine');
   };
   const builds = await startBuilds(
-    { config, log, closers, db, events, jobs, secrets, instance: { id: instanceId, runnerId: 'test' } },
+    { config, log, closers, db, events, jobs, secrets, instance: { id: instanceId, runnerId } },
     {
       machine: { layers, puller: { pull: nothing }, runtime: { steps: { run: nothing, openTree: nothing } } },
       contexts,
@@ -127,6 +132,8 @@ export async function startTestApi(
       layerSweeper: sweeper,
     },
   );
+  const garbageGround = { config, log, closers, db, instance: { runnerId } };
+  const garbage = startGarbage(garbageGround, { store, layers, sweeper, contexts, builds });
   const audit = createAuditWriter({ db, log });
   const webhooks = startWebhooks({ db, events, secrets, settings: config.webhooks, log });
   const uploadKeys = createUploadKeys(secrets);
@@ -159,9 +166,9 @@ export async function startTestApi(
         webhooks,
         jobs,
         rateLimiter,
-        contexts,
         keys,
         secrets,
+        garbage,
         layers,
         runtime: { checkClass: async (sandboxClass) => (sandboxClass === 'gvisor' ? withoutGvisor() : undefined) },
         uploadKeys,
@@ -184,6 +191,7 @@ export async function startTestApi(
     secrets,
     contexts,
     builds,
+    garbage,
     stateDir,
     instanceId,
     addOrganization: () => addOrganization(db),

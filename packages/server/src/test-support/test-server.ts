@@ -41,6 +41,7 @@ import { createSnapshotReads } from '../snapshots/read.ts';
 import { openSshGateway, type SshGateway } from '../ssh/gateway.ts';
 import { createClosers } from '../start/closers.ts';
 import { startBuilds } from '../start/start-builds.ts';
+import { startGarbage } from '../start/start-garbage.ts';
 import { startSnapshots } from '../start/start-snapshots.ts';
 import { createKeyVerifier } from '../tenancy/key-verifier.ts';
 import { createUploadKeys } from '../tenancy/upload-credentials.ts';
@@ -141,7 +142,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     closers.add('unpacker', () => unpacker.close());
     const puller = createImagePuller({ layers, unpacker, registries: config.registries, log });
     closers.add('puller', () => puller.close());
-    const sweeper = createLayerSweeper({ db, layers, log });
+    const sweeper = createLayerSweeper({ db, layers, runnerId, graceSeconds: config.gc.graceMinutes * 60, log });
     closers.add('layer sweeper', () => sweeper.close());
     const builds = await startBuilds(
       { config, log, closers, db, events, jobs, secrets, instance },
@@ -165,12 +166,14 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
         spoolDirectory,
         maxOutputBytes: 64 * 1024 * 1024,
         maxExecSeconds: 60,
+        graceSeconds: config.gc.graceMinutes * 60,
       },
     });
     await sandboxes.open();
     closers.add('sandboxes', () => sandboxes.close());
     const ground = { config, log, closers, db, clock, jobs, secrets, instance };
     await startSnapshots(ground, { layers, puller }, { builds, sandboxes, sweeper });
+    const garbage = startGarbage(ground, { store, layers, sweeper, contexts, builds, sandboxes });
     const ssh = await openSshGateway({
       access: sandboxes.ssh,
       stateDir,
@@ -219,9 +222,9 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
             webhooks: { wake() {} },
             jobs,
             rateLimiter,
-            contexts,
             keys,
             secrets,
+            garbage,
             layers,
             runtime,
             uploadKeys: createUploadKeys(secrets),

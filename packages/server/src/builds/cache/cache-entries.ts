@@ -19,6 +19,7 @@ export interface CacheEntries {
   remove(entries: readonly CacheEntry[]): Promise<number>;
   removeUnusedFor(days: number): Promise<number>;
   removeAllOf(organizationId: string): Promise<number>;
+  removeAll(): Promise<number>;
 }
 
 // The platform has a slash and no space.
@@ -71,5 +72,6 @@ export function createCacheEntries(db: Kysely<Database>, runnerId: string): Cach
     },
     removeUnusedFor: (days) => removeFromAll(sql`last_used_at < now() - make_interval(days => ${days})`),
     removeAllOf: (organizationId) => removeFromAll(sql`organization_id = ${organizationId}::uuid`),
+    removeAll: () => removeFromAll(sql`true`),
   };
 }

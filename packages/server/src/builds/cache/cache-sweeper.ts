@@ -1,3 +1,4 @@
+import type { Collector, GarbageItem } from '../../garbage/collector.ts';
 import type { CacheBounds } from './cache-bounds.ts';
 import type { OpenStepCache } from './create-step-cache.ts';
 
@@ -5,13 +6,13 @@ const PERIOD_MS = 60 * 60_000;
 /** Builds that end one after another share a sweep. */
 const DELAY_MS = 10_000;
 
-export interface CacheSweeper {
+export interface CacheSweeper extends Collector {
   /** A build has ended: looks soon whether the cache has become too large. */
   request(): void;
   /** Looks now. */
   sweep(): Promise<void>;
-  /** Forgets all that an organization's builds have kept. Returns how many results that was. */
-  clear(organizationId: string): Promise<number>;
+  /** Forgets all that an organization's builds have kept, or everybody's. Returns how many results that was. */
+  clear(organizationId: string | undefined): Promise<number>;
   close(): Promise<void>;
 }
 
@@ -52,6 +53,13 @@ export function createCacheSweeper({ cache, bounds, layerSweeper, settings, log 
       }, DELAY_MS).unref();
     },
     sweep,
+    plan: () => bounds.plan(settings),
+    async collect() {
+      const before = await bounds.plan(settings);
+      await sweep();
+      const left = new Set((await bounds.plan(settings)).filter(({ goes }) => goes === 'sweep').map(keyOf));
+      return before.filter((item) => item.goes === 'sweep' && !left.has(keyOf(item)));
+    },
     async clear(organizationId) {
       const removed = await bounds.clear(organizationId);
       if (removed > 0) layerSweeper.request();
@@ -64,3 +72,5 @@ export function createCacheSweeper({ cache, bounds, layerSweeper, settings, log 
     },
   };
 }
+
+const keyOf = ({ kind, id, organizationId }: GarbageItem) => `${kind} ${organizationId} ${id}`;

@@ -49,8 +49,19 @@ export interface ContextStore {
   completeUpload(key: ContextKey, uploadId: string, parts: readonly UploadedPart[]): Promise<StoredContext>;
   /** Idempotent. */
   abortUpload(key: ContextKey, uploadId: string): Promise<void>;
-  /** Takes away uploads that nobody has added to for a day, and contexts not used since `unusedSince`. */
-  sweep(now: Date, unusedSince: Date): Promise<number>;
+  /** Uploads that nobody has added to for a day, and contexts not used since `unusedSince`. */
+  listUnused(now: Date, unusedSince: Date): Promise<UnusedUpload[]>;
+  /** Takes those away, and answers what went; one that is used meanwhile stays. */
+  sweep(now: Date, unusedSince: Date): Promise<UnusedUpload[]>;
+}
+
+export interface UnusedUpload {
+  /** An upload that was not completed has no hash yet that counts. */
+  kind: 'context' | 'upload';
+  id: string;
+  organizationId: string | undefined;
+  size: number | undefined;
+  since: Date;
 }
 
 export interface UploadedPart {

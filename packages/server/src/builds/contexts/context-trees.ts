@@ -33,6 +33,7 @@ export interface ContextTrees {
   acquire(organizationId: string, hashes: readonly string[], signal: AbortSignal): Promise<ContextTree>;
   /** Removes trees that nobody has held for `idleMs`. Answers how many. */
   sweep(idleMs: number): Promise<number>;
+  list(): { key: string; sizeBytes: number; isHeld: boolean; usedAt: number }[];
 }
 
 export interface ContextTreesOptions {
@@ -159,6 +160,13 @@ export async function openContextTrees(options: ContextTreesOptions): Promise<Co
         }
       }
     },
+    list: () =>
+      [...trees.values()].map(({ key, sizeBytes, holders, usedAt }) => ({
+        key,
+        sizeBytes,
+        isHeld: holders > 0,
+        usedAt,
+      })),
     async sweep(idleMs) {
       const idle = [...trees.values()].filter(({ holders, usedAt }) => holders === 0 && now() - usedAt >= idleMs);
       for (const { key } of idle) trees.delete(key);

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { DarkroomError, errnoOf, invalidRequest, notFound } from '../../platform/errors.ts';
 import { failpoint } from '../../platform/failpoints.ts';
 import { syncDirectory } from '../../platform/sync-directory.ts';
-import type { ContextKey, ContextStore, StoredContext } from './context-store.ts';
+import type { ContextKey, ContextStore, StoredContext, UnusedUpload } from './context-store.ts';
 import { joinParts, noUpload, readParts, writeNewFile, writePart } from './local-files.ts';
 
 /** As in S3; parts are numbered from 1. */
@@ -42,6 +42,23 @@ export async function createLocalContextStore(directory: string): Promise<Contex
       names.filter((name) => name.endsWith('.tar')).map((name) => look({ organizationId, hash: name.slice(0, -4) })),
     );
     return found.filter((stored) => stored !== undefined).sort((a, b) => (a.hash < b.hash ? -1 : 1));
+  }
+
+  async function listUnused(now: Date, unusedSince: Date): Promise<UnusedUpload[]> {
+    const unused: UnusedUpload[] = [];
+    for (const name of await readdir(uploads)) {
+      const changed = await stat(join(uploads, name)).catch(() => undefined);
+      if (changed === undefined || now.getTime() - changed.mtimeMs < UPLOAD_MS) continue;
+      const [, organizationId] = name.split('.');
+      const size = await bytesIn(join(uploads, name)).catch(() => undefined);
+      unused.push({ kind: 'upload', id: name, organizationId, size, since: changed.mtime });
+    }
+    for (const organizationId of await readdir(contexts)) {
+      for (const { hash, size, usedAt } of await list(organizationId)) {
+        if (usedAt < unusedSince) unused.push({ kind: 'context', id: hash, organizationId, size, since: usedAt });
+      }
+    }
+    return unused;
   }
 
   async function noteUse(stored: StoredContext): Promise<StoredContext> {
@@ -127,21 +144,17 @@ export async function createLocalContextStore(directory: string): Promise<Contex
       return stored;
     },
     abortUpload: async (key, uploadId) => rm(uploadOf(key, uploadId), { recursive: true, force: true, maxRetries: 3 }),
+    listUnused,
     async sweep(now, unusedSince) {
-      let swept = 0;
-      for (const name of await readdir(uploads)) {
-        const path = join(uploads, name);
-        const changed = await stat(path).catch(() => undefined);
-        if (changed === undefined || now.getTime() - changed.mtimeMs < UPLOAD_MS) continue;
+      const swept: UnusedUpload[] = [];
+      for (const unused of await listUnused(now, unusedSince)) {
+        const { kind, id, organizationId = '' } = unused;
+        const path = kind === 'upload' ? join(uploads, id) : pathOf({ organizationId, hash: id });
+        // Asked again for each: removing the one before took time.
+        const isUsed = kind === 'context' && ((await look({ organizationId, hash: id }))?.usedAt ?? now) >= unusedSince;
+        if (isUsed) continue;
         await rm(path, { recursive: true, force: true });
-        swept += 1;
-      }
-      for (const organizationId of await readdir(contexts)) {
-        for (const stored of await list(organizationId)) {
-          if (stored.usedAt >= unusedSince) continue;
-          await rm(pathOf(stored), { force: true });
-          swept += 1;
-        }
+        swept.push(unused);
       }
       return swept;
     },
@@ -151,6 +164,13 @@ export async function createLocalContextStore(directory: string): Promise<Contex
 function storedOf(key: ContextKey, { size, mtime, atime, ino }: Stats): StoredContext {
   const etag = createHash('md5').update(`${ino} ${size} ${mtime.getTime()}`).digest('hex');
   return { ...key, size, modifiedAt: mtime, usedAt: atime > mtime ? atime : mtime, etag };
+}
+
+/** Of an upload's parts, or of a draft. */
+async function bytesIn(path: string): Promise<number> {
+  const parts = (await readdir(path).catch(() => [])).map((name) => join(path, name));
+  const found = await Promise.all((parts.length === 0 ? [path] : parts).map((part) => stat(part)));
+  return found.reduce((total, file) => total + (file.isFile() ? file.size : 0), 0);
 }
 
 /** Nobody writes to them any more: whoever did ended with the server before. */

@@ -1,7 +1,14 @@
 import { Readable } from 'node:stream';
 import type { S3Client } from '@aws-sdk/client-s3';
 import { notFound } from '../../platform/errors.ts';
-import type { ContextBody, ContextKey, ContextStore, StoredContext, StoredPart } from './context-store.ts';
+import type {
+  ContextBody,
+  ContextKey,
+  ContextStore,
+  StoredContext,
+  StoredPart,
+  UnusedUpload,
+} from './context-store.ts';
 import { isMissing, storeError } from './s3-store-error.ts';
 
 export interface S3StoreSettings {
@@ -84,8 +91,8 @@ export async function createS3ContextStore(settings: S3StoreSettings): Promise<C
     } while (token !== undefined);
   }
 
-  async function sweepUploads(before: number): Promise<number> {
-    let swept = 0;
+  async function oldUploads(before: number): Promise<OldUpload[]> {
+    const old: OldUpload[] = [];
     let marker: string | undefined;
     let idMarker: string | undefined;
     do {
@@ -98,16 +105,15 @@ export async function createS3ContextStore(settings: S3StoreSettings): Promise<C
         }),
       );
       for (const { Key, UploadId, Initiated } of page.Uploads ?? []) {
-        if (Initiated === undefined || Initiated.getTime() >= before) continue;
-        await client.send(new s3.AbortMultipartUploadCommand({ Bucket, Key, UploadId }));
-        swept += 1;
+        if (Key === undefined || UploadId === undefined || Initiated === undefined) continue;
+        if (Initiated.getTime() < before) old.push({ Key, UploadId, since: Initiated });
       }
       const next = `${page.NextKeyMarker} ${page.NextUploadIdMarker}`;
       const hasMore = goOn(page.IsTruncated, `${marker} ${idMarker}`, next) !== undefined;
       marker = hasMore ? page.NextKeyMarker : undefined;
       idMarker = page.NextUploadIdMarker;
     } while (marker !== undefined);
-    return swept;
+    return old;
   }
 
   return {
@@ -191,17 +197,50 @@ export async function createS3ContextStore(settings: S3StoreSettings): Promise<C
         if (!isMissing(error)) throw storeError(error);
       }
     },
+    async listUnused(now, unusedSince) {
+      const unused = (await asked(oldUploads(now.getTime() - UPLOAD_MS))).map(unusedUpload);
+      for await (const stored of objects(settings.prefix)) {
+        if (stored.usedAt < unusedSince) unused.push(unusedContext(stored));
+      }
+      return unused;
+    },
     async sweep(now, unusedSince) {
-      let swept = await asked(sweepUploads(now.getTime() - UPLOAD_MS));
+      const uploads = await asked(oldUploads(now.getTime() - UPLOAD_MS));
+      for (const { Key, UploadId } of uploads) {
+        await asked(client.send(new s3.AbortMultipartUploadCommand({ Bucket, Key, UploadId })));
+      }
+      const swept = uploads.map(unusedUpload);
       for await (const stored of objects(settings.prefix)) {
         if (stored.usedAt >= unusedSince) continue;
         await asked(client.send(new s3.DeleteObjectCommand(at(stored))));
-        swept += 1;
+        swept.push(unusedContext(stored));
       }
       return swept;
     },
   };
 }
+
+interface OldUpload {
+  Key: string;
+  UploadId: string;
+  since: Date;
+}
+
+const unusedUpload = ({ UploadId, since }: OldUpload): UnusedUpload => ({
+  kind: 'upload',
+  id: UploadId,
+  organizationId: undefined,
+  size: undefined,
+  since,
+});
+
+const unusedContext = ({ hash, organizationId, size, usedAt }: StoredContext): UnusedUpload => ({
+  kind: 'context',
+  id: hash,
+  organizationId,
+  size,
+  since: usedAt,
+});
 
 interface Described {
   ContentLength?: number | undefined;

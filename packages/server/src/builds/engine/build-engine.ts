@@ -9,6 +9,7 @@ import { planBuild } from '../dockerfile/plan.ts';
 import { BuildFailure } from '../failure.ts';
 import type { BuildEngine } from '../types.ts';
 import { createCacheMounts } from './cache-mounts.ts';
+import { createCacheMountCollector } from './collect-cache-mounts.ts';
 import type { BuildEngineDeps } from './engine-deps.ts';
 import { createHold } from './hold.ts';
 import { runBuild } from './run-build.ts';
@@ -77,6 +78,7 @@ export function createBuildEngine(deps: BuildEngineDeps): BuildEngine {
       }
     },
     makeRoom: () => cacheMounts.makeRoom(),
+    cacheMounts: createCacheMountCollector(cacheMounts),
     async close() {
       closing.abort(conflict('the server is shutting down', { retryable: true }));
       await Promise.all(running);

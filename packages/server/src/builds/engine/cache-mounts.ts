@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { chmod, lchown, mkdir, readdir, rename, stat, statfs, utimes } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { abortable } from '../../images/registry/deadline.ts';
 import { errnoOf } from '../../platform/errors.ts';
 import { run } from '../../platform/process.ts';
@@ -32,6 +32,7 @@ export interface CacheMounts {
   acquire(requests: readonly CacheMountRequest[], signal: AbortSignal): Promise<HeldCacheMounts>;
   /** The disk is full: the half that was not used for longest goes, of what is not in use. Answers how many went. */
   makeRoom(): Promise<number>;
+  list(): Promise<{ id: string; sizeBytes: number | undefined; isUsed: boolean; usedAt: Date }[]>;
   /** Resolves when what is too much has been removed. */
   settled(): Promise<void>;
   /** Bytes that all may have together. */
@@ -233,6 +234,15 @@ export function createCacheMounts({ directory, maxBytes, log }: CacheMountOption
       const shrinking = trimming.then(() => trim(0.5));
       trimming = shrinking.catch(() => {});
       return await shrinking;
+    },
+    async list() {
+      await ready();
+      return [...instances.values()].flat().map(({ path, sizeBytes, users, usedAt }) => ({
+        id: basename(path),
+        sizeBytes,
+        isUsed: users > 0,
+        usedAt: new Date(usedAt),
+      }));
     },
     bound,
     settled: async () => void (await trimming),

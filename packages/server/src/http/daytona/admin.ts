@@ -1,18 +1,26 @@
-import { gcPlanSchema, setGeneralSchema, snapshotSchema } from '@darkroom/contract';
+import {
+  clearedCacheSchema,
+  collectedSchema,
+  collectGarbageSchema,
+  gcPlanSchema,
+  setGeneralSchema,
+  snapshotSchema,
+} from '@darkroom/contract';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { Kysely } from 'kysely';
 import { z } from 'zod';
+import type { Builds } from '../../builds/index.ts';
 import { findBuild } from '../../builds/records.ts';
+import type { Garbage } from '../../garbage/garbage.ts';
 import type { Database } from '../../platform/db/schema.ts';
 import { forbidden } from '../../platform/errors.ts';
-import { type GcPlanDeps, planGarbage } from '../../snapshots/gc-plan.ts';
 import { setGeneral } from '../../snapshots/set-general.ts';
 import { snapshotDto } from './snapshot-json.ts';
 
-export interface AdminRouteDeps extends Pick<GcPlanDeps, 'layers' | 'contexts'> {
+export interface AdminRouteDeps {
   db: Kysely<Database>;
-  builds: GcPlanDeps['logs'];
-  config: { builds: { unusedContextDays: number } };
+  garbage: Garbage;
+  builds: Pick<Builds, 'clearCache'>;
 }
 
 /** What concerns all organizations: for keys of the machine's operator alone. */
@@ -47,11 +55,31 @@ export function adminRoutes(deps: AdminRouteDeps): FastifyPluginAsyncZod {
           response: { 200: gcPlanSchema },
         },
       },
-      async () => {
-        const { layers, contexts, builds: logs, config } = deps;
-        const { unusedContextDays } = config.builds;
-        return { items: await planGarbage({ db, layers, contexts, logs, unusedContextDays }) };
+      async () => ({ items: await deps.garbage.plan() }),
+    );
+    app.post(
+      '/admin/gc',
+      {
+        schema: {
+          summary: 'Collect garbage now: takes what the plan says goes with the next sweep',
+          tags: ['admin'],
+          body: collectGarbageSchema.nullish(),
+          response: { 200: collectedSchema },
+        },
       },
+      async ({ body }) => deps.garbage.collect({ withoutGrace: body?.withoutGrace ?? false }),
+    );
+    app.delete(
+      '/admin/build-cache',
+      {
+        schema: {
+          summary: 'Forget results of build steps and base images; their layers go with the sweeps that follow',
+          tags: ['admin'],
+          querystring: z.object({ organizationId: z.uuid().optional() }),
+          response: { 200: clearedCacheSchema },
+        },
+      },
+      async ({ query }) => ({ removed: await deps.builds.clearCache(query.organizationId) }),
     );
     app.get(
       '/admin/snapshots/can-cleanup-image',

@@ -22,6 +22,7 @@ export interface Database {
   audit_logs: AuditLogTable;
   webhook_endpoints: WebhookEndpointTable;
   webhook_deliveries: WebhookDeliveryTable;
+  garbage_marks: GarbageMarkTable;
 }
 
 type Timestamp = ColumnType<Date, Date | string | undefined, Date | string>;
@@ -381,4 +382,13 @@ export interface WebhookDeliveryTable {
   last_error: string | null;
   last_attempt_at: NullableTimestamp;
   created_at: Timestamp;
+}
+
+/** What a machine has and nothing needs any more (`garbage/marks.ts`). */
+export interface GarbageMarkTable {
+  runner_id: string;
+  kind: string;
+  id: string;
+  reason: string;
+  marked_at: Timestamp;
 }
