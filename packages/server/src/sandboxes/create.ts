@@ -26,6 +26,8 @@ export async function createSandbox(
 ): Promise<SandboxRow> {
   checkCreateRequest(request);
   if (request.build !== undefined) return createBuiltSandbox(context, caller, request, request.build);
+  // The snapshot may be deleted meanwhile: its layers stay until the row names them.
+  using _hold = context.layers.hold();
   const reference = request.snapshot || context.settings.defaultSnapshot;
   const found = await findActivated(context, caller, reference, request.name);
   const { region, snapshot } = found;

@@ -33,6 +33,8 @@ export async function forkSandbox(
   idOrName: string,
   children: readonly ForkChild[],
 ): Promise<SandboxRow[]> {
+  // The sandbox may be deleted meanwhile: its layers stay until the rows of its children name them.
+  using _hold = context.layers.hold();
   checkChildren(children);
   const source = await findCopyable(context, caller, idOrName, 'forked');
   assertNotSuspended(await getOrganization(context.db, caller.organizationId));
