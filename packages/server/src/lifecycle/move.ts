@@ -74,6 +74,25 @@ export function insertSandbox(db: Kysely<Database>, values: NewSandbox, change: 
   return insert<SandboxRow>(db, SANDBOX, SANDBOX_TABLE, values, change);
 }
 
+/** Statements of two lengths alone, so that both stay prepared. */
+const INSERTED_TOGETHER = 16;
+
+/** Several new sandboxes, which have the same columns, in their order; within a transaction all or none. */
+export async function insertSandboxes(
+  db: Kysely<Database>,
+  all: readonly NewSandbox[],
+  change: Change,
+): Promise<SandboxRow[]> {
+  const rows = new Map<unknown, SandboxRow>();
+  for (let at = 0; at < all.length; ) {
+    const count = all.length - at >= INSERTED_TOGETHER ? INSERTED_TOGETHER : 1;
+    const some = all.slice(at, at + count);
+    for (const row of await insertAll<SandboxRow>(db, SANDBOX, SANDBOX_TABLE, some, change)) rows.set(row.id, row);
+    at += count;
+  }
+  return all.flatMap(({ id }) => rows.get(id) ?? []);
+}
+
 /**
  * Moves a snapshot if it is in one of the `from` states; else undefined, and nothing changed. `to: 'gone'` deletes the
  * row and gives it a last time.
@@ -151,11 +170,24 @@ async function insert<Row>(
   values: { state: string },
   change: Change,
 ): Promise<Row> {
-  const columns = { ...values, ...stateColumns(values.state, ruleOf(subject, rules, values.state), change.ownerId) };
-  const note = { actor: change.actor, reason: undefined, durable: change.durable ?? true };
-  const [row] = (await insertStatement<Row>(subject, columns, note).execute(db)).rows;
+  const [row] = await insertAll<Row>(db, subject, rules, [values], change);
   if (row === undefined) throw new DarkroomError('internal', `the new ${subject.type} was not written`);
   return row;
+}
+
+async function insertAll<Row>(
+  db: Kysely<Database>,
+  subject: Subject,
+  rules: Rules,
+  all: readonly { state: string }[],
+  change: Change,
+): Promise<Row[]> {
+  const columns = all.map((values) => ({
+    ...values,
+    ...stateColumns(values.state, ruleOf(subject, rules, values.state), change.ownerId),
+  }));
+  const note = { actor: change.actor, reason: undefined, durable: change.durable ?? true };
+  return (await insertStatement<Row>(subject, columns, note).execute(db)).rows;
 }
 
 function ruleOf(subject: Subject, rules: Rules, state: string): StateRule<string> {

@@ -84,13 +84,14 @@ export function deleteStatement<Row>(subject: Subject, guard: Guard & { to: stri
   );
 }
 
-export function insertStatement<Row>(subject: Subject, columns: Columns, note: Note): RawBuilder<Row> {
-  const defined = definedColumns(columns);
-  const names = sql.join(defined.map(([name]) => sql.ref(name)));
-  const values = sql.join(defined.map(([, value]) => sql`${value}`));
+/** All rows have the same columns. */
+export function insertStatement<Row>(subject: Subject, rows: readonly Columns[], note: Note): RawBuilder<Row> {
+  const defined = definedColumns(rows[0] ?? {}).map(([name]) => name);
+  const names = sql.join(defined.map((name) => sql.ref(name)));
+  const values = rows.map((row) => sql`(${sql.join(defined.map((name) => sql`${row[name]}`))})`);
   return withEvent(
     subject,
-    sql`insert into ${sql.table(subject.table)} (${names}) values (${values}) returning *, null::text as from_state`,
+    sql`insert into ${sql.table(subject.table)} (${names}) values ${sql.join(values)} returning *, null::text as from_state`,
     sql`state`,
     note,
   );

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, renameSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { conflict, DarkroomError, errnoOf, messageOf, notFound } from '../platform/errors.ts';
 import { failpoint, failpointSync } from '../platform/failpoints.ts';
@@ -9,7 +9,7 @@ import { freezerOf } from './cgroup-control.ts';
 import type { ContainerHost } from './container/container-host.ts';
 import { imageOf } from './container/disk/disk-image.ts';
 import { hasDisk } from './container/disk/sandbox-disks.ts';
-import { type Layout, sandboxPaths } from './container/layout.ts';
+import { borrowedIn, type Layout, sandboxPaths } from './container/layout.ts';
 import type { LiveContainer } from './container/live-container.ts';
 import { removeTree } from './container/remove-tree.ts';
 import { NEW_SANDBOX_PREFIX, removeSandboxDir } from './container/sandbox-dir.ts';
@@ -58,6 +58,7 @@ export async function forkFiles(
     );
     await failpoint('fork.copied');
     for (const { child, draft } of drafts) {
+      writeFileSync(borrowedIn(draft), '');
       renameSync(draft, sandboxPaths(host.layout, child).dir);
       placed.push(child);
       failpointSync('fork.one-placed');

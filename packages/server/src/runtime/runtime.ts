@@ -1,3 +1,4 @@
+import { existsSync, rmSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { conflict, DarkroomError, invalidRequest, messageOf } from '../platform/errors.ts';
@@ -9,7 +10,7 @@ import { notRunning } from './container/container-root.ts';
 import { cleanUpContainer } from './container/end-container.ts';
 import { execInContainer } from './container/exec.ts';
 import { containerFiles } from './container/files.ts';
-import { isContainerId, layoutOf } from './container/layout.ts';
+import { isContainerId, layoutOf, sandboxPaths } from './container/layout.ts';
 import { endLeftoverExecs } from './container/leftover-execs.ts';
 import { holdContainer, type LiveContainer } from './container/live-container.ts';
 import { writePolicyChange } from './container/network-policy-file.ts';
@@ -280,6 +281,16 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
     fork(id, children) {
       for (const each of [id, ...children]) checkId(each);
       return inOrder(id, () => forkFiles(host(), id, children, alive(id)));
+    },
+
+    isUnsettledFork(id) {
+      checkId(id);
+      return existsSync(sandboxPaths(layout, id).borrowed);
+    },
+
+    settleFork(id) {
+      checkId(id);
+      rmSync(sandboxPaths(layout, id).borrowed, { force: true });
     },
 
     usage(id) {

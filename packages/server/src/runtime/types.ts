@@ -189,6 +189,9 @@ export interface SandboxRuntime {
    * leaves none of them.
    */
   fork(id: string, children: readonly string[]): Promise<{ pausedMs: number }>;
+  /** Whether it was made by `fork`, and what of its files belongs to the other machine alone is still in them. */
+  isUnsettledFork(id: string): boolean;
+  settleFork(id: string): void;
   usage(id: string): Promise<SandboxUsage>;
   /** What all containers of this Darkroom take together; undefined when none ever ran. */
   totals(): Promise<{ memoryBytes: number; cpuMicros: number; pids: number } | undefined>;

@@ -28,12 +28,16 @@ export async function doWhatIsDue(context: SandboxContext): Promise<number | und
   return nextDue(context.db, runnerId);
 }
 
-/** Their events stay; the rows are for whoever asks what became of a sandbox lately. */
+/**
+ * Their events stay; the rows are for whoever asks what became of a sandbox lately. Those that others were forked from stay as long as these do: a
+ * line of ancestors goes over them.
+ */
 async function forgetDestroyed(db: Kysely<Database>): Promise<void> {
   await db
     .deleteFrom('sandboxes')
     .where('state', '=', 'destroyed')
     .where('state_entered_at', '<', sql<Date>`now() - make_interval(hours => ${KEEP_DESTROYED_HOURS})`)
+    .where(sql<boolean>`not exists (select 1 from sandboxes child where child.parent_id = sandboxes.id)`)
     .execute();
 }
 

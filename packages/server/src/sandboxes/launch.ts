@@ -8,6 +8,7 @@ import { applyNetwork } from './network.ts';
 import { isSameNetwork, type NetworkColumns, policyOf } from './network-policy.ts';
 import type { SandboxProfile } from './profile.ts';
 import { classOf } from './sandbox-class.ts';
+import { type SameFiles, settleFiles } from './settle-files.ts';
 import type { Caller, SandboxContext, SandboxRow } from './types.ts';
 
 const GIB = 1024 ** 3;
@@ -28,12 +29,12 @@ export async function runContainer(
   context: SandboxContext,
   source: ContainerSource,
   from: LaunchState,
-  files: 'fresh' | 'used' = from === 'creating' ? 'fresh' : 'used',
+  files: 'fresh' | SameFiles = from === 'creating' ? 'fresh' : {},
 ): Promise<SandboxProfile> {
   // After a stop that failed, something of it may still run.
   if (from === 'starting') await context.runtime.stop(source.id, { graceMs: 0 });
   await context.runtime.start(await containerSpec(context, source));
-  return files === 'fresh' ? context.profiles.ofFresh(source) : context.profiles.ofUsed(source);
+  return files === 'fresh' ? context.profiles.ofFresh(source) : settleFiles(context, source, files);
 }
 
 /** Makes a sandbox in `creating` or `starting` what its container tells: `started` or `error`. */

@@ -38,6 +38,6 @@ export async function withFreeName<T>(name: string, insert: () => Promise<T>): P
 export const nameTaken = (name: string, cause?: unknown) =>
   conflict(`Sandbox with name ${name} already exists`, { cause });
 
-function isNameTaken(error: unknown): boolean {
+export function isNameTaken(error: unknown): boolean {
   return error instanceof Error && 'constraint' in error && error.constraint === 'sandboxes_name';
 }

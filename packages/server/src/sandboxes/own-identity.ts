@@ -13,18 +13,47 @@ const SSH_KEY = /^ssh_host_[a-z0-9_]+_key(\.pub)?$/;
 const KEYGEN_MS = 20_000;
 const ROOT = { uid: 0, gid: 0 };
 
+/** Paths in a sandbox's files of what only one machine may have. */
+export interface Borrowed {
+  machineIds: readonly string[];
+  removable: readonly string[];
+  hasHostKeys: boolean;
+}
+
+export async function findBorrowed(runtime: SandboxRuntime, id: string): Promise<Borrowed> {
+  const files = runtime.files(id);
+  const [machineIds, seeds, hostKeys] = await Promise.all([
+    which(MACHINE_IDS, (path) => isFilledFile(files, path)),
+    which(SEEDS, (path) => isThere(files, path)),
+    findHostKeys(files),
+  ]);
+  return { machineIds, removable: [...seeds, ...hostKeys], hasHostKeys: hostKeys.length > 0 };
+}
+
 /**
- * Takes from a sandbox, whose files are another's, what only one machine may have. Called while it runs nothing yet. What its files lack is not
- * made; where it cannot make new host keys by itself, it has none afterwards.
+ * Takes from a sandbox, whose files are another's, what only one machine may have. Called while it runs nothing yet; a second time does no harm.
+ * What its files lack is not made; where it cannot make new host keys by itself, it has none afterwards.
  */
-export async function giveOwnIdentity(runtime: SandboxRuntime, id: string): Promise<void> {
+export async function giveOwnIdentity(
+  runtime: SandboxRuntime,
+  id: string,
+  { machineIds, removable, hasHostKeys }: Borrowed,
+): Promise<void> {
   const files = runtime.files(id);
   const signal = AbortSignal.timeout(KEYGEN_MS);
   const machineId = `${randomBytes(16).toString('hex')}\n`;
-  for (const path of MACHINE_IDS) if (await isFilledFile(files, path)) await overwrite(files, path, machineId);
-  for (const path of SEEDS) await removeFile(files, path, signal);
-  if (await removeHostKeys(files, signal)) await makeHostKeys(runtime, id);
+  for (const path of machineIds) await overwrite(files, path, machineId);
+  for (const path of removable) await removeFile(files, path, signal);
+  if (hasHostKeys) await makeHostKeys(runtime, id);
 }
+
+async function which(paths: readonly string[], is: (path: string) => Promise<boolean>): Promise<string[]> {
+  const found = await Promise.all(paths.map(is));
+  return paths.filter((_, index) => found[index]);
+}
+
+const isThere = async (files: ContainerFiles, path: string) =>
+  (await missingIs(undefined, files.lstat(path))) !== undefined;
 
 async function isFilledFile(files: ContainerFiles, path: string): Promise<boolean> {
   const found = await missingIs(undefined, files.lstat(path));
@@ -42,15 +71,16 @@ async function overwrite(files: ContainerFiles, path: string, content: string): 
   }
 }
 
-async function removeHostKeys(files: ContainerFiles, signal: AbortSignal): Promise<boolean> {
-  const names: string[] = [];
+async function findHostKeys(files: ContainerFiles): Promise<string[]> {
+  const paths: string[] = [];
   try {
-    for await (const { name } of files.list(SSH_DIRECTORY)) if (SSH_KEY.test(name)) names.push(name);
+    for await (const { name } of files.list(SSH_DIRECTORY)) {
+      if (SSH_KEY.test(name)) paths.push(`${SSH_DIRECTORY}/${name}`);
+    }
   } catch (error) {
     if (!isMissing(error)) throw error;
   }
-  for (const name of names) await removeFile(files, `${SSH_DIRECTORY}/${name}`, signal);
-  return names.length > 0;
+  return paths;
 }
 
 const removeFile = (files: ContainerFiles, path: string, signal: AbortSignal) =>

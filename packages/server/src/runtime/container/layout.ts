@@ -39,11 +39,16 @@ export function seenByCrun(layout: Layout, path: string): string {
   return join(layout.poolView, relative(layout.poolRoot, path));
 }
 
-/** What a sandbox keeps while it does not run: `upper` and `work`, or a disk that has them (`disk/disk-image.ts`). */
+/**
+ * What a sandbox keeps while it does not run: `upper` and `work`, or a disk that has them (`disk/disk-image.ts`); and a mark that its files are
+ * those of another machine, whose identity they still have.
+ */
 export function sandboxPaths(layout: Layout, id: string) {
   const dir = join(layout.sandboxesDir, id);
-  return { dir, upper: join(dir, 'upper'), work: join(dir, 'work') };
+  return { dir, upper: join(dir, 'upper'), work: join(dir, 'work'), borrowed: borrowedIn(dir) };
 }
+
+export const borrowedIn = (directory: string) => join(directory, 'borrowed');
 
 /** What a running container has beside crun's own state. */
 export function runPaths(layout: Layout, id: string) {
