@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { doctor } from './doctor.ts';
+import { EXIT_NOT_RUN, fsck } from './fsck.ts';
 import { gc } from './gc.ts';
 import { EXIT_USAGE, reportError } from './report-error.ts';
 import { up } from './up.ts';
@@ -71,6 +72,28 @@ function makeProgram(env: NodeJS.ProcessEnv, outcome: { exitCode: number }): Com
       outcome.exitCode = await gc({ flags: configFlags(flags), env, json: flags.json ?? false });
     });
 
+  program
+    .command('fsck')
+    .description('compare the database with the disk, both ways; with or without a server that runs')
+    .option('--repair', 'put right what can be: layers are fetched or built again, what nobody has is removed')
+    .option('--deep', 'also read every byte of layers and uploads')
+    .option('--quick', 'look at rows, records and directories alone')
+    .option('--state-dir <dir>', 'look there (default: /var/lib/darkroom)')
+    .option('--config <file>', 'read settings from a YAML file')
+    .option('--json', 'print each finding as a line of JSON')
+    .addHelpText('after', FSCK_HELP)
+    .action(async (flags: ConfigFlags & { [Name in 'repair' | 'deep' | 'quick' | 'json']?: boolean }) => {
+      const { repair = false, deep = false, quick = false, json = false } = flags;
+      const depth = deep ? 'bytes' : quick ? 'quick' : 'files';
+      try {
+        outcome.exitCode = await fsck({ flags: configFlags(flags), env }, { repair, depth, json });
+      } catch (error) {
+        // 1 is for what was found.
+        reportError(error);
+        outcome.exitCode = EXIT_NOT_RUN;
+      }
+    });
+
   return program;
 }
 
@@ -90,3 +113,7 @@ external PostgreSQL.
 
 Ctrl-C or SIGTERM ends the server and leaves its sandboxes running; the next \`darkroom up\` finds them again.
 A second signal does not wait. It needs root: it mounts, and makes namespaces and cgroups.`;
+
+const FSCK_HELP = `
+Ends with 0 when nothing is wrong or all was repaired, 1 when something is left, 2 when it could not look.
+Nothing that runs is ever taken away. It may be ended at any time, and run again.`;

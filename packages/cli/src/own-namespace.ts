@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { DarkroomError, mountNamespace } from '@darkroom/server/machine';
@@ -21,18 +23,46 @@ const LEAN_ENVIRONMENT = {
  * those made there nowhere else. They go with the process, however it ends. Does not return when it succeeds.
  */
 export async function reexecInOwnMountNamespace(): Promise<never> {
-  const unshare = findInPath('unshare');
-  if (process.execve === undefined || unshare === undefined) {
-    throw new DarkroomError(
-      'unavailable',
-      unshare === undefined ? 'unshare is not installed' : `Node ${process.versions.node} cannot replace its process`,
-      { hint: unshare === undefined ? 'Install util-linux.' : 'Use Node 22.18 or newer.' },
-    );
+  const unshare = findUnshare();
+  if (process.execve === undefined) {
+    throw new DarkroomError('unavailable', `Node ${process.versions.node} cannot replace its process`, {
+      hint: 'Use Node 22.18 or newer.',
+    });
   }
-  const env = { ...LEAN_ENVIRONMENT, ...process.env, [HOST_NAMESPACE_VARIABLE]: await mountNamespace() };
-  const again = [process.execPath, ...LEAN_OPTIONS, ...process.execArgv, ...process.argv.slice(1)];
-  process.execve(unshare, ['unshare', '--mount', '--propagation', 'slave', '--', ...again], env);
+  process.execve(unshare, ['unshare', ...againArguments()], await againEnvironment());
   throw new DarkroomError('unavailable', `${unshare} could not be run`);
+}
+
+/** The same as a child, for who has something to do in the host's namespace afterwards. Answers its exit code; signals are passed on. */
+export async function runInOwnMountNamespace(): Promise<number> {
+  const child = spawn(findUnshare(), againArguments(), { stdio: 'inherit', env: await againEnvironment() });
+  const passOn = (signal: NodeJS.Signals) => child.kill(signal);
+  for (const signal of PASSED_ON) process.on(signal, passOn);
+  try {
+    const [code, signal] = await once(child, 'close');
+    if (typeof code === 'number') return code;
+    throw new DarkroomError('unavailable', `it was ended by ${signal}`);
+  } finally {
+    for (const signal of PASSED_ON) process.off(signal, passOn);
+  }
+}
+
+/** What a terminal sends to its whole group comes twice, which does no harm. */
+const PASSED_ON = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
+
+function againArguments(): string[] {
+  const again = [process.execPath, ...LEAN_OPTIONS, ...process.execArgv, ...process.argv.slice(1)];
+  return ['--mount', '--propagation', 'slave', '--', ...again];
+}
+
+async function againEnvironment(): Promise<Record<string, string | undefined>> {
+  return { ...LEAN_ENVIRONMENT, ...process.env, [HOST_NAMESPACE_VARIABLE]: await mountNamespace() };
+}
+
+function findUnshare(): string {
+  const unshare = findInPath('unshare');
+  if (unshare !== undefined) return unshare;
+  throw new DarkroomError('unavailable', 'unshare is not installed', { hint: 'Install util-linux.' });
 }
 
 function findInPath(name: string): string | undefined {

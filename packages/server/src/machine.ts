@@ -4,7 +4,7 @@ export type { Config } from './platform/config-schema.ts';
 export { DarkroomError, messageOf } from './platform/errors.ts';
 export type { FileLock } from './platform/file-lock.ts';
 export { lockStateDir } from './platform/state-lock.ts';
-export { detachPool, ensurePool, type Pool, poolFreeBytes } from './runtime/pool.ts';
+export { detachPool, ensurePool, isPoolMounted, type Pool, poolFreeBytes } from './runtime/pool.ts';
 export { mountNamespace } from './runtime/prepare-cgroups.ts';
 export { probeMachine } from './runtime/probe.ts';
 export { hasFailure, type ProbeRow, renderProbe } from './runtime/probe-table.ts';

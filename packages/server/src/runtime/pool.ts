@@ -68,6 +68,12 @@ export async function detachPool(stateDir: string): Promise<void> {
   }
 }
 
+/** Whether the pool of a state directory is mounted here. One that is a plain directory never is. */
+export async function isPoolMounted(stateDir: string): Promise<boolean> {
+  if (!existsSync(stateDir)) return false;
+  return mountAt(await readMounts(), join(await realpath(stateDir), 'pool')) !== undefined;
+}
+
 /** Bytes that can still be written: an image is sparse, so the disk below it may be the first to be full. */
 export async function poolFreeBytes(pool: Pool): Promise<number> {
   const inside = await freeBytes(pool.root);

@@ -14,12 +14,7 @@ const DAY_MS = 24 * 60 * 60_000;
  */
 export async function startContexts({ config, log, closers }: Ground, poolRoot: string): Promise<ContextStore> {
   const { maxContextBytes, maxContextBytesPerOrganization, unusedContextDays } = config.builds;
-  const { endpoint, ...external } = config.objectStore;
-  const store =
-    endpoint === undefined
-      ? await createLocalContextStore(join(poolRoot, 'contexts'))
-      : await createS3ContextStore({ endpoint, ...external });
-  const contexts = boundedContextStore(store, {
+  const contexts = boundedContextStore(await openContextStore(config, poolRoot), {
     maxBytes: maxContextBytes,
     maxTotalBytes: maxContextBytesPerOrganization,
   });
@@ -34,4 +29,12 @@ export async function startContexts({ config, log, closers }: Ground, poolRoot: 
   const timer = setInterval(sweep, SWEEP_MS);
   closers.add('sweep of uploads', async () => clearInterval(timer));
   return contexts;
+}
+
+/** Where they lie, without bounds and sweeps. */
+export async function openContextStore({ objectStore }: Ground['config'], poolRoot: string): Promise<ContextStore> {
+  const { endpoint, ...external } = objectStore;
+  return endpoint === undefined
+    ? await createLocalContextStore(join(poolRoot, 'contexts'))
+    : await createS3ContextStore({ endpoint, ...external });
 }
