@@ -24,13 +24,9 @@ export async function forkSandbox(
   idOrName: string,
   wanted: readonly ForkChild[],
 ): Promise<SandboxRow[]> {
-<<<<<<< HEAD
+  checkForks(wanted);
   // The sandbox may be deleted meanwhile: its layers stay until the rows of its children name them.
   using _hold = context.layers.hold();
-  checkChildren(children);
-=======
-  checkForks(wanted);
->>>>>>> 30ef43d (wip)
   const source = await findCopyable(context, caller, idOrName, 'forked');
   checkEnvironments(source, wanted);
   assertNotSuspended(await getOrganization(context.db, caller.organizationId));
@@ -44,7 +40,7 @@ export async function forkSandbox(
     `forks of sandbox ${source.id}`,
     work.catch(() => {}),
   );
-  return work;
+  return await work;
 }
 
 /**
@@ -94,7 +90,7 @@ async function allOrNone(
   const failed = rows.length === 1 || now.some(({ state }) => state === 'error');
   if (!failed) return now;
   const why = 'One of the forks that were made together did not start';
-  const gone = await Promise.allSettled(rows.map(({ id }) => destroy(context, caller, id, why)));
+  const gone = await Promise.allSettled(rows.map(({ id }) => destroy(context, caller, id, { reason: why })));
   for (const outcome of gone) {
     if (outcome.status === 'rejected') context.log.error({ err: outcome.reason }, 'a fork that was taken back stays');
   }
