@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs one benchmark (start, exec, pull, api, files, build, capture) with its peers in a network and mount namespace of its own: what Docker and
+# Runs one benchmark (start, exec, pull, api, files, build, capture, fork) with its peers in a network and mount namespace of its own: what Docker and
 # Podman do to interfaces and firewall stays in there. Usage: bench/run.sh NAME [ARGS]
 set -euo pipefail
 cd "$(dirname "$0")/.."
