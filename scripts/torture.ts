@@ -28,12 +28,19 @@ for (const name of ['SIGINT', 'SIGTERM'] as const) {
   });
 }
 console.log(`seed ${seed}, ${cycles} cycles, ${clients} clients`);
-const { report, kept, log } = await runTorture({ seed, cycles, clients, signal: stop.signal, say: console.log });
+const { report, kept, log, output } = await runTorture({
+  seed,
+  cycles,
+  clients,
+  signal: stop.signal,
+  say: console.log,
+});
 const text = renderReport(report);
 console.log(text);
 if (values.report !== undefined) await writeFile(values.report, text);
 if (kept !== undefined) {
   await writeFile(`${kept}.log`, log);
+  await writeFile(`${kept}.server.log`, output);
   console.error(
     `What was asked and answered is in ${kept}.log, the state directory is ${kept}. Run it again: --seed ${seed} --cycles ${report.cycles}`,
   );

@@ -23,6 +23,7 @@ export async function restartServer(world: World, plan: KillPlan, report: Report
       count(report.kills, how);
     }
     await darkroom.kill();
+    world.noteOutput();
   }
   await arm('');
   await darkroom.restart();

@@ -5,7 +5,7 @@ import { drawKillPlan } from './kill-plan.ts';
 import { isSurely } from './model.ts';
 import { createRandom } from './random.ts';
 import { count, emptyReport, type Report } from './report.ts';
-import { createRequests } from './requests.ts';
+import { createRequests, type Requests } from './requests.ts';
 import { restartServer } from './restart.ts';
 import { workUntilKilled } from './work-until-killed.ts';
 import { makeWorld, READY, type World } from './world.ts';
@@ -19,6 +19,16 @@ export interface TortureOptions {
   say?: (line: string) => void;
 }
 
+export interface TortureResult {
+  report: Report;
+  /** The state directory, where something was wrong. */
+  kept: string | undefined;
+  /** What was asked and answered. */
+  log: string;
+  /** What the last servers had to say. */
+  output: string;
+}
+
 /** Snapshots that are looked into after each cycle. */
 const SAMPLES = 2;
 
@@ -26,9 +36,7 @@ const SAMPLES = 2;
  * A server works for several clients and is killed, again and again; after each restart what it has is compared with what the clients were told. Ends
  * with the first cycle that found something wrong, and leaves the state directory as it is then.
  */
-export async function runTorture(
-  options: TortureOptions,
-): Promise<{ report: Report; kept: string | undefined; log: string }> {
+export async function runTorture(options: TortureOptions): Promise<TortureResult> {
   const { seed, cycles, clients = 5, signal, say = () => {} } = options;
   const report = emptyReport(seed);
   const began = performance.now();
@@ -50,7 +58,12 @@ export async function runTorture(
     report.seconds = (performance.now() - began) / 1000;
     await world.close({ keepState: failed });
   }
-  return { report, kept: failed ? world.darkroom.stateDir : undefined, log: world.log.toString() };
+  return {
+    report,
+    kept: failed ? world.darkroom.stateDir : undefined,
+    log: world.log.toString(),
+    output: world.output(),
+  };
 }
 
 interface Cycle {
@@ -84,6 +97,7 @@ async function check(world: World, report: Report, samples: number | undefined):
         onState: (kind, state) => count(report.states, `${kind} ${state}`),
       },
     );
+    await collectGarbage(requests);
     const boxes = [...model.sandboxes];
     const idsOf = (which: typeof boxes) => new Set(which.flatMap(({ id }) => id ?? []));
     const running = boxes.filter((box) => isSurely(box, 'started') || isSurely(box, 'paused'));
@@ -95,12 +109,17 @@ async function check(world: World, report: Report, samples: number | undefined):
         sandboxes: idsOf(boxes),
         running: idsOf(running),
       }),
-      checkDatabase(darkroom.stateDir),
+      checkDatabase(darkroom.stateDir, { allDone: samples === undefined }),
     ]);
     return [...wrong, ...litter, ...database];
   } finally {
     await requests.close();
   }
+}
+
+/** What crashes left is garbage; it is collected some time after a start, when nobody asks for it. */
+async function collectGarbage(requests: Requests): Promise<void> {
+  await requests.api('/admin/gc', { method: 'POST', body: { withoutGrace: true }, expect: [200, 404] });
 }
 
 async function timed<T>(times: number[], work: () => Promise<T>): Promise<T> {

@@ -52,6 +52,7 @@ export async function workUntilKilled(
     (plan.afterOperations === 0 ? Promise.resolve() : enough.promise).then(() => sleep(plan.thenMs, false)),
   ]);
   await darkroom.kill();
+  world.noteOutput();
   over.abort();
   const [, point] = /failpoint ([\w.-]+): killed/.exec(darkroom.output()) ?? [];
   if (byItself && point === undefined) wrong.push(`the server ended by itself: ${darkroom.output().slice(-3000)}`);

@@ -21,9 +21,13 @@ export interface World {
   shared: SnapshotModel[];
   /** Failpoints that the server looks up as it runs. */
   arm(failpoints: string): Promise<void>;
+  /** What the server that was killed had to say is kept; that of the last ones. */
+  noteOutput(): void;
+  output(): string;
   close(options: { keepState: boolean }): Promise<void>;
 }
 
+const MOST_OUTPUTS = 3;
 export const READY = { readyNamespaces: 6, readyDisks: 2 };
 
 export async function makeWorld(): Promise<World> {
@@ -52,7 +56,15 @@ export async function makeWorld(): Promise<World> {
     const model = emptyModel();
     const shared = await makeShared(darkroom, log, images);
     for (const snapshot of shared) model.snapshots.add(snapshot);
-    return { darkroom, model, log, images, shared, arm: (failpoints) => writeFile(armed, failpoints), close };
+    const server = darkroom;
+    const outputs: string[] = [];
+    const noteOutput = () => {
+      outputs.push(server.output());
+      if (outputs.length > MOST_OUTPUTS) outputs.shift();
+    };
+    const arm = (failpoints: string) => writeFile(armed, failpoints);
+    const output = () => [...outputs, server.output()].join('\n--- killed\n');
+    return { darkroom, model, log, images, shared, arm, noteOutput, output, close };
   } catch (error) {
     await close({ keepState: false });
     throw error;
@@ -63,7 +75,12 @@ export async function makeWorld(): Promise<World> {
 async function leaveFiles(darkroom: Darkroom): Promise<void> {
   const { stateDir } = darkroom;
   await darkroom.kill();
-  const { contained } = await litterOf(stateDir);
+  const { contained, cgroups } = await litterOf(stateDir);
+  // What is frozen does not end.
+  for (const path of cgroups) {
+    await writeFile(join(path, 'freezer.state'), 'THAWED').catch(() => {});
+    await writeFile(join(path, 'cgroup.freeze'), '0').catch(() => {});
+  }
   for (const line of contained) {
     try {
       process.kill(Number(line.split(' ')[0]), 'SIGKILL');
@@ -75,7 +92,7 @@ async function leaveFiles(darkroom: Darkroom): Promise<void> {
     const left = await litterOf(stateDir);
     return left.contained.length === 0 ? true : undefined;
   });
-  for (const path of (await litterOf(stateDir)).cgroups.reverse()) await rmdir(path).catch(() => {});
+  for (const path of cgroups.reverse()) await rmdir(path).catch(() => {});
   await run('umount', ['--lazy', join(stateDir, 'pool')], { timeoutMs: 10_000, okCodes: [0, 1, 32] });
 }
 

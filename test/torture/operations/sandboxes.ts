@@ -29,7 +29,7 @@ export async function createSandbox(client: Client, random: Random, snapshot: Sn
 
 export async function leaveCommand(client: Client, sandbox: SandboxModel): Promise<void> {
   sandbox.hasCommand = sandbox.hasCommand === true ? true : undefined;
-  await client.requests.execute(sandbox.id ?? '', `nohup ${LEFT_COMMAND} >/dev/null 2>&1 &`);
+  await client.requests.execute(sandbox.id ?? '', `${LEFT_COMMAND} >/dev/null 2>&1 &`);
   sandbox.hasCommand = true;
 }
 
