@@ -12,11 +12,21 @@ const ANSWER_MS = 60_000;
 /** A server that looks at a layer of a million files has nothing to say meanwhile. */
 const QUIET_MS = 30 * 60_000;
 
+export interface AskOptions {
+  method?: 'GET' | 'POST' | 'DELETE' | undefined;
+  body?: object | undefined;
+  waitMs?: number;
+}
+
 /** Asks the server of a state directory as its admin; raises with what it says when it refuses. */
-export async function askServer(stateDir: string, path: string): Promise<unknown> {
+export async function askServer(
+  stateDir: string,
+  path: string,
+  { method, body, waitMs = ANSWER_MS }: AskOptions = {},
+): Promise<unknown> {
   const credentials = await readCredentials(stateDir);
   return explained(credentials.url, async () => {
-    const response = await send(stateDir, credentials, path, { signal: AbortSignal.timeout(ANSWER_MS) });
+    const response = await send(stateDir, credentials, path, { method, body, signal: AbortSignal.timeout(waitMs) });
     return JSON.parse(await text(response));
   });
 }
@@ -47,13 +57,13 @@ async function send(
   stateDir: string,
   { url, apiKey }: Credentials,
   path: string,
-  { body, signal }: { body?: object; signal?: AbortSignal },
+  { method, body, signal }: Pick<AskOptions, 'method' | 'body'> & { signal?: AbortSignal },
 ): Promise<IncomingMessage> {
   // That of a local CA, where there is one; nothing else would trust it.
   const ca = await readFile(join(stateDir, 'tls', 'ca.crt')).catch(() => undefined);
   const target = new URL(path, url);
   const options = {
-    method: body === undefined ? 'GET' : 'POST',
+    method: method ?? (body === undefined ? 'GET' : 'POST'),
     headers: {
       authorization: `Bearer ${apiKey}`,
       ...(body === undefined ? {} : { 'content-type': 'application/json' }),

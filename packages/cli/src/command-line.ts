@@ -2,7 +2,7 @@ import { resolve } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { doctor } from './doctor.ts';
 import { EXIT_NOT_RUN, fsck } from './fsck.ts';
-import { gc } from './gc.ts';
+import { clearCache, gc } from './gc.ts';
 import { EXIT_USAGE, reportError } from './report-error.ts';
 import { up } from './up.ts';
 import { version } from './version.ts';
@@ -63,13 +63,29 @@ function makeProgram(env: NodeJS.ProcessEnv, outcome: { exitCode: number }): Com
 
   program
     .command('gc')
-    .description('say what garbage collection of the server that runs would take away, and why')
-    .requiredOption('--dry-run', 'take nothing away: sweeps come by themselves')
+    .description('take away what the server that runs keeps and nothing needs; sweeps come by themselves, too')
+    .option('--dry-run', 'take nothing away, and say what would go and why')
+    .option('--no-grace', 'do not wait until nothing has needed it for some minutes')
     .option('--state-dir <dir>', 'of the server (default: /var/lib/darkroom)')
     .option('--config <file>', 'read settings from a YAML file')
     .option('--json', 'print it as JSON')
-    .action(async (flags: ConfigFlags & { json?: boolean }) => {
-      outcome.exitCode = await gc({ flags: configFlags(flags), env, json: flags.json ?? false });
+    .action(async (flags: ConfigFlags & { dryRun?: boolean; grace: boolean; json?: boolean }) => {
+      const { dryRun = false, grace, json = false } = flags;
+      outcome.exitCode = await gc({ flags: configFlags(flags), env, dryRun, grace, json });
+    });
+
+  program
+    .command('cache')
+    .description('what builds have kept')
+    .command('clear')
+    .description('make the server that runs forget results of build steps and base images')
+    .option('--organization <id>', 'those of one organization; without it all')
+    .option('--state-dir <dir>', 'of the server (default: /var/lib/darkroom)')
+    .option('--config <file>', 'read settings from a YAML file')
+    .option('--json', 'print it as JSON')
+    .action(async (flags: ConfigFlags & { organization?: string; json?: boolean }) => {
+      const { organization, json = false } = flags;
+      outcome.exitCode = await clearCache({ flags: configFlags(flags), env, organization, json });
     });
 
   program

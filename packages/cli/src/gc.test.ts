@@ -3,9 +3,10 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { askServer } from './ask-server.ts';
-import { renderPlan } from './gc.ts';
+import { renderCollected, renderPlan } from './gc.ts';
 
 let stateDir: string;
 beforeEach(async () => {
@@ -25,10 +26,21 @@ test('a plan is a line for each thing, and what would go in all', () => {
   expect(text).toMatch(/\n2 of 3 would go with the next sweep, 2\.5 MB\n$/);
 });
 
+test('what went is told, and what a later sweep takes', () => {
+  const item = { kind: 'layer', goes: 'sweep', why: 'nothing names it', sizeBytes: 1_000_000 } as const;
+  const left = { items: [{ ...item, id: 'b', goes: 'grace' as const }] };
+  expect(renderCollected([{ ...item, id: 'a' }], left)).toMatch(
+    /^layer +1\.0 MB +a: nothing names it\n1 removed, 1\.0 MB\n1 more wait for their grace, 1\.0 MB \(--no-grace takes them now\)\n$/,
+  );
+});
+
 test('the server is asked with the key of its state directory, and its refusal is told', async () => {
-  const server = createServer(({ headers, url }, response) => {
+  const server = createServer(async (request, response) => {
+    const { headers, url, method } = request;
     const isAdmin = headers.authorization === 'Bearer secret';
-    response.writeHead(isAdmin ? 200 : 403).end(JSON.stringify(isAdmin ? { url } : { message: 'Access denied' }));
+    const body = await text(request);
+    const said = body === '' ? { method, url } : { method, url, body };
+    response.writeHead(isAdmin ? 200 : 403).end(JSON.stringify(isAdmin ? said : { message: 'Access denied' }));
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const address = server.address();
@@ -41,7 +53,10 @@ test('the server is asked with the key of its state directory, and its refusal i
   try {
     await expect(askServer(stateDir, '/api/admin/gc')).rejects.toThrow('credentials.json cannot be read');
     await write('secret');
-    expect(await askServer(stateDir, '/api/admin/gc')).toEqual({ url: '/api/admin/gc' });
+    expect(await askServer(stateDir, '/api/admin/gc')).toEqual({ method: 'GET', url: '/api/admin/gc' });
+    expect(await askServer(stateDir, '/x', { method: 'POST', body: { a: 1 } })).toEqual({
+      ...{ method: 'POST', url: '/x', body: '{"a":1}' },
+    });
     await write('other');
     await expect(askServer(stateDir, '/api/admin/gc')).rejects.toThrow('answered 403: Access denied');
   } finally {

@@ -1,23 +1,72 @@
-import { type GcPlanDto, gcPlanSchema } from '@darkroom/contract';
+import { clearedCacheSchema, collectedSchema, type GcItemDto, type GcPlanDto, gcPlanSchema } from '@darkroom/contract';
 import { type LoadConfigOptions, loadConfig } from '@darkroom/server/machine';
 import { askServer } from './ask-server.ts';
 
 const MB = 1_000_000;
+/** Layers of a machine that was not swept for long. */
+const COLLECT_MS = 60 * 60_000;
 
-/** `darkroom gc --dry-run`: what the server that runs would take away, and why. Sweeps come by themselves. */
-export async function gc(options: LoadConfigOptions & { json: boolean }): Promise<number> {
-  const plan = gcPlanSchema.parse(await askServer(loadConfig(options).stateDir, '/api/admin/gc'));
-  process.stdout.write(options.json ? `${JSON.stringify(plan, null, 2)}\n` : renderPlan(plan));
+export interface GcOptions extends LoadConfigOptions {
+  dryRun: boolean;
+  /** False: what nothing needs goes without waiting. */
+  grace: boolean;
+  json: boolean;
+}
+
+/** `darkroom gc`: what the server that runs would take away and why, or took away just now. */
+export async function gc({ dryRun, grace, json, ...options }: GcOptions): Promise<number> {
+  const { stateDir } = loadConfig(options);
+  const plan = async () => gcPlanSchema.parse(await askServer(stateDir, '/api/admin/gc'));
+  if (dryRun) {
+    const planned = await plan();
+    process.stdout.write(json ? toJson(planned) : renderPlan(planned));
+    return 0;
+  }
+  const asked = { method: 'POST', body: { withoutGrace: !grace }, waitMs: COLLECT_MS } as const;
+  const collected = collectedSchema.parse(await askServer(stateDir, '/api/admin/gc', asked));
+  process.stdout.write(json ? toJson(collected) : renderCollected(collected.items, await plan()));
+  for (const failure of json ? [] : collected.failures) process.stderr.write(`darkroom: ${failure}\n`);
+  return collected.failures.length === 0 ? 0 : 1;
+}
+
+export interface ClearCacheOptions extends LoadConfigOptions {
+  /** Without one that of all. */
+  organization: string | undefined;
+  json: boolean;
+}
+
+/** `darkroom cache clear`: the server that runs forgets what builds have kept. */
+export async function clearCache({ organization, json, ...options }: ClearCacheOptions): Promise<number> {
+  const query = organization === undefined ? '' : `?organizationId=${encodeURIComponent(organization)}`;
+  const path = `/api/admin/build-cache${query}`;
+  const cleared = clearedCacheSchema.parse(await askServer(loadConfig(options).stateDir, path, { method: 'DELETE' }));
+  const text = `${cleared.removed} results of steps and base images forgotten; \`darkroom gc\` removes their layers\n`;
+  process.stdout.write(json ? toJson(cleared) : text);
   return 0;
 }
 
 export function renderPlan({ items }: GcPlanDto): string {
-  const lines = items.map(({ goes, kind, sizeBytes, id, why }) =>
-    [goes.padEnd(8), kind.padEnd(9), size(sizeBytes).padStart(10), ` ${id}: ${why}`].join(' '),
-  );
   const sweep = items.filter(({ goes }) => goes === 'sweep');
-  const bytes = sweep.reduce((sum, { sizeBytes }) => sum + (sizeBytes ?? 0), 0);
-  return `${[...lines, `${sweep.length} of ${items.length} would go with the next sweep, ${size(bytes)}`].join('\n')}\n`;
+  const lines = items.map((item) => `${item.goes.padEnd(8)} ${line(item)}`);
+  return text([...lines, `${sweep.length} of ${items.length} would go with the next sweep, ${total(sweep)}`]);
 }
 
+/** `left` is what there is afterwards. */
+export function renderCollected(items: readonly GcItemDto[], left: GcPlanDto): string {
+  const waiting = left.items.filter(({ goes }) => goes === 'grace');
+  const later = `${waiting.length} more wait for their grace, ${total(waiting)} (--no-grace takes them now)`;
+  return text([...items.map(line), `${items.length} removed, ${total(items)}`, ...(waiting.length > 0 ? [later] : [])]);
+}
+
+const line = ({ kind, sizeBytes, id, why }: GcItemDto) =>
+  [kind.padEnd(14), size(sizeBytes).padStart(10), ` ${id}: ${why}`].join(' ');
+const text = (lines: readonly string[]) => `${lines.join('\n')}\n`;
+const toJson = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`;
+/** A layer that results of builds have is told with each of them. */
+const total = (items: readonly GcItemDto[]) =>
+  size(
+    items
+      .filter(({ kind }) => kind !== 'build-cache' && kind !== 'base-image')
+      .reduce((sum, { sizeBytes }) => sum + (sizeBytes ?? 0), 0),
+  );
 const size = (bytes: number | undefined) => (bytes === undefined ? '' : `${(bytes / MB).toFixed(1)} MB`);
