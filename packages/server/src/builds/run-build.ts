@@ -1,5 +1,6 @@
 import { type Kysely, sql } from 'kysely';
 import { NOT_DURABLE } from '../platform/db/not-durable.ts';
+import { persistently } from '../platform/db/persistently.ts';
 import type { Database } from '../platform/db/schema.ts';
 import { DarkroomError, messageOf } from '../platform/errors.ts';
 import { failpoint } from '../platform/failpoints.ts';
@@ -10,7 +11,6 @@ import { type BuildSettings, limitsOf } from './limits.ts';
 import type { BuildLogs, BuildLogWriter } from './logs/build-log.ts';
 import { createLogObserver } from './logs/log-observer.ts';
 import { createRedactor } from './logs/redactor.ts';
-import { persistently } from './persistently.ts';
 import { type BuildRow, definitionOf, secretsOf } from './records.ts';
 import { type BuildRun, endedElsewhere, isStopping, settleFailure } from './settle-failure.ts';
 import type { StepRow } from './steps.ts';
@@ -75,7 +75,7 @@ async function inTurn(deps: RunDeps, run: BuildRun): Promise<void> {
     const startedAt = performance.now();
     // Layers that the build finds or makes stay until the row that needs them is written.
     using _hold = deps.layers.hold();
-    const image = await build(deps, { ...run, row: begun }, organization);
+    const image = await build(deps, { ...run, row: begun, ranMs: begun.ran_ms }, organization);
     const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
     note(writer, `Built in ${seconds} s: ${image.layers.length} layers, ${Math.ceil(image.sizeBytes / MB)} MB.`);
     running.isSettling = true;
@@ -90,17 +90,16 @@ async function inTurn(deps: RunDeps, run: BuildRun): Promise<void> {
 
 async function build(
   deps: RunDeps,
-  { row, writer, redactor, tracker, running }: BuildRun,
+  { row, ranMs, writer, redactor, tracker, running }: BuildRun & { ranMs: number },
   organization: OrganizationRow,
 ): Promise<BuiltImage> {
   const { limits } = deps.settings;
   const definition = definitionOf(row, deps.secrets, limitsOf(limits, organization));
-  const endsAt = (row.started_at ?? new Date()).getTime() + limits.minutes * 60_000;
   const endLate = () => {
     const step = tracker.steps.find(({ state }) => state === 'running');
     running.abort(tookTooLong(limits.minutes, step && failedStep(step)));
   };
-  const deadline = setTimeout(endLate, Math.max(0, endsAt - Date.now()));
+  const deadline = setTimeout(endLate, Math.max(0, limits.minutes * 60_000 - ranMs));
   const onFull = (number: number) => {
     const step = tracker.steps.find((one) => one.number === number);
     running.abort(wroteTooMuch(limits.logMb, step && failedStep(step)));
@@ -129,13 +128,15 @@ async function madeRoom(deps: RunDeps, error: unknown): Promise<boolean> {
   return error instanceof DarkroomError && error.code === 'insufficient_storage' && (await deps.makeRoom()) > 0;
 }
 
-async function noteStart(db: Kysely<Database>, id: string): Promise<BuildRow> {
+/** With the time since its first start, by the database's clock. */
+async function noteStart(db: Kysely<Database>, id: string): Promise<BuildRow & { ran_ms: number }> {
   const row = await db
     .updateTable('builds')
     .set({ starts: sql`starts + 1`, started_at: sql`coalesce(started_at, clock_timestamp())` })
     .where('id', '=', id)
     .where('outcome', 'is', null)
     .returningAll()
+    .returning(sql<number>`extract(epoch from clock_timestamp() - started_at)::float8 * 1000`.as('ran_ms'))
     .returning(NOT_DURABLE)
     .executeTakeFirst();
   if (row === undefined) throw endedElsewhere();

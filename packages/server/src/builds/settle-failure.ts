@@ -1,11 +1,11 @@
 import type { Kysely } from 'kysely';
+import { persistently } from '../platform/db/persistently.ts';
 import type { Database } from '../platform/db/schema.ts';
 import { DarkroomError } from '../platform/errors.ts';
 import { failpoint } from '../platform/failpoints.ts';
 import { failureRecord, reasonOf } from './failures/failure-record.ts';
 import type { BuildLogWriter } from './logs/build-log.ts';
 import type { Redactor } from './logs/redactor.ts';
-import { persistently } from './persistently.ts';
 import { type BuildRow, endBuild } from './records.ts';
 import type { RunningBuild } from './running-build.ts';
 import type { StepTracker } from './step-tracker.ts';

@@ -24,6 +24,10 @@ export async function findSandbox(db: Kysely<Database>, organizationId: string, 
   return row;
 }
 
+/** As it is now, whoever's it is; undefined when it is no more. */
+export const readRow = (db: Kysely<Database>, id: string): Promise<SandboxRow | undefined> =>
+  db.selectFrom('sandboxes').selectAll().where('id', '=', id).executeTakeFirst();
+
 /** For changes: what is being destroyed does not exist any more. */
 export async function findLiving(db: Kysely<Database>, organizationId: string, idOrName: string): Promise<SandboxRow> {
   const row = await findSandbox(db, organizationId, idOrName);

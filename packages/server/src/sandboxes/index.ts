@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { type BuildRow, findBuild } from '../builds/records.ts';
 import type { FindSubject } from '../builds/subject.ts';
 import type { Collector } from '../garbage/collector.ts';
+import { persistently } from '../platform/db/persistently.ts';
 import { DarkroomError, invalidRequest, messageOf, notFound } from '../platform/errors.ts';
 import { createActivity } from './activity.ts';
 import { sandboxSubject } from './build-subject.ts';
@@ -99,6 +100,7 @@ export interface Sandboxes {
 /** The rules of sandboxes. `spoolDirectory` is made if it is not there. */
 export function createSandboxes(deps: SandboxDeps): Sandboxes {
   const pending = new Set<Promise<void>>();
+  const closing = new AbortController();
   const context: SandboxContext = {
     ...deps,
     activity: createActivity(deps.db, deps.log),
@@ -179,7 +181,13 @@ export function createSandboxes(deps: SandboxDeps): Sandboxes {
       deps.clock.onJump((ms) => keepIdleTimes(deps.db, deps.settings.runnerId, ms));
       await mkdir(deps.settings.spoolDirectory, { recursive: true, mode: 0o700 });
       deps.runtime.onExit((exit) => {
-        context.background(`end of sandbox ${exit.id}`, markEnded(context, exit.id, exitReason(exit.reason)));
+        // Nobody else would notice before the next server does.
+        const noted = persistently(
+          () => markEnded(context, exit.id, exitReason(exit.reason)),
+          closing.signal,
+          Number.POSITIVE_INFINITY,
+        );
+        context.background(`end of sandbox ${exit.id}`, noted);
       });
       const recovered = await recoverSandboxes(context);
       await deps.jobs.work('sandbox.remove', { concurrency: REMOVE_CONCURRENCY }, ({ sandboxId }) =>
@@ -188,6 +196,7 @@ export function createSandboxes(deps: SandboxDeps): Sandboxes {
       return recovered;
     },
     async close() {
+      closing.abort();
       await context.schedule.close();
       await sessions.close();
       await Promise.all([terminals.close(), interpreters.close()]);

@@ -1,9 +1,10 @@
 import { moveSandbox } from '../lifecycle/move.ts';
+import { settle } from '../lifecycle/settle.ts';
 import { DarkroomError, messageOf } from '../platform/errors.ts';
 import { failpoint } from '../platform/failpoints.ts';
 import type { ContainerSpec } from '../runtime/types.ts';
 import { sandboxEnvironment } from './environment.ts';
-import { changeInProgress } from './find.ts';
+import { changeInProgress, readRow } from './find.ts';
 import { applyNetwork } from './network.ts';
 import { isSameNetwork, type NetworkColumns, policyOf } from './network-policy.ts';
 import type { SandboxProfile } from './profile.ts';
@@ -79,13 +80,15 @@ async function markStarted(
 ): Promise<SandboxRow> {
   let started: SandboxRow | undefined;
   try {
-    started = await moveSandbox(context.db, row.id, {
-      from: [from],
-      to: 'started',
-      actor: caller.actor,
-      durable: true,
-      set: { user_name: userName, desired_state: 'started', last_activity_at: new Date(), stopped_at: null },
-    });
+    const toStarted = () =>
+      moveSandbox(context.db, row.id, {
+        from: [from],
+        to: 'started',
+        actor: caller.actor,
+        durable: true,
+        set: { user_name: userName, desired_state: 'started', last_activity_at: new Date(), stopped_at: null },
+      });
+    started = await settle('started', toStarted, () => readRow(context.db, row.id));
   } finally {
     // It was deleted meanwhile, its deadline passed, or the database is away.
     if (started === undefined) await abandon(context, row.id);
@@ -116,13 +119,9 @@ async function markFailed(
   await abandon(context, row.id).catch((error: unknown) => {
     context.log.error({ sandboxId: row.id, err: error }, 'stopping what is left of a failed start');
   });
-  await moveSandbox(context.db, row.id, {
-    from: [from],
-    to: 'error',
-    actor: caller.actor,
-    reason,
-    errorCode: code,
-  });
+  const toError = () =>
+    moveSandbox(context.db, row.id, { from: [from], to: 'error', actor: caller.actor, reason, errorCode: code });
+  await settle('error', toError, () => readRow(context.db, row.id));
   return new DarkroomError(code, `Sandbox ${row.name} failed to start: ${reason}`, {
     cause,
     retryable: known?.retryable ?? false,

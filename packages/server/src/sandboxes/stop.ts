@@ -1,7 +1,8 @@
 import { moveSandbox } from '../lifecycle/move.ts';
+import { settle } from '../lifecycle/settle.ts';
 import { DarkroomError, messageOf } from '../platform/errors.ts';
 import { failpoint } from '../platform/failpoints.ts';
-import { changeInProgress, findLiving } from './find.ts';
+import { changeInProgress, findLiving, readRow } from './find.ts';
 import { answerWithin } from './hold.ts';
 import { destroy } from './remove.ts';
 import type { Caller, SandboxContext, SandboxRow } from './types.ts';
@@ -61,12 +62,14 @@ export async function finishStop(
   context.terminals.sandboxEnded(row.id);
   context.interpreters.sandboxEnded(row.id);
   context.sessions.sandboxEnded(row.id);
-  const stopped = await moveSandbox(context.db, row.id, {
-    from: ['stopping'],
-    to: 'stopped',
-    actor: caller.actor,
-    set: { stopped_at: new Date() },
-  });
+  const toStopped = () =>
+    moveSandbox(context.db, row.id, {
+      from: ['stopping'],
+      to: 'stopped',
+      actor: caller.actor,
+      set: { stopped_at: new Date() },
+    });
+  const stopped = await settle('stopped', toStopped, () => readRow(context.db, row.id));
   if (stopped === undefined) throw changeInProgress();
   await failpoint('stop.stopped');
   await afterStop(context, stopped);

@@ -1,6 +1,7 @@
-import type { Kysely } from 'kysely';
+import type { Kysely, Transaction } from 'kysely';
 import type { Layer } from '../images/types.ts';
 import { insertSnapshot, moveSnapshot, type SandboxRow, type SnapshotRow } from '../lifecycle/move.ts';
+import { settle } from '../lifecycle/settle.ts';
 import { databaseProblem } from '../platform/db/problems.ts';
 import type { Database } from '../platform/db/schema.ts';
 import { isUniqueViolation } from '../platform/db/violations.ts';
@@ -83,7 +84,7 @@ export async function finishCapture(
   try {
     const { layers, sizeBytes, addedBytes, pausedMs, deep } = await capturedLayers(deps, source);
     await checkSize(deps.db, source.organization_id, sizeBytes);
-    const active = await deps.db.transaction().execute(async (trx) => {
+    const toActive = async (trx: Transaction<Database>) => {
       if (deep) await deps.jobs.enqueue(trx, 'snapshot.flatten', row.id, { snapshotId: row.id });
       return moveSnapshot(trx, row.id, {
         from: ['snapshotting'],
@@ -98,7 +99,12 @@ export async function finishCapture(
           last_used_at: new Date(),
         },
       });
-    });
+    };
+    const active = await settle(
+      'active',
+      () => deps.db.transaction().execute(toActive),
+      () => readRow(deps.db, row.id),
+    );
     if (active === undefined) {
       throw conflict(`Snapshot ${row.name} was deleted, or took too long, while it was captured`);
     }
@@ -108,17 +114,22 @@ export async function finishCapture(
   } catch (error) {
     const failure = failureOf(error);
     if (!failure.isUserError) deps.log.error({ err: error, snapshotId: row.id }, 'the capture of a sandbox failed');
-    await moveSnapshot(deps.db, row.id, {
-      from: ['snapshotting'],
-      to: 'error',
-      actor,
-      heldBy: deps.instanceId,
-      reason: withHint(failure),
-      errorCode: failure.code,
-    });
+    const toError = () =>
+      moveSnapshot(deps.db, row.id, {
+        from: ['snapshotting'],
+        to: 'error',
+        actor,
+        heldBy: deps.instanceId,
+        reason: withHint(failure),
+        errorCode: failure.code,
+      });
+    await settle('error', toError, () => readRow(deps.db, row.id));
     throw failure;
   }
 }
+
+const readRow = (db: Kysely<Database>, id: string): Promise<SnapshotRow | undefined> =>
+  db.selectFrom('snapshots').selectAll().where('id', '=', id).executeTakeFirst();
 
 async function capturedLayers({ runtime, layers }: CaptureDeps, source: SandboxRow) {
   const below: Layer[] = [];

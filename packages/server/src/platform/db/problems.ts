@@ -15,7 +15,7 @@ const UNREACHABLE: ReadonlySet<string> = new Set([
 ]);
 /** What the driver raises without a code when a connection ends under a query, or none can be had. */
 const DRIVER_MESSAGES =
-  /^(Connection terminated|Query read timeout|timeout exceeded when trying to connect|timeout expired)/;
+  /^(Connection terminated|Query read timeout|timeout exceeded when trying to connect|timeout expired|Client (has encountered a connection error|was closed))/;
 
 /**
  * What a client may be told of an error of the database that is nobody's mistake and may be over soon; undefined for
