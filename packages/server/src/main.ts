@@ -1,4 +1,3 @@
-import { statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Server as TlsServer } from 'node:tls';
 import type { FastifyInstance } from 'fastify';
@@ -19,6 +18,7 @@ import { RateLimiter } from './http/rate-limit.ts';
 import { parseListen } from './platform/config.ts';
 import type { Config } from './platform/config-schema.ts';
 import { createDiskGuard, type DiskGuard } from './platform/disk-guard.ts';
+import { diskUse, poolUse } from './platform/disk-room.ts';
 import { DarkroomError, messageOf } from './platform/errors.ts';
 import { armFailpoints } from './platform/failpoints.ts';
 import { createLog } from './platform/log.ts';
@@ -85,7 +85,7 @@ export async function startServer(config: Config, options: StartOptions): Promis
     let running: Machine | undefined;
     const metrics = createMetrics({
       states: () => readStateCounts(platform.db),
-      disk: () => diskOf(options.pool.root),
+      disk: () => diskUse(options.pool.root),
       sandboxes: async () => running?.runtime.totals(),
     });
     closers.add('metrics', () => metrics.close());
@@ -116,7 +116,7 @@ export async function startServer(config: Config, options: StartOptions): Promis
     const garbage = startGarbage(ground, { ...machine, sweeper, contexts, builds, sandboxes });
     const disk = createDiskGuard({
       ...config.pool,
-      use: () => diskOf(options.pool.root),
+      use: () => poolUse(options.pool.root, config.stateDir),
       makeRoom: () => builds.makeRoom(),
       log,
     });
@@ -313,8 +313,3 @@ async function listen(app: FastifyInstance, config: Config, tls: Tls | undefined
 }
 
 const spoolDirectory = (config: Config) => join(config.stateDir, 'spool');
-
-async function diskOf(path: string): Promise<{ usedBytes: number; freeBytes: number }> {
-  const { bsize, blocks, bfree, bavail } = await statfs(path);
-  return { usedBytes: (blocks - bfree) * bsize, freeBytes: bavail * bsize };
-}
