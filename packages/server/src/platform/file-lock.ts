@@ -35,10 +35,10 @@ export function lockHolder(path: string): number | undefined {
 
 /** Waits for the lock, for at most `timeoutMs`; undefined when it was never free. */
 export async function waitForFileLock(path: string, timeoutMs: number): Promise<FileLock | undefined> {
-  const deadline = Date.now() + timeoutMs;
+  const deadline = performance.now() + timeoutMs;
   for (;;) {
     const lock = tryFileLock(path);
-    if (lock !== undefined || Date.now() >= deadline) return lock;
+    if (lock !== undefined || performance.now() >= deadline) return lock;
     // flock has no time-out of its own, and a blocking call would stop the event loop.
     await sleep(25);
   }

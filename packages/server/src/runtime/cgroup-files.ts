@@ -53,7 +53,7 @@ const BUSY_PATIENCE_MS = 3000;
 
 /** Removes a cgroup and all below it. Raises `conflict` when processes stay in it. Nothing to do when it is gone. */
 export async function removeCgroupTree(directory: string): Promise<void> {
-  const deadline = Date.now() + BUSY_PATIENCE_MS;
+  const deadline = performance.now() + BUSY_PATIENCE_MS;
   for (;;) {
     for (const name of await childCgroups(directory)) await removeCgroupTree(join(directory, name));
     try {
@@ -61,7 +61,7 @@ export async function removeCgroupTree(directory: string): Promise<void> {
     } catch (error) {
       if (isGone(error)) return;
       if (errnoOf(error) !== 'EBUSY') throw error;
-      if (Date.now() >= deadline) {
+      if (performance.now() >= deadline) {
         const pids = await processesOf(directory);
         throw conflict(`cgroup ${directory} still has processes: ${pids.join(' ')}`, { details: { pids } });
       }

@@ -1,4 +1,4 @@
-import type { Kysely } from 'kysely';
+import { type Kysely, sql } from 'kysely';
 import { parseReference } from '../images/reference.ts';
 import type { CredentialLookup, ImagePuller, PulledImage } from '../images/types.ts';
 import { moveSnapshot, type SnapshotRow } from '../lifecycle/move.ts';
@@ -37,7 +37,7 @@ export async function pullSnapshot(
 ): Promise<void> {
   const row = await takeUp(deps, snapshotId);
   if (row === undefined) return;
-  const deadline = AbortSignal.timeout(Math.max(0, (row.deadline_at?.getTime() ?? 0) - Date.now()));
+  const deadline = AbortSignal.timeout(await msToDeadline(deps.db, snapshotId));
   // Layers that the pull finds or adds stay until the row that needs them is written.
   using _hold = deps.layers.hold();
   try {
@@ -63,6 +63,15 @@ async function takeUp(deps: PullJobDeps, id: string): Promise<SnapshotRow | unde
     await moveSnapshot(db, id, { from: ['pulling'], to: 'pending', actor: ACTOR, reason });
   }
   return moveSnapshot(db, id, { from: ['pending'], to: 'pulling', actor: ACTOR, ownerId });
+}
+
+/** By the database's clock, which wrote it; this machine's may differ. */
+async function msToDeadline(db: Kysely<Database>, id: string): Promise<number> {
+  const { rows } = await sql<{ ms: number | null }>`
+    select extract(epoch from deadline_at - clock_timestamp())::float8 * 1000 as ms from snapshots where id = ${id}`.execute(
+    db,
+  );
+  return Math.max(0, Math.round(rows[0]?.ms ?? 0));
 }
 
 async function pull(deps: PullJobDeps, row: SnapshotRow, signal: AbortSignal): Promise<PulledImage> {

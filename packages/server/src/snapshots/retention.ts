@@ -17,18 +17,18 @@ const BATCH = 100;
 
 /** What is not used for long becomes inactive, and what has expired is deleted. A lock keeps both away. */
 export function startRetention(deps: RetentionDeps): RunningAlarm {
-  let unusedAt = 0;
+  let unusedAt = Number.NEGATIVE_INFINITY;
   return startAlarm(
     {
       name: 'retention of snapshots',
       async next() {
-        const unused = unusedAt + UNUSED_PERIOD_MS - Date.now();
+        const unused = unusedAt + UNUSED_PERIOD_MS - performance.now();
         return Math.min(unused, (await msToNextExpiry(deps.db)) ?? unused);
       },
       async run() {
         await endExpired(deps);
-        if (Date.now() < unusedAt + UNUSED_PERIOD_MS) return;
-        unusedAt = Date.now();
+        if (performance.now() < unusedAt + UNUSED_PERIOD_MS) return;
+        unusedAt = performance.now();
         await deactivateUnused(deps);
       },
     },

@@ -41,11 +41,11 @@ export function startWebhooks(deps: WebhookDeps): Webhooks {
   const busy = () => [...new Set(inFlight.values())];
   let hasEndpoints = true;
   let isDirty = true;
-  let lookedAt = 0;
+  let lookedAt = Number.NEGATIVE_INFINITY;
 
   async function makeDeliveries(signal: AbortSignal): Promise<void> {
     isDirty = false;
-    lookedAt = Date.now();
+    lookedAt = performance.now();
     const endpoints = await enabledEndpoints(db);
     hasEndpoints = endpoints.length > 0;
     for (const id of endpoints) {
@@ -92,7 +92,7 @@ export function startWebhooks(deps: WebhookDeps): Webhooks {
   const maker = startAlarm(
     {
       name: 'events for webhooks',
-      next: async () => (isDirty || Date.now() - lookedAt >= LOOK_MS ? 0 : undefined),
+      next: async () => (isDirty || performance.now() - lookedAt >= LOOK_MS ? 0 : undefined),
       run: makeDeliveries,
     },
     log,

@@ -71,7 +71,7 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
     if (!parsed.success) throw new RegistryFailure('response', `${what}: the token server's answer has no token`);
     const header = `Bearer ${parsed.data.token}`;
     secrets.add(parsed.data.token);
-    known = { header, challenge, expiresAt: Date.now() + parsed.data.lifetimeMs - MARGIN_MS };
+    known = { header, challenge, expiresAt: performance.now() + parsed.data.lifetimeMs - MARGIN_MS };
     return header;
   }
 
@@ -86,10 +86,10 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
   return {
     async current(signal) {
       if (known === undefined) return undefined;
-      return Date.now() < known.expiresAt ? known.header : shareToken(known.challenge, signal);
+      return performance.now() < known.expiresAt ? known.header : shareToken(known.challenge, signal);
     },
     async answer(header, tried, signal) {
-      if (known !== undefined && known.header !== tried && Date.now() < known.expiresAt) return known.header;
+      if (known !== undefined && known.header !== tried && performance.now() < known.expiresAt) return known.header;
       const challenges = parseChallenges(header);
       const bearer = challenges.find(({ scheme, params }) => scheme === 'bearer' && params.has('realm'));
       if (bearer !== undefined) return shareToken(bearer, signal);

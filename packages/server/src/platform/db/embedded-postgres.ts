@@ -116,11 +116,11 @@ async function waitUntilReady(
   child.once('error', (error) => {
     failure = error;
   });
-  const deadline = Date.now() + READY_TIMEOUT_MS;
+  const deadline = performance.now() + READY_TIMEOUT_MS;
   for (let waitMs = 10; ; waitMs = Math.min(200, waitMs * 1.5)) {
     if (await answers(connection)) return;
     const ended = child.exitCode ?? child.signalCode;
-    if (failure !== undefined || ended !== null || stopping.aborted || Date.now() > deadline) {
+    if (failure !== undefined || ended !== null || stopping.aborted || performance.now() > deadline) {
       await endChild(child);
       const why = failure?.message ?? (ended === null ? 'no answer in time' : `ended with ${ended}`);
       throw new DarkroomError('internal', `the database did not start (${why}): ${await lastWords(logPath)}`, {

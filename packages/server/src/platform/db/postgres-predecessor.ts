@@ -10,7 +10,7 @@ const POLL_MS = 50;
  * file whose process is gone, or whose number now belongs to some other program, is removed.
  */
 export async function waitForPredecessor(dataDir: string, socketDir: string, waitMs: number): Promise<void> {
-  const deadline = Date.now() + waitMs;
+  const deadline = performance.now() + waitMs;
   for (;;) {
     const pid = await readLockedPid(dataDir);
     if (pid === undefined) break;
@@ -18,7 +18,7 @@ export async function waitForPredecessor(dataDir: string, socketDir: string, wai
       await rm(join(dataDir, 'postmaster.pid'), { force: true });
       break;
     }
-    if (Date.now() >= deadline) {
+    if (performance.now() >= deadline) {
       throw new DarkroomError('conflict', `the database in ${dataDir} is in use by process ${pid}`, {
         hint: 'Another Darkroom runs with this state directory. Stop it, or choose another state directory.',
       });

@@ -29,7 +29,7 @@ export async function connectInContainer(
   if (!Number.isInteger(port) || port < 1 || port > 65_535) throw invalidRequest(`${port} is not a port`);
   const { signal } = options;
   signal?.throwIfAborted();
-  const deadline = Date.now() + CONNECT_TIMEOUT_MS;
+  const deadline = performance.now() + CONNECT_TIMEOUT_MS;
   for (const address of ['127.0.0.1', '::1', options.address]) {
     try {
       return socketOf(await connect(container, { address, port, deadline, signal }));
@@ -54,7 +54,7 @@ async function connect(container: LiveContainer, { address, port, deadline, sign
   const fd = openSocket(container, address);
   try {
     if (beginConnect(fd, address, port)) return fd;
-    for (let pause = 1; Date.now() < deadline; pause = Math.min(pause * 2, LONGEST_PAUSE_MS)) {
+    for (let pause = 1; performance.now() < deadline; pause = Math.min(pause * 2, LONGEST_PAUSE_MS)) {
       await sleep(pause, undefined, { signal });
       if (isConnected(fd, `${address}:${port}`)) return fd;
     }

@@ -44,9 +44,9 @@ export async function terminateProcesses(
   container: LiveContainer,
   graceMs: number,
 ): Promise<void> {
-  const deadline = Date.now() + graceMs;
+  const deadline = performance.now() + graceMs;
   const signalled = new Set<number>();
-  while (container.isAlive() && Date.now() < deadline) {
+  while (container.isAlive() && performance.now() < deadline) {
     const held = await holdProcesses(host, container);
     if (held.size === 0) return;
     const ends = [...held].map(([pid, pidfd]) => {
@@ -54,7 +54,7 @@ export async function terminateProcesses(
       signalled.add(pid);
       return pidfd;
     });
-    if (!(await allEnded(host.watcher, ends, deadline - Date.now()))) return;
+    if (!(await allEnded(host.watcher, ends, deadline - performance.now()))) return;
   }
 }
 

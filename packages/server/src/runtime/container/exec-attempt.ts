@@ -126,13 +126,13 @@ async function killExec(host: ContainerHost, child: SpawnedProcess, exited: Prom
     () => 'ended',
     () => 'ended',
   );
-  let aloneSince = Date.now();
-  for (const deadline = Date.now() + KILLED_TIMEOUT_MS; Date.now() < deadline; ) {
+  let aloneSince = performance.now();
+  for (const deadline = performance.now() + KILLED_TIMEOUT_MS; performance.now() < deadline; ) {
     const [tini] = child.hasEnded() ? [] : livingChildrenOf(child.pid);
     if (tini !== undefined) {
       await killTree(host.watcher, tini, child.pid);
-      aloneSince = Date.now();
-    } else if (Date.now() - aloneSince > ALONE_MS) await endAlone(child);
+      aloneSince = performance.now();
+    } else if (performance.now() - aloneSince > ALONE_MS) await endAlone(child);
     const timer = new AbortController();
     const again = sleep(tini === undefined ? APPEAR_MS : LOOK_AGAIN_MS, 'again', { signal: timer.signal });
     const first = await Promise.race([ended, again.catch(() => undefined)]);

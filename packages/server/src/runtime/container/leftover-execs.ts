@@ -56,8 +56,8 @@ function findExecs(layout: Layout, containerIds: readonly string[]): Map<number,
 
 /** Of crun. */
 export async function endLeftoverExec(host: ContainerHost, id: string, { pid }: { pid: number }): Promise<void> {
-  const deadline = Date.now() + APPEAR_TIMEOUT_MS;
-  while (Date.now() < deadline && findExecs(host.layout, [id]).has(pid)) {
+  const deadline = performance.now() + APPEAR_TIMEOUT_MS;
+  while (performance.now() < deadline && findExecs(host.layout, [id]).has(pid)) {
     const [tini] = childrenOf(pid);
     // crun ends after it, and has its description until then.
     if (tini !== undefined) await killTree(host.watcher, tini, pid);

@@ -45,7 +45,7 @@ export async function endLeftoverSteps(
 
 /** With pid 1 go all others; until it is found among them, they are killed one by one. */
 async function endMembers(host: Pick<StepHost, 'cgroups'>, name: string): Promise<void> {
-  for (const deadline = Date.now() + END_TIMEOUT_MS; Date.now() < deadline; ) {
+  for (const deadline = performance.now() + END_TIMEOUT_MS; performance.now() < deadline; ) {
     if ((await host.cgroups.pids(name)).length === 0) return;
     await killMembers(host, name);
     await sleep(LOOK_AGAIN_MS);

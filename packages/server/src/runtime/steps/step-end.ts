@@ -20,9 +20,9 @@ const END_TIMEOUT_MS = 30_000;
  * place pid 1 takes: so it looks again until crun ends, which it does after its child. A crun that does not is ended itself.
  */
 export async function killStep(host: StepHost, name: string, child: SpawnedProcess): Promise<void> {
-  const began = Date.now();
+  const began = performance.now();
   while (!child.hasEnded()) {
-    const waited = Date.now() - began;
+    const waited = performance.now() - began;
     if (waited > END_TIMEOUT_MS) throw doesNotEnd(name);
     for (const pid of childrenOf(child.pid)) signalIf(pid, () => processStat(pid)?.parent === child.pid);
     if (waited > PATIENCE_MS) {

@@ -63,8 +63,8 @@ async function attach(directory: string): Promise<LoopAttachment> {
  * works on it, nobody attaches a second one.
  */
 async function lockImage(image: number): Promise<void> {
-  for (const deadline = Date.now() + DETACH_TIMEOUT_MS; !tryLockFile(image); ) {
-    if (Date.now() > deadline) throw diskInUse();
+  for (const deadline = performance.now() + DETACH_TIMEOUT_MS; !tryLockFile(image); ) {
+    if (performance.now() > deadline) throw diskInUse();
     await sleep(DETACH_POLL_MS);
   }
 }
@@ -91,13 +91,13 @@ export function holdAttached(directory: string): LoopAttachment | undefined {
 
 /** Resolves when no loop device is over the disk any more: everything of it is written. False when it takes too long. */
 export async function waitDetached(directory: string): Promise<boolean> {
-  const deadline = Date.now() + DETACH_TIMEOUT_MS;
+  const deadline = performance.now() + DETACH_TIMEOUT_MS;
   for (;;) {
     const held = holdIfThere(directory);
     if (held === undefined) return true;
     // Our own look must not be what keeps it.
     closeSync(held.fd);
-    if (Date.now() > deadline) return false;
+    if (performance.now() > deadline) return false;
     await sleep(DETACH_POLL_MS);
   }
 }

@@ -46,21 +46,21 @@ export function treeOf(root: number, processes: readonly GuestProcess[]): number
 
 /** SIGSTOPs everything below a subreaper until no new one is found, then kills all. Resolves when they are gone. */
 export async function killGuestTree(runsc: Runsc, id: string, root: number): Promise<void> {
-  const deadline = Date.now() + KILL_TIMEOUT_MS;
+  const deadline = performance.now() + KILL_TIMEOUT_MS;
   const stopped = new Set<number>();
   for (;;) {
     const found = treeOf(root, await guestProcesses(runsc, id)).filter((pid) => !stopped.has(pid));
     if (found.length === 0) break;
     for (const pid of found) stopped.add(pid);
     await signalGuests(runsc, id, found, 'STOP');
-    if (Date.now() > deadline) break;
+    if (performance.now() > deadline) break;
   }
   // The subreaper last: its orphans would go to pid 1.
   const [first, ...others] = stopped;
   if (first === undefined) return;
   await signalGuests(runsc, id, others, 'KILL');
   await signalGuests(runsc, id, [first], 'KILL');
-  while (Date.now() < deadline) {
+  while (performance.now() < deadline) {
     const left = (await guestProcesses(runsc, id)).filter(({ pid }) => stopped.has(pid));
     if (left.length === 0) return;
     await sleep(LOOK_AGAIN_MS);
@@ -70,15 +70,15 @@ export async function killGuestTree(runsc: Runsc, id: string, root: number): Pro
 
 /** SIGTERM to everything but pid 1, which would take the others along at once. What is started meanwhile gets it too. */
 export async function terminateGuests(runsc: Runsc, container: LiveContainer, graceMs: number): Promise<void> {
-  const deadline = Date.now() + graceMs;
+  const deadline = performance.now() + graceMs;
   const signalled = new Set<number>();
-  while (container.isAlive() && Date.now() < deadline) {
+  while (container.isAlive() && performance.now() < deadline) {
     const others = (await guestProcesses(runsc, container.id)).map(({ pid }) => pid).filter((pid) => pid !== 1);
     if (others.length === 0) return;
     const unsignalled = others.filter((pid) => !signalled.has(pid));
     for (const pid of unsignalled) signalled.add(pid);
     await signalGuests(runsc, container.id, unsignalled, 'TERM');
-    await sleep(Math.min(LOOK_AGAIN_MS, Math.max(0, deadline - Date.now())));
+    await sleep(Math.min(LOOK_AGAIN_MS, Math.max(0, deadline - performance.now())));
   }
 }
 

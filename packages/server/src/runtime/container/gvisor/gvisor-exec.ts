@@ -100,7 +100,7 @@ async function killCommand(runsc: Runsc, id: string, child: SpawnedProcess, pidF
 
 /** As gVisor counts; undefined when the command ended, or did not begin in time. */
 export async function guestPid(pidFile: string, hasEnded: () => boolean): Promise<number | undefined> {
-  for (const deadline = Date.now() + APPEAR_TIMEOUT_MS; Date.now() < deadline && !hasEnded(); ) {
+  for (const deadline = performance.now() + APPEAR_TIMEOUT_MS; performance.now() < deadline && !hasEnded(); ) {
     const pid = readPid(pidFile);
     if (pid !== undefined) return pid;
     await sleep(LOOK_AGAIN_MS);

@@ -39,8 +39,8 @@ export function createDnsForwarder({ ask, mayReach, firewall, log }: DnsForwarde
   const allows = ({ index }: AddressBlock, name: string) => served.get(index)?.matches(name) ?? false;
 
   function onFailure(block: AddressBlock, name: string, error: unknown) {
-    if (Date.now() - loggedAt < LOG_EVERY_MS) return;
-    loggedAt = Date.now();
+    if (performance.now() - loggedAt < LOG_EVERY_MS) return;
+    loggedAt = performance.now();
     log.warn({ sandbox: block.address, name, reason: messageOf(error) }, 'a name could not be looked up for a sandbox');
   }
 

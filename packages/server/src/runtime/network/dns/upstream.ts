@@ -23,10 +23,10 @@ const UDP_PAYLOAD = 1232;
 
 export function createUpstream(nameServers: readonly string[]): AskUpstream {
   return async (question) => {
-    const deadline = Date.now() + TOTAL_MS;
+    const deadline = performance.now() + TOTAL_MS;
     let failure: unknown = new DarkroomError('unavailable', 'no name server is known: set network.dns');
     for (const server of nameServers) {
-      const left = Math.min(TRY_MS, deadline - Date.now());
+      const left = Math.min(TRY_MS, deadline - performance.now());
       if (left <= 0) break;
       try {
         return await askServer(server, question, AbortSignal.timeout(left));

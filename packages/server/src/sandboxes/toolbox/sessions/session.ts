@@ -96,13 +96,13 @@ export class Session {
     const command = this.#find(id);
     if (!command.isAsync) throw invalidRequest(`Command ${id} was not started with runAsync: its input is empty`);
     const shell = await this.#shell;
-    const deadline = Date.now() + INPUT_TIMEOUT_MS;
+    const deadline = performance.now() + INPUT_TIMEOUT_MS;
     for (let rest = data; ; ) {
       if (command.state === 'ended') throw invalidRequest(`Command ${id} has ended`);
       if (command.state === 'running') rest = rest.subarray(shell.input.write(rest));
       if (rest.length === 0) return;
       signal.throwIfAborted();
-      if (Date.now() > deadline) {
+      if (performance.now() > deadline) {
         throw conflict(`Command ${id} has not taken its input: ${rest.length} of ${data.length} bytes are left`, {
           retryable: true,
         });
