@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 runtime_packages=(crun nftables iproute2 catatonit tini xfsprogs e2fsprogs util-linux mount ca-certificates openssl bzip2 xz-utils git)
 image_packages=(mmdebstrap docker-registry skopeo umoci)
-test_packages=(buildah curl postgresql python3-venv busybox-static attr procps zstd openssh-client)
+test_packages=(buildah curl postgresql python3-venv busybox-static attr procps zstd openssh-client faketime)
 
 packages=("${runtime_packages[@]}" "${image_packages[@]}")
 [ "${1:-}" = --test ] && packages+=("${test_packages[@]}")
