@@ -1,9 +1,6 @@
-import { createHash } from 'node:crypto';
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
-import pg from 'pg';
 import { run } from '../../packages/server/src/platform/process.ts';
 import type { Darkroom } from './darkroom.ts';
+import { withDatabase } from './database.ts';
 
 /** Files below the state directory that have the text anywhere in their bytes; the pool as an image file counts as one. */
 export async function filesWith({ stateDir }: Darkroom, text: string): Promise<string[]> {
@@ -16,13 +13,8 @@ export async function filesWith({ stateDir }: Darkroom, text: string): Promise<s
 }
 
 /** Every row of every table of a running server's database, as JSON. */
-export async function databaseDump({ stateDir }: Darkroom): Promise<string> {
-  const inState = join(stateDir, 'postgres-socket');
-  const key = createHash('sha256').update(stateDir).digest('hex').slice(0, 12);
-  const host = existsSync(inState) ? inState : join('/run/darkroom', `postgres-${key}`);
-  const client = new pg.Client({ host, user: 'darkroom', database: 'postgres' });
-  await client.connect();
-  try {
+export function databaseDump({ stateDir }: Darkroom): Promise<string> {
+  return withDatabase(stateDir, async (client) => {
     const { rows: tables } = await client.query<{ name: string }>(
       `select format('%I.%I', schemaname, tablename) as name from pg_tables
        where schemaname not in ('pg_catalog', 'information_schema')`,
@@ -33,7 +25,5 @@ export async function databaseDump({ stateDir }: Darkroom): Promise<string> {
       dump += rows.map(({ row }) => `${name} ${row}\n`).join('');
     }
     return dump;
-  } finally {
-    await client.end();
-  }
+  });
 }

@@ -83,7 +83,7 @@ export const FAILPOINTS = [
   'stop.ended',
   'stop.stopped',
 
-  // Pause, resume and resize: the row says so; it is done; the row says that.
+  // Pause, resume, resize and another network: the row says so; it is done; the row says that.
   'pause.row-written',
   'pause.frozen',
   'pause.paused',
@@ -93,6 +93,8 @@ export const FAILPOINTS = [
   'resize.row-written',
   'resize.applied',
   'resize.done',
+  'network.row-written',
+  'network.applied',
 
   // The end of a sandbox: the row says `destroying`; its build is gone; its files are out of the way; they are removed; the row says `destroyed`.
   'remove.row-written',
@@ -137,12 +139,13 @@ export const FAILPOINTS = [
   'webhook.sent',
   'webhook.noted',
 
-  // An upload: all bytes are in a draft; it has its name; its name is on disk, and nobody was answered. A part; all parts in one, and still there.
+  // An upload: all bytes are in a draft; it has its name; its name is on disk, and nobody was answered. A part; all parts in one, and still there; gone.
   'upload.spooled',
   'upload.renamed',
   'upload.stored',
   'upload.part-written',
   'upload.joined',
+  'upload.completed',
 
   // The next server, after any of these: it knows what runs; has put one sandbox right; all of them; the snapshots.
   'recover.adopted',

@@ -1,4 +1,5 @@
 import { DarkroomError } from '../platform/errors.ts';
+import { failpoint } from '../platform/failpoints.ts';
 import { findLiving, sandboxNotFound } from './find.ts';
 import { isSameNetwork, type NetworkRequest, networkColumns, policyOf } from './network-policy.ts';
 import type { Caller, SandboxContext, SandboxRow } from './types.ts';
@@ -32,7 +33,9 @@ export async function setNetwork(
       .returningAll()
       .executeTakeFirstOrThrow();
   });
+  await failpoint('network.row-written');
   await applyNetwork(context, changed);
+  await failpoint('network.applied');
   return changed;
 }
 

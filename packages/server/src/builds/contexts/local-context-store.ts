@@ -141,6 +141,7 @@ export async function createLocalContextStore(directory: string): Promise<Contex
       const stored = await store(key, (draft) => joinParts(folder, parts, draft));
       await failpoint('upload.joined');
       await rm(folder, { recursive: true, force: true });
+      await failpoint('upload.completed');
       return stored;
     },
     abortUpload: async (key, uploadId) => rm(uploadOf(key, uploadId), { recursive: true, force: true, maxRetries: 3 }),
