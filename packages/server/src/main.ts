@@ -83,22 +83,35 @@ export async function startServer(config: Config, options: StartOptions): Promis
     const platform = await startPlatform(config, log, closers);
     // The machine starts later, and with these.
     let running: Machine | undefined;
+    let guard: DiskGuard | undefined;
     const metrics = createMetrics({
       states: () => readStateCounts(platform.db),
       disk: () => diskUse(options.pool.root),
+      pressure: async () => guard?.pressure(),
       sandboxes: async () => running?.runtime.totals(),
     });
     closers.add('metrics', () => metrics.close());
     const ground: Ground = { config, log, closers, metrics, ...platform };
 
-    const machine = await startMachine(ground, { ...options, poolRoot: options.pool.root });
+    // What can be given up is there later, too.
+    let giveUp = async (): Promise<unknown> => undefined;
+    const disk = createDiskGuard({
+      ...config.pool,
+      use: () => poolUse(options.pool.root, config.stateDir),
+      makeRoom: () => giveUp(),
+      onRefused: () => metrics.addDiskRefusal(),
+      log,
+    });
+    guard = disk;
+    const machine = await startMachine(ground, { ...options, poolRoot: options.pool.root, disk });
     running = machine;
-    const contexts = await startContexts(ground, options.pool.root);
+    const contexts = await startContexts(ground, { poolRoot: options.pool.root, disk });
     const sweeper = createLayerSweeper({
       db: ground.db,
       layers: machine.layers,
       runnerId: ground.instance.runnerId,
       graceSeconds: config.gc.graceMinutes * 60,
+      onRemoved: (items) => metrics.addCollected(items),
       log,
     });
     closers.add('layer sweeper', () => sweeper.close());
@@ -114,12 +127,11 @@ export async function startServer(config: Config, options: StartOptions): Promis
     closers.add('work on jobs', () => platform.jobs.stop({ graceMs: JOB_GRACE_MS }));
     const ssh = await startSsh(ground, sandboxes);
     const garbage = startGarbage(ground, { ...machine, sweeper, contexts, builds, sandboxes });
-    const disk = createDiskGuard({
-      ...config.pool,
-      use: () => poolUse(options.pool.root, config.stateDir),
-      makeRoom: () => builds.makeRoom(),
-      log,
-    });
+    giveUp = async () => {
+      await builds.makeRoom();
+      await garbage.collect({ withoutGrace: true });
+    };
+    // Before what it gives up ends.
     closers.add('disk guard', () => disk.close());
     const fsck = startFsck(ground, {
       ...machine,

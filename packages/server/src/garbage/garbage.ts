@@ -18,12 +18,13 @@ export interface Collected {
 export interface GarbageDeps {
   /** By what they are of. In this order: what goes may free what later ones have. */
   collectors: Readonly<Record<string, Collector>>;
+  onCollected?: (items: readonly GarbageItem[]) => void;
   log: { info(details: object, message: string): void; warn(details: object, message: string): void };
 }
 
 const ORDER = ['sweep', 'grace', 'pressure', 'held'];
 
-export function createGarbage({ collectors, log }: GarbageDeps): Garbage {
+export function createGarbage({ collectors, onCollected, log }: GarbageDeps): Garbage {
   let last: Promise<unknown> = Promise.resolve();
 
   async function collect(options: CollectOptions): Promise<Collected> {
@@ -36,7 +37,8 @@ export function createGarbage({ collectors, log }: GarbageDeps): Garbage {
         collected.failures.push(`${what}: ${messageOf(error)}`);
       }
     }
-    log.info({ items: collected.items.length, failures: collected.failures.length }, 'garbage was collected by hand');
+    onCollected?.(collected.items);
+    log.info({ items: collected.items.length, failures: collected.failures.length }, 'garbage was collected at once');
     return collected;
   }
 

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { expect, it, vi } from 'vitest';
 import { createDiskGuard } from './disk-guard.ts';
 
@@ -47,10 +48,33 @@ it('gives up what is needed least above the low mark, and not again and again', 
 });
 
 it('refuses new work above the high mark, until there is room', async () => {
-  const disk = guard([97, 60]);
+  const disk = guard([97, 97, 60]);
   await expect(disk.assertRoom()).rejects.toMatchObject({ code: 'insufficient_storage', status: 507 });
   disk.pass(2_000);
   await disk.assertRoom();
+  await disk.close();
+});
+
+it('waits for the room that is being made before it refuses', async () => {
+  const disk = guard([97, 60]);
+  await disk.assertRoom();
+  expect(disk.makeRoom).toHaveBeenCalledTimes(1);
+  expect(await disk.pressure()).toBe(0);
+  await disk.close();
+});
+
+it('ends work that fills the disk before there is nothing left, and no other', async () => {
+  let used = 50;
+  const settings = { makeRoomAtPercent: 85, refuseAtPercent: 95, makeRoom: async () => {} };
+  const use = async () => ({ usedBytes: used, freeBytes: 100 - used });
+  const disk = createDiskGuard({ use, ...settings, log: { info() {}, warn() {} } });
+  const never = new AbortController().signal;
+  expect(await disk.within(never, async () => 'done')).toBe('done');
+  const filling = disk.within(never, (signal) => {
+    used = 98;
+    return once(signal, 'abort').then(() => signal.throwIfAborted());
+  });
+  await expect(filling).rejects.toMatchObject({ code: 'insufficient_storage', retryable: true });
   await disk.close();
 });
 

@@ -5,6 +5,8 @@ export interface MetricSources {
   /** Snapshots and sandboxes by state (`readStateCounts`). */
   states(): Promise<{ subjectType: 'snapshot' | 'sandbox'; state: string; count: number }[]>;
   disk(): Promise<{ usedBytes: number; freeBytes: number }>;
+  /** 0 below the marks of the disk, 1 above the low one, 2 above the high one. */
+  pressure?(): Promise<0 | 1 | 2 | undefined>;
   /** What all sandboxes take together. */
   sandboxes?(): Promise<{ memoryBytes: number; cpuMicros: number; pids: number } | undefined>;
 }
@@ -21,6 +23,10 @@ export interface Metrics {
   addOomKills(kills: number): void;
   addDownloadedBytes(bytes: number): void;
   addUnpackedBytes(bytes: number): void;
+  /** Garbage was removed. */
+  addCollected(items: readonly { kind: string; sizeBytes?: number | undefined }[]): void;
+  /** Work was refused because the disk is nearly full. */
+  addDiskRefusal(): void;
   /** The text of the Prometheus exposition format. A source that fails leaves out its own metric and no other. */
   expose(): Promise<{ contentType: string; body: string }>;
   close(): void;
@@ -92,6 +98,29 @@ export function createMetrics(sources: MetricSources): Metrics {
     registers,
   });
 
+  const pressure = new Gauge({
+    name: 'darkroom_disk_pressure',
+    help: '0 below the marks of the disk, 1 where caches give way, 2 where new work is refused.',
+    registers,
+  });
+  const refusals = new Counter({
+    name: 'darkroom_disk_refusals_total',
+    help: 'Work that was refused because the disk was nearly full.',
+    registers,
+  });
+  const collected = new Counter({
+    name: 'darkroom_gc_removed_total',
+    help: 'What garbage collection has removed, by kind.',
+    labelNames: ['kind'],
+    registers,
+  });
+  const collectedBytes = new Counter({
+    name: 'darkroom_gc_removed_bytes_total',
+    help: 'Bytes of it, as far as they were counted.',
+    labelNames: ['kind'],
+    registers,
+  });
+
   const oomKills = new Counter({
     name: 'darkroom_sandbox_oom_kills_total',
     help: 'Processes of sandboxes that were seen killed at a memory limit.',
@@ -118,6 +147,7 @@ export function createMetrics(sources: MetricSources): Metrics {
 
   async function readDisk(): Promise<void> {
     const answer = await bounded(sources.disk);
+    pressure.set((sources.pressure && (await bounded(sources.pressure))) ?? 0);
     disk.reset();
     if (answer === undefined) return;
     disk.set({ kind: 'used' }, answer.usedBytes);
@@ -132,6 +162,13 @@ export function createMetrics(sources: MetricSources): Metrics {
     addBuildStep: (cache) => buildSteps.inc({ cache }),
     addOomKills: (kills) => oomKills.inc(kills),
     addDownloadedBytes: (bytes) => downloaded.inc(bytes),
+    addCollected(items) {
+      for (const { kind, sizeBytes = 0 } of items) {
+        collected.inc({ kind });
+        collectedBytes.inc({ kind }, sizeBytes);
+      }
+    },
+    addDiskRefusal: () => refusals.inc(),
     addUnpackedBytes: (bytes) => unpacked.inc(bytes),
     async expose() {
       await Promise.all([readStates(), readDisk(), readTotals()]);

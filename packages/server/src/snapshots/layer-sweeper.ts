@@ -34,6 +34,7 @@ export interface LayerSweeperDeps {
   runnerId: string;
   /** How long a layer stays that nothing needs. */
   graceSeconds: number;
+  onRemoved?: (items: readonly GarbageItem[]) => void;
   log: { info(details: object, message: string): void; warn(details: object, message: string): void };
 }
 
@@ -67,6 +68,7 @@ export function createLayerSweeper(deps: LayerSweeperDeps): LayerSweeper {
       freed.map(({ diffId }) => diffId),
     );
     if (freed.length > 0) log.info({ layers: freed.length }, 'layers removed that nothing needs');
+    deps.onRemoved?.(freed.map(itemOf));
     if (waiting.length > 0) wakeIn(Math.min(...waiting.map(({ dueInMs }) => dueInMs)));
     return freed;
   }
@@ -110,15 +112,7 @@ export function createLayerSweeper(deps: LayerSweeperDeps): LayerSweeper {
     plan: () => planLayers({ db, layers, runnerId, graceSeconds }),
     async collect(options) {
       const freed = await inTurn({ ...options, gently: false });
-      return freed.map(
-        ({ diffId, sizeBytes }): GarbageItem => ({
-          kind: 'layer',
-          id: diffId,
-          sizeBytes,
-          goes: 'sweep',
-          why: NAMED_BY_NOTHING,
-        }),
-      );
+      return freed.map(itemOf);
     },
     async close() {
       isClosed = true;
@@ -129,3 +123,11 @@ export function createLayerSweeper(deps: LayerSweeperDeps): LayerSweeper {
     },
   };
 }
+
+const itemOf = ({ diffId, sizeBytes }: Layer): GarbageItem => ({
+  kind: 'layer',
+  id: diffId,
+  sizeBytes,
+  goes: 'sweep',
+  why: NAMED_BY_NOTHING,
+});

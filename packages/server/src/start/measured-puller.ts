@@ -1,4 +1,5 @@
 import type { ImagePuller, LayerStore } from '../images/types.ts';
+import type { DiskGuard } from '../platform/disk-guard.ts';
 import type { Metrics } from '../platform/metrics.ts';
 
 /** A puller whose pulls show in the metrics. */
@@ -24,6 +25,22 @@ export function measuredPuller(puller: ImagePuller, metrics: Metrics): ImagePull
         metrics.observePull({ outcome, seconds: (performance.now() - started) / 1000 });
       }
     },
+  };
+}
+
+/** A layer store that takes no layers of pulls when the disk is nearly full. */
+export function roomyLayers(store: LayerStore, disk: Pick<DiskGuard, 'assertRoom' | 'within'>): LayerStore {
+  return {
+    ...store,
+    add: (diffId, fill, signal) =>
+      store.add(
+        diffId,
+        async (directory, fillSignal) => {
+          await disk.assertRoom();
+          return disk.within(fillSignal, (bounded) => fill(directory, bounded));
+        },
+        signal,
+      ),
   };
 }
 

@@ -5,6 +5,7 @@ import type { Collector } from '../garbage/collector.ts';
 import { createGarbage, type Garbage } from '../garbage/garbage.ts';
 import { createOldRows } from '../garbage/old-rows.ts';
 import type { OpenLayerStore } from '../images/layer-store.ts';
+import type { Metrics } from '../platform/metrics.ts';
 import type { Sandboxes } from '../sandboxes/index.ts';
 import { createDamagedLayers } from '../snapshots/damaged-layers.ts';
 import type { LayerKeeper } from '../snapshots/layer-keeper.ts';
@@ -14,6 +15,7 @@ import type { Ground } from './ground.ts';
 
 export type GarbageGround = Pick<Ground, 'config' | 'log' | 'closers' | 'db'> & {
   instance: Pick<Ground['instance'], 'runnerId'>;
+  metrics?: Pick<Metrics, 'addCollected'>;
 };
 
 export interface GarbageSite {
@@ -28,7 +30,10 @@ export interface GarbageSite {
 const SWEEP_MS = 60 * 60_000;
 
 /** All kinds of what may be taken. Those that nobody else looks after are swept here. */
-export function startGarbage({ config, log, closers, db, instance }: GarbageGround, site: GarbageSite): Garbage {
+export function startGarbage(
+  { config, log, closers, db, instance, metrics }: GarbageGround,
+  site: GarbageSite,
+): Garbage {
   const { runnerId } = instance;
   const graceSeconds = config.gc.graceMinutes * 60;
   const { store, layers } = site;
@@ -40,6 +45,7 @@ export function startGarbage({ config, log, closers, db, instance }: GarbageGrou
     for (const [what, collector] of Object.entries(ownTurn)) {
       try {
         const gone = await collector.collect({ withoutGrace: false });
+        metrics?.addCollected(gone);
         if (gone.length > 0) log.info({ gone: gone.length }, `${what} were removed`);
       } catch (error) {
         log.warn({ err: error }, `${what} could not be swept`);
@@ -64,6 +70,8 @@ export function startGarbage({ config, log, closers, db, instance }: GarbageGrou
       // What others let go of.
       layers: site.sweeper,
     },
+    // Layers are counted where they are swept.
+    onCollected: (items) => metrics?.addCollected(items.filter(({ kind }) => kind !== 'layer')),
     log,
   });
 }

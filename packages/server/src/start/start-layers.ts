@@ -5,10 +5,11 @@ import { createLayerStore, type OpenLayerStore } from '../images/layer-store.ts'
 import { createImagePuller } from '../images/pull.ts';
 import type { ImagePuller } from '../images/types.ts';
 import { createUnpacker } from '../images/unpack/unpacker.ts';
+import type { DiskGuard } from '../platform/disk-guard.ts';
 import { createLayerKeeper, type LayerKeeper } from '../snapshots/layer-keeper.ts';
 import { createRefetch, type RefetchGround } from './fetch-layer-again.ts';
 import type { Ground } from './ground.ts';
-import { measuredLayers, measuredPuller } from './measured-puller.ts';
+import { measuredLayers, measuredPuller, roomyLayers } from './measured-puller.ts';
 
 export interface Layers {
   /** As it is on the disk; whoever uses layers goes through the keeper. */
@@ -23,8 +24,12 @@ export type LayersGround = Pick<Ground, 'config' | 'log' | 'closers'> &
   RefetchGround &
   Partial<Pick<Ground, 'metrics'>>;
 
-/** The floor of images: layers, and what fetches them. */
-export async function startLayers(ground: LayersGround, poolRoot: string): Promise<Layers> {
+/** The floor of images: layers, and what fetches them; no more of them than `disk` has room for. */
+export async function startLayers(
+  ground: LayersGround,
+  poolRoot: string,
+  disk?: Pick<DiskGuard, 'assertRoom' | 'within'>,
+): Promise<Layers> {
   const { config, log, closers, metrics } = ground;
   const { idBase, idCount } = config.runtime;
   const unpacker = createUnpacker({ idBase, idCount });
@@ -35,7 +40,7 @@ export async function startLayers(ground: LayersGround, poolRoot: string): Promi
   const refetch = createRefetch(ground, () => puller);
   const health = await createLayerHealth({ store, log, ...refetch });
   closers.add('health of layers', () => health.close());
-  const watched = health.watch(store);
+  const watched = disk === undefined ? health.watch(store) : roomyLayers(health.watch(store), disk);
   const layers = createLayerKeeper(metrics === undefined ? watched : measuredLayers(watched, metrics));
   const puller = createImagePuller({ layers, unpacker, registries: config.registries, log });
   closers.add('puller', () => puller.close());

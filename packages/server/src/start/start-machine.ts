@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { DiskGuard } from '../platform/disk-guard.ts';
 import { raiseHostLimits } from '../runtime/host-limits.ts';
 import { instanceTag } from '../runtime/instance-tag.ts';
 import { leaveMachine } from '../runtime/leave-machine.ts';
@@ -15,6 +16,7 @@ export interface Machine extends Layers {
 
 export interface MachineOptions {
   poolRoot: string;
+  disk: Pick<DiskGuard, 'assertRoom' | 'within'>;
   /** Names the mount namespace that this process came from. */
   hostMountNamespace?: string | undefined;
 }
@@ -27,7 +29,7 @@ export async function startMachine(ground: Ground, options: MachineOptions): Pro
   // On a tmpfs: it describes what runs, and a reboot ends both.
   const runDir = `/run/darkroom-${tag}`;
 
-  const floor = await startLayers(ground, options.poolRoot);
+  const floor = await startLayers(ground, options.poolRoot, options.disk);
 
   await raiseHostLimits(log);
   const cgroups = await prepareCgroups({ tag, hostMountNamespace: options.hostMountNamespace });

@@ -11,6 +11,7 @@ const TAKING = new Set([
   'POST /api/sandbox/:sandboxIdOrName/snapshot',
   'POST /api/sandbox/:sandboxIdOrName/fork',
   'POST /api/sandbox/:sandboxIdOrName/resize',
+  'POST /api/sandbox/:sandboxIdOrName/recover',
 ]);
 
 /** Refuses new work on a disk that is nearly full, after what is wrong with the request in any case. */
