@@ -107,7 +107,8 @@ export function boundedContextStore(store: ContextStore, limits: ContextLimits):
       }
     },
     async completeUpload(key, uploadId, parts) {
-      await uploadOf(key, uploadId);
+      // One that is gone may be completed: what it made says so.
+      await uploadOf(key, uploadId).catch(ignoreMissing);
       const stored = await replacing(key, () => store.completeUpload(key, uploadId, parts));
       forget(uploadId);
       return stored;
@@ -140,6 +141,10 @@ export function boundedContextStore(store: ContextStore, limits: ContextLimits):
 /** Not every store looks whether an upload is for the name that it is asked with. */
 function assertSame(one: ContextKey, other: ContextKey): void {
   if (one.organizationId !== other.organizationId || one.hash !== other.hash) throw notFound('There is no such upload');
+}
+
+function ignoreMissing(error: unknown): void {
+  if (!(error instanceof DarkroomError) || error.code !== 'not_found') throw error;
 }
 
 const bytesOf = ({ parts }: Upload) => [...parts.values()].reduce((total, size) => total + size, 0);

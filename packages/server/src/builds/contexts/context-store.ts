@@ -44,7 +44,7 @@ export interface ContextStore {
   listParts(key: ContextKey, uploadId: string): Promise<StoredPart[]>;
   /**
    * The parts must be named in ascending order. Raises `invalid_request` with the first that is not there or not the one that is
-   * meant; the upload goes on then.
+   * meant; the upload goes on then. May answer the same again when it is asked again, as long as nothing else was stored since.
    */
   completeUpload(key: ContextKey, uploadId: string, parts: readonly UploadedPart[]): Promise<StoredContext>;
   /** Idempotent. */

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { boundedContextStore } from './bounded-context-store.ts';
 import type { ContextStore } from './context-store.ts';
 import { createLocalContextStore } from './local-context-store.ts';
 import { bodyOf, contextStoreSuite } from './testing/context-store-suite.ts';
@@ -65,4 +66,14 @@ test('drafts of a server that was killed are gone at the next start', async () =
   await writeFile(join(directory, 'uploads', 'x.draft'), 'half');
   await createLocalContextStore(directory);
   expect(await uploads()).toEqual([]);
+});
+
+test('a completed upload can be completed again, also at the next server, until something else is stored', async () => {
+  const id = await store.beginUpload(key);
+  const parts = [await store.putPart(key, id, 1, bodyOf('content'))];
+  const stored = await store.completeUpload(key, id, parts);
+  const next = boundedContextStore(await createLocalContextStore(directory), { maxBytes: 100, maxTotalBytes: 1e6 });
+  expect(await next.completeUpload(key, id, parts)).toMatchObject({ etag: stored.etag, size: 7 });
+  await next.put(key, bodyOf('other'));
+  await expect(next.completeUpload(key, id, parts)).rejects.toMatchObject({ code: 'not_found' });
 });

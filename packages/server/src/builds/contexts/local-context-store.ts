@@ -4,6 +4,7 @@ import { access, mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/
 import { join } from 'node:path';
 import { DarkroomError, errnoOf, invalidRequest, notFound } from '../../platform/errors.ts';
 import { failpoint } from '../../platform/failpoints.ts';
+import { getXattr, setXattr } from '../../platform/libc.ts';
 import { syncDirectory } from '../../platform/sync-directory.ts';
 import type { ContextKey, ContextStore, StoredContext, UnusedUpload } from './context-store.ts';
 import { joinParts, noUpload, readParts, writeNewFile, writePart } from './local-files.ts';
@@ -87,6 +88,10 @@ export async function createLocalContextStore(directory: string): Promise<Contex
       await rm(draft, { force: true });
       throw error;
     }
+    return lookAgain(key);
+  }
+
+  async function lookAgain(key: ContextKey): Promise<StoredContext> {
     const stored = await look(key);
     if (stored === undefined)
       throw new DarkroomError('internal', `the context ${key.hash} vanished when it was stored`);
@@ -137,8 +142,15 @@ export async function createLocalContextStore(directory: string): Promise<Contex
     },
     listParts: async (key, uploadId) => readParts(await existing(key, uploadId)),
     async completeUpload(key, uploadId, parts) {
-      const folder = await existing(key, uploadId);
-      const stored = await store(key, (draft) => joinParts(folder, parts, draft));
+      const folder = await existing(key, uploadId).catch(async (error: unknown) => {
+        if (madeBy(pathOf(key)) === uploadId) return undefined;
+        throw error;
+      });
+      if (folder === undefined) return lookAgain(key);
+      const stored = await store(key, async (draft) => {
+        await joinParts(folder, parts, draft);
+        noteMaker(draft, uploadId);
+      });
       await failpoint('upload.joined');
       await rm(folder, { recursive: true, force: true });
       await failpoint('upload.completed');
@@ -172,6 +184,25 @@ async function bytesIn(path: string): Promise<number> {
   const parts = (await readdir(path).catch(() => [])).map((name) => join(path, name));
   const found = await Promise.all((parts.length === 0 ? [path] : parts).map((part) => stat(part)));
   return found.reduce((total, file) => total + (file.isFile() ? file.size : 0), 0);
+}
+
+const MADE_BY = 'user.darkroom.upload';
+
+/** Who was not answered when the server was killed completes again, and is told the same. */
+function noteMaker(draft: string, uploadId: string): void {
+  try {
+    setXattr(draft, MADE_BY, Buffer.from(uploadId));
+  } catch {
+    // A file system without such attributes: that client is told that there is no upload, and sends it again.
+  }
+}
+
+function madeBy(path: string): string | undefined {
+  try {
+    return getXattr(path, MADE_BY)?.toString();
+  } catch {
+    return undefined;
+  }
 }
 
 /** Nobody writes to them any more: whoever did ended with the server before. */
