@@ -423,7 +423,7 @@ export const configSchema = z.strictObject({
     .string()
     .default('')
     .describe(
-      'For tests of Darkroom itself: places where the server kills itself, fails or waits, as `seal.renamed=kill`.',
+      'For tests of Darkroom itself: places where the server kills itself, fails or waits, as `seal.renamed=kill`, or `@FILE` to look there at each of them.',
     ),
   jobs: z
     .strictObject({
