@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { readlinkSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -44,7 +45,17 @@ export interface RestartOptions {
   env?: Record<string, string>;
   /** Told as soon as there is a process, which may be killed before it listens. */
   onProcess?: (kill: () => void) => void;
+  /** The second life alone, in which the process is the server: the machine was looked at before, and the pool is mounted. */
+  quickly?: boolean;
 }
+
+/** As the first life of `darkroom up` starts the second (`packages/cli/src/own-namespace.ts`). */
+const SECOND_LIFE = ['unshare', '--mount', '--propagation', 'slave', '--', process.execPath, '--max-semi-space-size=2'];
+const secondLifeEnvironment = () => ({
+  DARKROOM_HOST_MOUNT_NAMESPACE: readlinkSync('/proc/self/ns/mnt'),
+  MALLOC_ARENA_MAX: '2',
+  NODE_COMPILE_CACHE: join(import.meta.dirname, '..', '..', 'node_modules', '.cache', 'darkroom'),
+});
 
 const START_LIMIT_MS = 60_000;
 const MAX_PAGES = 100;
@@ -62,12 +73,14 @@ export async function startDarkroom(options: DarkroomOptions = {}): Promise<Dark
   });
 
   async function launch(again: RestartOptions = {}) {
+    const quickly = again.quickly === true;
     const started = await spawnServer(
       [
+        ...(quickly ? SECOND_LIFE : [process.execPath]),
         ...[options.launcher ?? checkoutLauncher, 'up', '--state-dir', stateDir],
         ...['--listen', listen, '--config', configFile, ...(options.flags ?? [])],
       ],
-      { ...options.env, ...again.env },
+      { ...options.env, ...again.env, ...(quickly ? secondLifeEnvironment() : {}) },
       again.onProcess,
     );
     const credentials = credentialsSchema.parse(JSON.parse(await readFile(join(stateDir, 'credentials.json'), 'utf8')));
@@ -147,7 +160,8 @@ function request(
 
 async function spawnServer(args: string[], env: Record<string, string>, onProcess?: (kill: () => void) => void) {
   // Its own process group would hide it from Ctrl-C of the test run; it stays in ours.
-  const child: ChildProcess = spawn(process.execPath, args, {
+  const [program = '', ...more] = args;
+  const child: ChildProcess = spawn(program, more, {
     env: { ...process.env, DARKROOM_LOG_LEVEL: 'debug', DARKROOM_LOG_FORMAT: 'json', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });

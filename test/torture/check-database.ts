@@ -30,7 +30,10 @@ const ANY_JOB = `
  * Asked of the embedded database itself, while nothing is being done. Waits until all is well, for a while; with `allDone` until the
  * queue is empty, which takes longer.
  */
-export async function checkDatabase(stateDir: string, { allDone }: { allDone: boolean }): Promise<string[]> {
+export async function checkDatabase(
+  stateDir: string,
+  { allDone = false }: { allDone?: boolean } = {},
+): Promise<string[]> {
   const client = new pg.Client({ host: await socketDirectory(stateDir), user: 'darkroom', database: 'postgres' });
   client.on('error', () => {});
   await client.connect();

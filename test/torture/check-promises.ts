@@ -21,6 +21,8 @@ const CHECK_PREFIX = 'check-';
 export interface CheckOptions {
   /** Most snapshots that are looked into, those in doubt and those never looked into first; all of them without it. */
   samples?: number;
+  /** Starts sandboxes that rest, to look into them as well. */
+  startAll?: boolean;
   onState?: (kind: 'snapshot' | 'sandbox', state: string) => void;
 }
 
@@ -30,7 +32,7 @@ export interface CheckOptions {
  */
 export async function checkPromises(
   { requests, model }: { requests: Requests; model: Model },
-  { samples = Number.POSITIVE_INFINITY, onState = () => {} }: CheckOptions = {},
+  { samples = Number.POSITIVE_INFINITY, startAll = false, onState = () => {} }: CheckOptions = {},
 ): Promise<string[]> {
   const wrong: string[] = [];
   const collect = (found: Promise<string[]>) =>
@@ -49,6 +51,8 @@ export async function checkPromises(
     ...[...model.snapshots].map((snapshot) => settleSnapshot(requests, model, snapshot, onState)),
     ...[...model.sandboxes].map((sandbox) => settleSandbox(requests, model, sandbox, onState)),
   ]);
+  const atRest = [...model.sandboxes].filter((sandbox) => isSurely(sandbox, 'stopped') || isSurely(sandbox, 'paused'));
+  if (startAll) await all(atRest.map((sandbox) => lookIntoResting(requests, sandbox)));
   await all(toLookInto(model, samples).map((snapshot) => lookIntoSnapshot(requests, snapshot)));
   await all([noStrangers(requests, model)]);
   return wrong;
@@ -73,6 +77,10 @@ async function settleSandbox(
     return wrong;
   }
   sandbox.id = id;
+  if (sandbox.cpu !== undefined && sandbox.cpu !== found.cpu) {
+    wrong.push(`sandbox ${sandbox.name} has ${found.cpu} cores and must have ${sandbox.cpu}`);
+  }
+  sandbox.cpu = found.cpu;
   if (state === 'error') {
     if (!errorReason) wrong.push(`sandbox ${sandbox.name} is in error without a reason`);
     await requests.api(`/sandbox/${id}`, { method: 'DELETE' });
@@ -81,6 +89,15 @@ async function settleSandbox(
   }
   if (state !== 'started') return wrong;
   return [...wrong, ...(await checkContent(requests, sandbox))];
+}
+
+async function lookIntoResting(requests: Requests, sandbox: SandboxModel): Promise<string[]> {
+  // A killed checker may have started it.
+  sandbox.fates = new Set([...sandbox.fates, 'started']);
+  if (isSurely(sandbox, 'stopped')) sandbox.hasCommand = false;
+  await requests.api(`/sandbox/${sandbox.id}/start`, { method: 'POST' });
+  sandbox.fates = only('started');
+  return checkContent(requests, sandbox);
 }
 
 /** Of one that runs. */
@@ -141,6 +158,7 @@ interface Found<F> {
   state: F | 'absent';
   errorReason?: string | null;
   retain?: boolean;
+  cpu?: number;
 }
 
 /** Rests in one of its fates; or rests, when the time is over; or is what it was last seen as. */

@@ -16,6 +16,8 @@ export interface SandboxModel {
   files: Files;
   /** Whether a command was left in the background of it. */
   hasCommand: boolean | undefined;
+  /** Cores; undefined while they are changed. */
+  cpu: number | undefined;
   owner: number;
 }
 

@@ -1,4 +1,5 @@
 import { checkDatabase } from './check-database.ts';
+import { checkGone } from './check-gone.ts';
 import { checkLitter } from './check-litter.ts';
 import { checkPromises } from './check-promises.ts';
 import { drawKillPlan } from './kill-plan.ts';
@@ -14,6 +15,8 @@ export interface TortureOptions {
   seed: string;
   cycles: number;
   clients?: number;
+  /** Whether the state directory stays when something is wrong. */
+  keepsState?: boolean;
   /** Ends the run after the cycle that is under way. */
   signal?: AbortSignal;
   say?: (line: string) => void;
@@ -37,7 +40,7 @@ const SAMPLES = 2;
  * with the first cycle that found something wrong, and leaves the state directory as it is then.
  */
 export async function runTorture(options: TortureOptions): Promise<TortureResult> {
-  const { seed, cycles, clients = 5, signal, say = () => {} } = options;
+  const { seed, cycles, clients = 5, keepsState = true, signal, say = () => {} } = options;
   const report = emptyReport(seed);
   const began = performance.now();
   const world = await makeWorld();
@@ -56,11 +59,15 @@ export async function runTorture(options: TortureOptions): Promise<TortureResult
     failed = report.violations.length > 0;
   } finally {
     report.seconds = (performance.now() - began) / 1000;
-    await world.close({ keepState: failed });
+    await world.close({ keepState: failed && keepsState });
+  }
+  if (!failed) {
+    const left = await checkGone(world.darkroom.stateDir);
+    report.violations.push(...left.map((text) => ({ cycle: report.cycles, text })));
   }
   return {
     report,
-    kept: failed ? world.darkroom.stateDir : undefined,
+    kept: failed && keepsState ? world.darkroom.stateDir : undefined,
     log: world.log.toString(),
     output: world.output(),
   };

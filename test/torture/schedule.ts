@@ -5,6 +5,7 @@ import { deleteFile, renameDirectory, uploadFile, writeByCommand } from './opera
 import * as boxes from './operations/sandboxes.ts';
 import * as shots from './operations/snapshots.ts';
 import type { Random } from './random.ts';
+import { Unanswered } from './requests.ts';
 
 const MOST_SANDBOXES = 2;
 const MOST_SNAPSHOTS = 3;
@@ -26,7 +27,7 @@ const OPERATIONS = {
   'rename directory': [3, onSandbox('started', renameDirectory)],
   'leave command': [3, onSandbox('started', (client, _random, sandbox) => boxes.leaveCommand(client, sandbox))],
   capture: [8, captureSandbox],
-  deepen: [8, deepen],
+  deepen: [12, deepen],
   fork: [7, fork],
   stop: [5, onSandbox('started', boxes.stopSandbox)],
   start: [5, onSandbox('stopped', boxes.startSandbox)],
@@ -38,7 +39,10 @@ const OPERATIONS = {
   activate: [3, onSnapshot('inactive', shots.activateSnapshot)],
   lock: [2, onSnapshot('active', (client, _random, snapshot) => shots.toggleLock(client, snapshot))],
   expire: [1, onSnapshot('active', (client, _random, snapshot) => shots.letExpire(client, snapshot))],
-  'plan garbage collection': [2, async ({ requests }: Client) => void (await requests.api('/admin/gc'))],
+  'plan garbage collection': [1, async ({ requests }: Client) => void (await requests.api('/admin/gc'))],
+  'collect garbage': [3, collectGarbage],
+  resize: [3, onSandbox('started', boxes.resizeSandbox)],
+  'write while it is captured': [4, onSandbox('started', captureWhileWriting)],
 } satisfies Record<string, [weight: number, Operation]>;
 
 export type OperationKind = keyof typeof OPERATIONS;
@@ -101,6 +105,23 @@ async function captureSandbox(client: Client, random: Random): Promise<void> {
   if (fitting.length === 0) return newSandbox(client, random);
   await makeRoomForSnapshot(client);
   await shots.captureSandbox(client, random, random.pick(fitting), 1);
+}
+
+/** Under load, and without any grace: what is needed stays. */
+async function collectGarbage({ requests }: Client): Promise<void> {
+  await requests.api('/admin/gc', { method: 'POST', body: { withoutGrace: true } });
+}
+
+/** What was answered before the capture began is in it; what is written meanwhile may be. */
+async function captureWhileWriting(client: Client, random: Random, sandbox: SandboxModel): Promise<void> {
+  await makeRoomForSnapshot(client);
+  const write = random.pick([uploadFile, writeByCommand, deleteFile]);
+  // It puts its file in doubt before it waits for anything, so the capture has it in doubt too.
+  const writing = write(client, random.fork('write'), sandbox);
+  const outcomes = await Promise.allSettled([writing, shots.captureSandbox(client, random, sandbox, 1)]);
+  const reasons = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason] : []));
+  const worst = reasons.find((reason) => !(reason instanceof Unanswered)) ?? reasons[0];
+  if (worst !== undefined) throw worst;
 }
 
 /** One capture more on top of the deepest that it has. */

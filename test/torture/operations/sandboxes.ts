@@ -13,6 +13,7 @@ export async function createSandbox(client: Client, random: Random, snapshot: Sn
     fates: new Set(['absent', 'started', 'error']),
     files: snapshot.files,
     hasCommand: false,
+    cpu: undefined,
     owner: client.index,
   };
   client.model.sandboxes.add(sandbox);
@@ -20,8 +21,9 @@ export async function createSandbox(client: Client, random: Random, snapshot: Sn
     method: 'POST',
     body: { name: sandbox.name, snapshot: snapshot.name, autoStopInterval: 0 },
   });
-  const { id, state } = answer.json();
+  const { id, state, cpu } = answer.json();
   sandbox.id = id;
+  sandbox.cpu = cpu;
   if (state !== 'started') await untilStarted(client, id);
   sandbox.fates = only('started');
   return sandbox;
@@ -58,6 +60,13 @@ export async function pauseSandbox(client: Client, _random: Random, sandbox: San
   sandbox.fates = only('paused');
 }
 
+export async function resizeSandbox(client: Client, random: Random, sandbox: SandboxModel): Promise<void> {
+  const cpu = 1 + random.below(3);
+  sandbox.cpu = undefined;
+  await client.requests.api(`/sandbox/${sandbox.id}/resize`, { method: 'POST', body: { cpu } });
+  sandbox.cpu = cpu;
+}
+
 export async function deleteSandbox(client: Client, sandbox: SandboxModel): Promise<void> {
   inDoubt(sandbox, 'absent');
   await client.requests.api(`/sandbox/${sandbox.id}`, { method: 'DELETE' });
@@ -74,6 +83,7 @@ export async function forkSandbox(client: Client, random: Random, sandbox: Sandb
       fates: new Set(['absent', 'started', 'error']),
       files: sandbox.files,
       hasCommand: false,
+      cpu: sandbox.cpu,
       owner: client.index,
     };
   });
