@@ -8,6 +8,7 @@ import { pino } from 'pino';
 import { createAuditWriter } from '../audit/audit-writer.ts';
 import type { ContextStore } from '../builds/contexts/context-store.ts';
 import { createLocalContextStore } from '../builds/contexts/local-context-store.ts';
+import type { Garbage } from '../garbage/garbage.ts';
 import { buildApp, closeApp } from '../http/app.ts';
 import { apiRoutes } from '../http/daytona/routes.ts';
 import { sandboxRoutes } from '../http/daytona/sandbox/index.ts';
@@ -63,6 +64,7 @@ export interface TestServer {
   contexts: ContextStore;
   runtime: SandboxRuntime;
   sandboxes: Sandboxes;
+  garbage: Garbage;
   ssh: SshGateway;
   spoolDirectory: string;
   addKey(organizationId: string, permissions?: readonly Permission[]): Promise<string>;
@@ -82,6 +84,7 @@ interface Parts {
   app: FastifyInstance;
   runtime: SandboxRuntime;
   sandboxes: Sandboxes;
+  garbage: Garbage;
   ssh: SshGateway;
   close(): Promise<void>;
 }
@@ -251,6 +254,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
       app,
       runtime,
       sandboxes,
+      garbage,
       ssh,
       async close() {
         await closeApp(app, { graceMs: 1_000 });
@@ -291,6 +295,9 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     },
     get sandboxes() {
       return parts.sandboxes;
+    },
+    get garbage() {
+      return parts.garbage;
     },
     get ssh() {
       return parts.ssh;
