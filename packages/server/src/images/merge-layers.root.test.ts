@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { MNT_DETACH, mount, unmount } from '../platform/libc.ts';
+import { getXattr, listXattrs, MNT_DETACH, mount, setXattr, unmount } from '../platform/libc.ts';
 import { walkTree } from './health/walk-tree.ts';
 import { mergeLayers } from './merge-layers.ts';
 
@@ -95,6 +95,21 @@ test.each<[string, string[]]>([
   mkdirSync(merged);
   await mergeLayers(above, merged, AbortSignal.timeout(30_000));
   expect(seen([base, merged])).toEqual(seen([base, ...above]));
+});
+
+test('an attribute that a later layer took from a directory does not come back', async () => {
+  const [first, second] = ['first', 'second'].map((name) => join(root, name));
+  for (const layer of [first, second]) mkdirSync(join(layer ?? '', 'kept/below'), { recursive: true });
+  setXattr(join(first ?? '', 'kept'), 'trusted.gone', Buffer.from('1'));
+  setXattr(join(first ?? '', 'kept/below'), 'trusted.gone', Buffer.from('1'));
+  setXattr(join(first ?? '', 'kept'), 'trusted.overlay.opaque', Buffer.from('y'));
+  setXattr(join(second ?? '', 'kept'), 'trusted.new', Buffer.from('2'));
+  const merged = join(root, 'merged');
+  mkdirSync(merged);
+  await mergeLayers([first ?? '', second ?? ''], merged, AbortSignal.timeout(30_000));
+  expect(listXattrs(join(merged, 'kept')).sort()).toEqual(['trusted.new', 'trusted.overlay.opaque']);
+  expect(getXattr(join(merged, 'kept'), 'trusted.new')?.toString()).toBe('2');
+  expect(listXattrs(join(merged, 'kept/below'))).toEqual([]);
 });
 
 test('one that is aborted raises the reason', async () => {

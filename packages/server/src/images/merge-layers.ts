@@ -1,7 +1,7 @@
 import type { Dirent } from 'node:fs';
 import { lstat, readdir } from 'node:fs/promises';
 import { errnoOf } from '../platform/errors.ts';
-import { getXattr, setXattr } from '../platform/libc.ts';
+import { getXattr, listXattrs, removeXattr, setXattr } from '../platform/libc.ts';
 import { run } from '../platform/process.ts';
 
 const OPAQUE = 'trusted.overlay.opaque';
@@ -19,7 +19,17 @@ export async function mergeLayers(layers: readonly string[], directory: string, 
     const opaque: Buffer[] = [];
     await clearTheWay(Buffer.from(layer), Buffer.from(directory), { opaque, signal });
     // What is replaced is removed first: it may be one file under several names, of which the others stay as they are.
-    const args = ['--archive', '--remove-destination', '--reflink=auto', '--sparse=auto', '--no-target-directory'];
+    // Asked for by name, attributes that cannot be kept are a failure.
+    const kept = '--preserve=mode,ownership,timestamps,links,xattr';
+    const args = [
+      '--no-dereference',
+      '--recursive',
+      kept,
+      '--remove-destination',
+      '--reflink=auto',
+      '--sparse=auto',
+      '--no-target-directory',
+    ];
     await tool('cp', [...args, '--', layer, directory], signal);
     // Where a layer has a directory in the place of something that was hidden, or no directory, in one before it.
     for (const path of opaque) setXattr(path, OPAQUE, YES);
@@ -43,10 +53,19 @@ async function clearTheWay(layer: Buffer, merged: Buffer, way: Way): Promise<voi
       const before = await statOf(target);
       // Then nothing of what is in it is there either.
       if (before === undefined) continue;
-      if (entry.isDirectory() && before.isDirectory() && !isOpaque(Buffer.concat([layer, below]))) left.push(below);
-      else await replace(entry, target, before.isDirectory(), way);
+      const above = Buffer.concat([layer, below]);
+      if (entry.isDirectory() && before.isDirectory() && !isOpaque(above)) {
+        forgetAttributes(target, above);
+        left.push(below);
+      } else await replace(entry, target, before.isDirectory(), way);
     }
   }
+}
+
+/** Of a directory that stays, those that the layer has taken away; the others are copied. */
+function forgetAttributes(target: Buffer, above: Buffer): void {
+  const there = new Set(listXattrs(above));
+  for (const name of listXattrs(target)) if (name !== OPAQUE && !there.has(name)) removeXattr(target, name);
 }
 
 async function replace(

@@ -46,6 +46,7 @@ const c = {
   lsetxattr: libc.func('int lsetxattr(const void *path, const char *name, const void *value, size_t size, int flags)'),
   lgetxattr: libc.func('long lgetxattr(const void *path, const char *name, _Out_ uint8_t *value, size_t size)'),
   llistxattr: libc.func('long llistxattr(const void *path, _Out_ uint8_t *list, size_t size)'),
+  lremovexattr: libc.func('int lremovexattr(const void *path, const char *name)'),
   mknod: libc.func('int mknod(const void *path, uint32_t mode, uint64_t dev)'),
 };
 
@@ -101,6 +102,10 @@ export function listXattrs(path: Path): string[] {
   const list = Buffer.alloc(65536);
   const size = checked('llistxattr', c.llistxattr(cPath(path), list, list.length), path);
   return list.subarray(0, size).toString('latin1').split('\0').filter(Boolean);
+}
+
+export function removeXattr(path: Path, name: string): void {
+  checked('lremovexattr', c.lremovexattr(cPath(path), name), path);
 }
 
 /** A node that `mode` describes (type and permissions); the device is major 0, minor 0 unless it is given. */
