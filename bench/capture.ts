@@ -5,16 +5,18 @@ import { BASE_IMAGE, baseImageLayout } from '../scripts/base-image.ts';
 import { startLocalRegistry } from '../scripts/local-registry.ts';
 import { startDarkroom } from '../test/support/darkroom.ts';
 import { createSandbox, deleteSandbox, execute, makeSnapshot, post } from './lib/darkroom.ts';
-import { startDocker, startPodman } from './lib/peers.ts';
-import { ms, printTable, ratio, summarize, writeResults } from './lib/report.ts';
+import { type Docker, startDocker, startPodman } from './lib/peers.ts';
+import { ms, printTable, ratio, type Summary, summarize, writeResults } from './lib/report.ts';
+import { type StandStill, standStill } from './lib/stand-still.ts';
 
 /**
  * A snapshot of a sandbox in which so much was changed, over HTTP until it is active, against `docker commit` and `podman commit` of a container with the
- * same changes; and the longest that a program in the sandbox had to wait for a write meanwhile, beside the longest without a capture.
+ * same changes; and for how long programs in it stood still meanwhile, seen from inside (`lib/stand-still.ts`).
  */
-const RUNS = Number(process.env.BENCH_RUNS ?? 3);
+const RUNS = Number(process.env.BENCH_RUNS ?? 5);
 const MEGABYTES = (process.env.BENCH_MB ?? '1,100,1000').split(',').map(Number);
 const FILES = Number(process.env.BENCH_FILES ?? 20_000);
+const CHANGED = 'head -c 100000000 /dev/urandom > /root/changed';
 
 const cases = [
   ...MEGABYTES.map((size) => ({
@@ -27,12 +29,14 @@ const cases = [
   },
 ];
 
-/** Appends a byte every half millisecond until it is told to end, and says how long it waited for the longest one. */
-const WRITER = `import os,time
-f=open('/root/beat','ab',buffering=0);longest=0
-while not os.path.exists('/root/end'):
-  t=time.monotonic();f.write(b'.');longest=max(longest,time.monotonic()-t);time.sleep(.0005)
-print(longest*1000)`;
+/** Something that runs containers and makes images of them. */
+interface Contestant {
+  begin(): Promise<string>;
+  run(id: string, script: string): Promise<string>;
+  capture(id: string, name: string): Promise<unknown>;
+  end(id: string): Promise<unknown>;
+  forget(name: string): Promise<unknown>;
+}
 
 const directory = await mkdtemp(join(tmpdir(), 'bench-capture-'));
 const cleanup: (() => Promise<void>)[] = [() => rm(directory, { recursive: true, force: true })];
@@ -42,7 +46,12 @@ try {
   const { layout } = await baseImageLayout();
   await registry.push(layout, `library/${BASE_IMAGE}`);
   const darkroom = await startDarkroom({
-    config: { registries: { mirrors: { 'docker.io': [registry.url] } }, log: { level: 'warn' } },
+    // What was captured is removed a minute later.
+    config: {
+      pool: { maxBytes: 40 * 2 ** 30 },
+      registries: { mirrors: { 'docker.io': [registry.url] } },
+      log: { level: 'warn' },
+    },
     env: { DARKROOM_LOG_LEVEL: 'warn' },
   });
   cleanup.push(darkroom.destroy);
@@ -55,47 +64,44 @@ try {
   await docker.docker('pull', '--quiet', image);
   await podman.docker('pull', '--quiet', '--tls-verify=false', image);
 
-  const peers = { docker, podman };
+  const peer = ({ docker: call }: Docker): Contestant => ({
+    begin: () => call('run', '-d', image, 'sleep', '100000'),
+    run: (id, script) => call('exec', id, 'sh', '-c', script),
+    capture: (id, name) => call('commit', id, name),
+    end: (id) => call('rm', '--force', id),
+    forget: (name) => call('rmi', '--force', name),
+  });
+  const contestants: Record<'darkroom' | 'docker' | 'podman', Contestant> = {
+    darkroom: {
+      begin: async () => (await createSandbox(darkroom, 'it')).id,
+      run: (id, script) => execute(darkroom, id, script),
+      capture: (id, name) => post(darkroom, `/api/sandbox/${id}/snapshot`, { name }),
+      end: (id) => deleteSandbox(darkroom, id),
+      forget: (name) => darkroom.api(`/snapshots/${name}`, { method: 'DELETE' }),
+    },
+    docker: peer(docker),
+    podman: peer(podman),
+  };
+
   const results = [];
   for (const { name, script } of cases) {
     const samples = { darkroom: [] as number[], docker: [] as number[], podman: [] as number[] };
-    const waits = { with: [] as number[], without: [] as number[] };
     for (let index = 0; index < RUNS; index++) {
-      const snapshot = `capture-${results.length}-${index}`;
-      const { id } = await createSandbox(darkroom, 'it');
-      await execute(darkroom, id, script);
-      waits.without.push(await longestWait(id, () => new Promise((resolve) => setTimeout(resolve, 300))));
-      // Beside the measured one, which has the machine for itself.
-      await execute(darkroom, id, `${script.replaceAll('/root/', '/root/again-')}`);
-      waits.with.push(
-        await longestWait(id, () => post(darkroom, `/api/sandbox/${id}/snapshot`, { name: `${snapshot}-waits` })),
-      );
-      await deleteSandbox(darkroom, id);
-      const fresh = await createSandbox(darkroom, 'it');
-      await execute(darkroom, fresh.id, script);
-      samples.darkroom.push(await timed(() => post(darkroom, `/api/sandbox/${fresh.id}/snapshot`, { name: snapshot })));
-      await deleteSandbox(darkroom, fresh.id);
-      for (const peer of ['docker', 'podman'] as const) {
-        const { docker: call } = peers[peer];
-        const container = await call('run', '-d', image, 'sleep', '100000');
-        await call('exec', container, 'sh', '-c', script);
-        samples[peer].push(await timed(() => call('commit', container, snapshot)));
-        await call('rm', '--force', container);
-        await call('rmi', '--force', snapshot);
+      for (const who of ['darkroom', 'docker', 'podman'] as const) {
+        const { begin, run, capture, end, forget } = contestants[who];
+        const snapshot = `capture-${results.length}-${index}`;
+        const id = await begin();
+        await run(id, script);
+        samples[who].push(await timed(() => capture(id, snapshot)));
+        await end(id);
+        await forget(snapshot);
       }
     }
     const { darkroom: ours, docker: theirs, podman: others } = samples;
-    results.push({
-      name,
-      darkroom: summarize(ours),
-      docker: summarize(theirs),
-      podman: summarize(others),
-      longestWait: summarize(waits.with),
-      longestWaitWithout: summarize(waits.without),
-    });
+    results.push({ name, darkroom: summarize(ours), docker: summarize(theirs), podman: summarize(others) });
   }
-  printTable(`Captures, ${RUNS} runs; the longest wait for a write inside, of all runs`, [
-    ['', 'Darkroom p50', 'docker commit', 'podman commit', '/ docker', '/ podman', 'longest wait', 'without'],
+  printTable(`Captures, p50 of ${RUNS}`, [
+    ['', 'Darkroom', 'docker commit', 'podman commit', '/ docker', '/ podman'],
     ...results.map((each) => [
       each.name,
       ms(each.darkroom.p50),
@@ -103,20 +109,50 @@ try {
       ms(each.podman.p50),
       ratio(each.darkroom.p50, each.docker.p50),
       ratio(each.darkroom.p50, each.podman.p50),
-      ms(each.longestWait.max),
-      ms(each.longestWaitWithout.max),
     ]),
   ]);
-  await writeResults('capture', { runs: RUNS, results });
 
-  async function longestWait(id: string, work: () => Promise<unknown>): Promise<number> {
-    await execute(darkroom, id, 'rm -f /root/end /root/beat');
-    const writer = execute(darkroom, id, `python3 -c "${WRITER}"`);
-    await execute(darkroom, id, 'until [ -s /root/beat ]; do sleep 0.01; done');
-    await work();
-    await execute(darkroom, id, 'touch /root/end');
-    return Number(await writer);
+  const pauses = [];
+  for (const load of ['nothing', 'writes without end'] as const) {
+    // Podman does not stop what runs in a container, and copies what it finds.
+    for (const who of ['darkroom', 'docker'] as const) {
+      const { begin, run, capture, end, forget } = contestants[who];
+      const waits: Record<keyof StandStill, number[]> = { disk: [], memory: [], diskBefore: [], memoryBefore: [] };
+      for (let index = 0; index < RUNS; index++) {
+        const id = await begin();
+        await run(id, CHANGED);
+        const seen = await standStill(
+          (script) => run(id, script),
+          load,
+          () => capture(id, `pause-${index}`),
+        );
+        for (const key of ['disk', 'memory', 'diskBefore', 'memoryBefore'] as const) waits[key].push(seen[key]);
+        await end(id);
+        await forget(`pause-${index}`);
+      }
+      pauses.push({
+        who,
+        load,
+        disk: summarize(waits.disk),
+        memory: summarize(waits.memory),
+        diskBefore: summarize(waits.diskBefore),
+        memoryBefore: summarize(waits.memoryBefore),
+      });
+    }
   }
+  const both = (summary: Summary) => `${ms(summary.p50)}, ${ms(summary.max)}`;
+  printTable(`The longest that a program inside stood still, with 100 MB changed: p50 and most of ${RUNS}`, [
+    ['', 'beside it', 'writing to disk', 'to memory', 'to disk, no capture', 'to memory, no capture'],
+    ...pauses.map((each) => [
+      each.who,
+      each.load,
+      both(each.disk),
+      both(each.memory),
+      both(each.diskBefore),
+      both(each.memoryBefore),
+    ]),
+  ]);
+  await writeResults('capture', { runs: RUNS, results, pauses });
 } finally {
   for (const step of cleanup.reverse()) await step().catch((error: unknown) => console.error(error));
 }
