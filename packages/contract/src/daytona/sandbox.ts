@@ -130,6 +130,8 @@ export type CreateSandboxBody = z.infer<typeof createSandboxSchema>;
 
 export const forkSandboxSchema = z.object({ name: maybe(z.string().max(255)) });
 
+export const forksQuerySchema = z.object({ includeDestroyed: maybe(z.enum(['true', 'false'])) });
+
 /** Ours: several at once, each with a name and an environment of its own over its parent's. */
 export const forkManySchema = z.object({
   children: z

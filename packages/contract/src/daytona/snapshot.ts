@@ -94,14 +94,22 @@ export type CreateSnapshotDto = z.infer<typeof createSnapshotSchema>;
 
 const relative = z.object({ id: z.uuid(), name: z.string(), state: z.string() });
 
+export const lineageQuerySchema = z.object({
+  page: z.coerce.number().pipe(z.int().min(1)).default(1),
+  limit: z.coerce.number().pipe(z.int().min(1).max(200)).default(100),
+});
+
 /** Ours: what a snapshot is related to, as far as it still exists. */
 export const snapshotLineageSchema = z
   .object({
     parent: relative.nullable(),
     sourceSandbox: relative.nullable(),
     buildId: z.string().nullable(),
+    /** One page of each. */
     children: z.array(relative),
+    childrenTotal: z.number(),
     sandboxes: z.array(relative),
+    sandboxesTotal: z.number(),
   })
   .meta({ id: 'SnapshotLineage' });
 

@@ -7,15 +7,26 @@ import type { Caller, SandboxContext, SandboxRow } from './types.ts';
 const MAX_ANCESTORS = 1000;
 const MAX_FORKS = 1000;
 
+export interface ForksOptions {
+  /** Also those that were deleted, as long as anything is known of them. */
+  includeDestroyed?: boolean;
+}
+
 /** Forks of a sandbox that still exist, the newest first. */
-export async function listForks(context: SandboxContext, caller: Caller, idOrName: string): Promise<SandboxRow[]> {
+export async function listForks(
+  context: SandboxContext,
+  caller: Caller,
+  idOrName: string,
+  { includeDestroyed = false }: ForksOptions = {},
+): Promise<SandboxRow[]> {
   const { id } = await findSandbox(context.db, caller.organizationId, idOrName);
+  const gone = includeDestroyed ? [] : (['destroying', 'destroyed'] as const);
   return context.db
     .selectFrom('sandboxes')
     .selectAll()
     .where('parent_id', '=', id)
     .where('organization_id', '=', caller.organizationId)
-    .where('state', 'not in', ['destroying', 'destroyed'])
+    .$if(gone.length > 0, (query) => query.where('state', 'not in', [...gone]))
     .orderBy('created_at', 'desc')
     .orderBy('id')
     .limit(MAX_FORKS)

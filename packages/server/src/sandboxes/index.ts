@@ -16,7 +16,7 @@ import type { CreateRequest } from './create-request.ts';
 import { doWhatIsDue } from './due.ts';
 import { createEntrypoints } from './entrypoint.ts';
 import { exitReason, markEnded } from './exit.ts';
-import { findParent, listAncestors, listForks } from './family.ts';
+import { type ForksOptions, findParent, listAncestors, listForks } from './family.ts';
 import { createFileLinks, type FileLinks } from './file-links.ts';
 import { findLiving, findSandbox, sandboxNotFound } from './find.ts';
 import { type ForkChild, forkSandbox } from './fork.ts';
@@ -63,7 +63,7 @@ export interface Sandboxes {
   capture(caller: Caller, idOrName: string, request: CaptureRequest): Promise<Captured>;
   /** New sandboxes with its files, as they are at one moment. */
   fork(caller: Caller, idOrName: string, children: readonly ForkChild[]): Promise<SandboxRow[]>;
-  forks(caller: Caller, idOrName: string): Promise<SandboxRow[]>;
+  forks(caller: Caller, idOrName: string, options?: ForksOptions): Promise<SandboxRow[]>;
   parent(caller: Caller, idOrName: string): Promise<SandboxRow>;
   ancestors(caller: Caller, idOrName: string): Promise<SandboxRow[]>;
   remove(caller: Caller, idOrName: string): Promise<SandboxRow>;
@@ -144,7 +144,7 @@ export function createSandboxes(deps: SandboxDeps): Sandboxes {
     resize: (caller, idOrName, request) => resizeSandbox(context, caller, idOrName, request),
     capture: (caller, idOrName, request) => captureSandbox(context, caller, idOrName, request),
     fork: (caller, idOrName, children) => forkSandbox(context, caller, idOrName, children),
-    forks: (caller, idOrName) => listForks(context, caller, idOrName),
+    forks: (caller, idOrName, options) => listForks(context, caller, idOrName, options),
     parent: (caller, idOrName) => findParent(context, caller, idOrName),
     ancestors: (caller, idOrName) => listAncestors(context, caller, idOrName),
     remove: (caller, idOrName) => removeSandbox(context, caller, idOrName),

@@ -1,4 +1,4 @@
-import type { Kysely } from 'kysely';
+import { type Kysely, sql } from 'kysely';
 import type { Database } from '../platform/db/schema.ts';
 import { getOwnSnapshot } from './find.ts';
 
@@ -14,19 +14,25 @@ export interface Lineage {
   parent: Relative | null;
   sourceSandbox: Relative | null;
   buildId: string | null;
-  /** Captured from sandboxes of it, the newest first. */
+  /** Captured from sandboxes of it, the newest first; one page. */
   children: Relative[];
-  /** Made from it, the newest first. */
+  childrenTotal: number;
+  /** Made from it, or forked from those, the newest first; one page. */
   sandboxes: Relative[];
+  sandboxesTotal: number;
 }
 
-/** Of each kind; who wants more has lists. */
-const MAX_RELATIVES = 200;
+/** From 1. */
+export interface LineagePage {
+  page: number;
+  limit: number;
+}
 
 export async function snapshotLineage(
   db: Kysely<Database>,
   organizationId: string,
   idOrName: string,
+  { page, limit }: LineagePage,
 ): Promise<Lineage> {
   const row = await getOwnSnapshot(db, organizationId, idOrName);
   const snapshots = db
@@ -39,17 +45,26 @@ export async function snapshotLineage(
     .select(['id', 'name', 'state'])
     .where('organization_id', '=', organizationId)
     .where('state', 'not in', ['destroying', 'destroyed']);
-  const [parent, sourceSandbox, children, users] = await Promise.all([
+  const offset = (page - 1) * limit;
+  const children = snapshots.where('parent_snapshot_id', '=', row.id);
+  const users = sandboxes.where('snapshot_id', '=', row.id);
+  const [parent, sourceSandbox, someChildren, childrenTotal, someUsers, sandboxesTotal] = await Promise.all([
     row.parent_snapshot_id === null ? undefined : snapshots.where('id', '=', row.parent_snapshot_id).executeTakeFirst(),
     row.source_sandbox_id === null ? undefined : sandboxes.where('id', '=', row.source_sandbox_id).executeTakeFirst(),
-    snapshots.where('parent_snapshot_id', '=', row.id).orderBy('created_at', 'desc').limit(MAX_RELATIVES).execute(),
-    sandboxes.where('snapshot_id', '=', row.id).orderBy('created_at', 'desc').limit(MAX_RELATIVES).execute(),
+    children.orderBy('created_at', 'desc').orderBy('id').limit(limit).offset(offset).execute(),
+    children.clearSelect().select(countAll).executeTakeFirst(),
+    users.orderBy('created_at', 'desc').orderBy('id').limit(limit).offset(offset).execute(),
+    users.clearSelect().select(countAll).executeTakeFirst(),
   ]);
   return {
     parent: parent ?? null,
     sourceSandbox: sourceSandbox ?? null,
     buildId: row.build_id,
-    children,
-    sandboxes: users,
+    children: someChildren,
+    childrenTotal: childrenTotal?.total ?? 0,
+    sandboxes: someUsers,
+    sandboxesTotal: sandboxesTotal?.total ?? 0,
   };
 }
+
+const countAll = sql<number>`count(*)::int4`.as('total');

@@ -24,6 +24,7 @@ const NAMED: Readonly<Record<string, readonly [action: string, target: string] |
   [`POST ${SANDBOX}/archive`]: ['archive', 'sandbox'],
   [`POST ${SANDBOX}/snapshot`]: ['snapshot', 'sandbox'],
   [`POST ${SANDBOX}/fork`]: ['fork', 'sandbox'],
+  [`POST ${SANDBOX}/forks`]: ['fork', 'sandbox'],
   [`POST ${SANDBOX}/backup`]: ['create_backup', 'sandbox'],
   [`PUT ${SANDBOX}/labels`]: ['replace_labels', 'sandbox'],
   [`POST ${SANDBOX}/public/:isPublic`]: ['update_public_status', 'sandbox'],

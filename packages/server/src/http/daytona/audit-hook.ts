@@ -34,6 +34,19 @@ interface Seen {
   message: string | undefined;
 }
 
+/** What only the handler knows of what was done. */
+export interface AuditNote {
+  targetId: string;
+  metadata: Readonly<Record<string, unknown>>;
+}
+
+const notes = new WeakMap<FastifyRequest, AuditNote>();
+
+/** For the row that is written about this request, where its answer does not say it. */
+export function noteForAudit(request: FastifyRequest, note: AuditNote): void {
+  notes.set(request, note);
+}
+
 /** Every request of the scope that would change something, also one that was refused, is written down with who asked. */
 export const auditHook = fastifyPlugin<{ audit: Pick<AuditWriter, 'record'> }>(
   async (app: FastifyInstance, { audit }) => {
@@ -52,19 +65,20 @@ export const auditHook = fastifyPlugin<{ audit: Pick<AuditWriter, 'record'> }>(
       const named = auditActionOf(request.method, route);
       if (named === undefined) return;
       const answer = seen.get(request);
+      const note = notes.get(request);
       audit.record({
         organizationId: auth.organizationId,
         userId: auth.userId,
         keyId: auth.keyId,
         action: named.action,
         targetType: named.target,
-        targetId: answer?.id ?? firstParameter(request.params),
+        targetId: note?.targetId ?? answer?.id ?? firstParameter(request.params),
         statusCode: reply.statusCode,
         errorMessage: answer?.message,
         ipAddress: request.ip,
         userAgent: request.headers['user-agent'],
         source: request.headers['x-daytona-source']?.toString(),
-        metadata: keptOf(request.body),
+        metadata: note === undefined ? keptOf(request.body) : { ...keptOf(request.body), ...note.metadata },
         at: new Date(),
       });
     });

@@ -10,6 +10,7 @@ const TAKING = new Set([
   'POST /api/sandbox/:sandboxIdOrName/start',
   'POST /api/sandbox/:sandboxIdOrName/snapshot',
   'POST /api/sandbox/:sandboxIdOrName/fork',
+  'POST /api/sandbox/:sandboxIdOrName/forks',
   'POST /api/sandbox/:sandboxIdOrName/resize',
   'POST /api/sandbox/:sandboxIdOrName/recover',
 ]);

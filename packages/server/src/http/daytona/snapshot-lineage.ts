@@ -1,4 +1,4 @@
-import { snapshotLineageSchema } from '@darkroom/contract';
+import { lineageQuerySchema, snapshotLineageSchema } from '@darkroom/contract';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { Kysely } from 'kysely';
 import { z } from 'zod';
@@ -15,10 +15,11 @@ export function lineageRoutes({ db }: { db: Kysely<Database> }): FastifyPluginAs
             'Where a snapshot comes from, what was captured from it, and which sandboxes use it (not in Daytona)',
           tags: ['snapshots'],
           params: z.object({ id: z.string() }),
+          querystring: lineageQuerySchema,
           response: { 200: snapshotLineageSchema },
         },
       },
-      async ({ auth, params }) => snapshotLineage(db, auth.organizationId, params.id),
+      async ({ auth, params, query }) => snapshotLineage(db, auth.organizationId, params.id, query),
     );
   };
 }

@@ -68,7 +68,9 @@ test('what was prepared by hand is a snapshot when the call answers, and the san
     sourceSandbox: { id: source.id, name: source.name, state: 'started' },
     buildId: null,
     children: [],
+    childrenTotal: 0,
     sandboxes: [{ id: copy.id, name: copy.name, state: 'started' }],
+    sandboxesTotal: 1,
   });
   expect((await lineage(snapshot)).children).toEqual([{ id: taken.id, name: 'prepared', state: 'active' }]);
   const { items } = (await client.get(`/api/snapshots?sourceSandboxId=${source.id}`)).body;

@@ -1,7 +1,10 @@
-import { forkManySchema, forkSandboxSchema, sandboxSchema } from '@darkroom/contract';
+import { forkManySchema, forkSandboxSchema, forksQuerySchema, sandboxSchema } from '@darkroom/contract';
+import type { FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
+import type { SandboxRow } from '../../../sandboxes/index.ts';
 import { requirePermission } from '../../auth-plugin.ts';
+import { noteForAudit } from '../audit-hook.ts';
 import { baseUrl, type SandboxRouteDeps, sandboxParams } from './common.ts';
 import { toSandboxDto } from './dto.ts';
 import { callerOf } from './requests.ts';
@@ -32,6 +35,7 @@ export function forkRoutes(deps: SandboxRouteDeps): FastifyPluginAsyncZod {
         const { name } = request.body ?? {};
         const [row] = await sandboxes.fork(callerOf(request.auth), sandboxIdOrName, [{ name }]);
         if (row === undefined) return reply.callNotFound();
+        noteForks(request, [row]);
         return toSandboxDto(row, baseUrl(deps, request));
       },
     );
@@ -49,14 +53,25 @@ export function forkRoutes(deps: SandboxRouteDeps): FastifyPluginAsyncZod {
       async (request) => {
         const { sandboxIdOrName } = request.params;
         const rows = await sandboxes.fork(callerOf(request.auth), sandboxIdOrName, request.body.children);
+        noteForks(request, rows);
         return rows.map((row) => toSandboxDto(row, baseUrl(deps, request)));
       },
     );
     app.get(
       `${path}/forks`,
-      { schema: { ...common, summary: 'Forks of a sandbox', response: { 200: z.array(sandboxSchema) } } },
+      {
+        schema: {
+          ...common,
+          summary: 'Forks of a sandbox',
+          querystring: forksQuerySchema,
+          response: { 200: z.array(sandboxSchema) },
+        },
+      },
       async (request) => {
-        const rows = await sandboxes.forks(callerOf(request.auth), request.params.sandboxIdOrName);
+        const { includeDestroyed } = request.query;
+        const rows = await sandboxes.forks(callerOf(request.auth), request.params.sandboxIdOrName, {
+          includeDestroyed: includeDestroyed === 'true',
+        });
         return rows.map((row) => toSandboxDto(row, baseUrl(deps, request)));
       },
     );
@@ -83,4 +98,11 @@ export function forkRoutes(deps: SandboxRouteDeps): FastifyPluginAsyncZod {
       },
     );
   };
+}
+
+/** The parent is who something was done with; its children are what came of it. */
+function noteForks(request: FastifyRequest, rows: readonly SandboxRow[]): void {
+  const parent = rows[0]?.parent_id;
+  if (parent == null) return;
+  noteForAudit(request, { targetId: parent, metadata: { children: rows.map(({ id }) => id) } });
 }
