@@ -74,7 +74,12 @@ export async function finishRemove(context: SandboxContext, sandboxId: string): 
   context.interpreters.sandboxEnded(sandboxId);
   context.sessions.sandboxEnded(sandboxId);
   await context.entrypoints.remove(sandboxId);
-  await moveSandbox(context.db, sandboxId, { from: ['destroying'], to: 'destroyed', actor: 'job:sandbox.remove' });
+  await context.db.transaction().execute(async (trx) => {
+    await moveSandbox(trx, sandboxId, { from: ['destroying'], to: 'destroyed', actor: 'job:sandbox.remove' });
+    // Its row stays for a while, and they would as well.
+    await trx.deleteFrom('ssh_accesses').where('sandbox_id', '=', sandboxId).execute();
+    await trx.deleteFrom('preview_links').where('sandbox_id', '=', sandboxId).execute();
+  });
   await failpoint('remove.destroyed');
 }
 

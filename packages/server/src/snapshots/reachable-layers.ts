@@ -2,9 +2,12 @@ import { type Kysely, type RawBuilder, sql } from 'kysely';
 import type { Database } from '../platform/db/schema.ts';
 
 // Those of inactive snapshots may go where activation can fetch them again: what was built or captured here stays, and what is retained.
+// A failed one that has a size was complete once: a part of it is damaged, and the rest may be all that somebody has of it.
 const needed = sql`
   select unnest(layers) as layer from snapshots
-      where state not in ('inactive', 'removing', 'error', 'build_failed') or (state = 'inactive' and (build_id is not null or source_sandbox_id is not null or retain))
+      where state not in ('inactive', 'removing', 'error', 'build_failed')
+        or (state = 'inactive' and (build_id is not null or source_sandbox_id is not null or retain))
+        or (state in ('error', 'build_failed') and size_bytes is not null)
   union all
   select unnest(layers) from sandboxes where state <> 'destroyed'`;
 

@@ -1,6 +1,7 @@
 import { shortLayer } from '../fsck/layer-users.ts';
 import type { Depth, Finding, FsckReport } from '../fsck/types.ts';
 import type { Config } from '../platform/config-schema.ts';
+import { armFailpoints } from '../platform/failpoints.ts';
 import { createLog } from '../platform/log.ts';
 import { instanceTag } from '../runtime/instance-tag.ts';
 import { lookAtContainers } from '../runtime/look-at-containers.ts';
@@ -26,6 +27,7 @@ export async function* fsckOffline(
   { poolRoot, ...request }: OfflineFsck,
 ): AsyncGenerator<FsckReport, void, undefined> {
   const log = createLog({ log: { ...config.log, level: 'error' } });
+  if (config.failpoints !== '') armFailpoints(config.failpoints);
   const closers = createClosers(log);
   try {
     const platform = await startPlatform(config, log, closers);

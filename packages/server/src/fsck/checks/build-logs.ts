@@ -1,4 +1,6 @@
+import { join } from 'node:path';
 import { strayLogs } from '../../builds/sweep.ts';
+import { isLeft } from '../age.ts';
 import type { Check, Finding, Scene } from '../types.ts';
 
 /**
@@ -9,10 +11,13 @@ export const buildLogs: Check = {
   title: 'logs of builds',
   async *find(scene) {
     for (const id of await strayLogs({ ...scene, isRunning: () => false })) {
+      const where = join(scene.stateDir, 'build-logs', `${id}.log`);
+      // Where a server runs, garbage collection takes it after a while.
+      if (!(await isLeft(scene, where))) continue;
       yield {
         kind: 'log-of-nobody',
         id,
-        where: 'build-logs',
+        where,
         problem: 'the build of this log is gone',
         repair: { does: 'remove it', run: () => remove(scene, id) },
       } satisfies Finding;

@@ -8,9 +8,12 @@ import { contexts } from './contexts.ts';
 import { damagedLayers } from './damaged-layers.ts';
 import { jobs } from './jobs.ts';
 import { layerRecords } from './layer-records.ts';
+import { layerSizes } from './layer-sizes.ts';
 import { leases } from './leases.ts';
 import { missingLayers } from './missing-layers.ts';
+import { orphanLayers } from './orphan-layers.ts';
 import { sandboxFiles } from './sandbox-files.ts';
+import { setAsideLayers } from './set-aside-layers.ts';
 import { snapshotSizes } from './snapshot-sizes.ts';
 import { stateCounts } from './state-counts.ts';
 import { states } from './states.ts';
@@ -26,12 +29,15 @@ export const CHECKS: readonly Check[] = [
   missingLayers,
   damagedLayers,
   cacheRows,
+  layerSizes,
   snapshotSizes,
   sandboxFiles,
   containers,
   accesses,
   contexts,
   buildLogs,
+  orphanLayers,
+  setAsideLayers,
   temporaryFiles,
   // Last, because repairs change states.
   stateCounts,

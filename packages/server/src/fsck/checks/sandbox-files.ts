@@ -1,11 +1,10 @@
-import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { sql } from 'kysely';
 import { moveSandbox } from '../../lifecycle/move.ts';
-import { errnoOf } from '../../platform/errors.ts';
 import { isContainerId } from '../../runtime/container/layout.ts';
 import { sandboxFilesFault } from '../../runtime/sandbox-files-fault.ts';
 import { FSCK } from '../actor.ts';
+import { isLeft } from '../age.ts';
 import type { Check, Finding, Scene } from '../types.ts';
 import { namesIn, removeTree } from './temporary-files.ts';
 
@@ -27,7 +26,7 @@ export const sandboxFiles: Check = {
       where coalesce(runner_id, ${scene.runnerId}) = ${scene.runnerId} and state <> 'destroyed'`.execute(scene.db);
     const known = new Map(rows.map((row) => [row.id, row]));
     for (const name of names) {
-      if (known.has(name) || !(await isOld(scene, name))) continue;
+      if (known.has(name) || !(await isLeft(scene, join(directoryOf(scene), name)))) continue;
       yield {
         kind: 'sandbox-files-of-nobody',
         id: name,
@@ -53,16 +52,6 @@ export const sandboxFiles: Check = {
 
 const directoryOf = ({ poolRoot }: Scene) => join(poolRoot, 'sandboxes');
 
-async function isOld({ offline, graceMs, ...scene }: Scene, name: string): Promise<boolean> {
-  try {
-    const { ctimeMs } = await lstat(join(scene.poolRoot, 'sandboxes', name));
-    return offline || ctimeMs < Date.now() - graceMs;
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return false;
-    throw error;
-  }
-}
-
 async function isStill({ db }: Scene, { id, state }: Row): Promise<boolean> {
   const row = await db.selectFrom('sandboxes').select('state').where('id', '=', id).executeTakeFirst();
   return row?.state === state;
@@ -70,7 +59,7 @@ async function isStill({ db }: Scene, { id, state }: Row): Promise<boolean> {
 
 async function removeUnknown(scene: Scene, name: string): Promise<string | undefined> {
   const { rows } = await sql`select from sandboxes where id::text = ${name} and state <> 'destroyed'`.execute(scene.db);
-  if (rows.length > 0 || !(await isOld(scene, name))) return undefined;
+  if (rows.length > 0 || !(await isLeft(scene, join(directoryOf(scene), name)))) return undefined;
   // The next start of the server ends what runs and is nobody's.
   if ((await scene.containers.list()).some(({ id, running }) => id === name && running)) return undefined;
   if (isContainerId(name)) await scene.containers.remove(name);

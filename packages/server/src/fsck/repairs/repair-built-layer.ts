@@ -27,7 +27,7 @@ export async function repairBuiltLayer(scene: Scene, lost: LostLayer): Promise<R
       const done: Plan = { build: [], fail: [], leave: [] };
       const what = `Layer ${shortLayer(lost.diffId)} of it is ${lost.how} on the disk (${lost.why})`;
       for (const user of plan.build) if (await buildAgain(scene, user.id, `${what}.`)) done.build.push(user);
-      for (const user of plan.fail) if (await sayLost(scene, user, what)) done.fail.push(user);
+      for (const user of plan.fail) if (await sayLost(scene, user, lost, what)) done.fail.push(user);
       return done.build.length + done.fail.length === 0 ? undefined : describe(done, 'building', 'marked', 'as failed');
     },
   };
@@ -52,11 +52,13 @@ function describe({ build, fail }: Plan, builds: string, marks: string, as: stri
   return parts.join('; ');
 }
 
-async function sayLost({ db }: Scene, user: LayerUser, what: string): Promise<boolean> {
+async function sayLost({ db }: Scene, user: LayerUser, { how }: LostLayer, what: string): Promise<boolean> {
   const change = { to: 'error', actor: FSCK, errorCode: 'unavailable' } as const;
   if (user.type === 'sandbox') {
     const hint =
-      'What it wrote itself is kept: start it to look whether it is still of use, or delete it. Sandboxes of a snapshot that is built again are sound.';
+      how === 'damaged'
+        ? 'What it wrote itself is kept: start it to see whether it is still of use, or delete it.'
+        : 'It cannot be started without. Delete it; new sandboxes of a snapshot that is built again are sound.';
     const moved = await moveSandbox(db, user.id, { ...change, from: ['stopped'], reason: `${what}. ${hint}` });
     return moved !== undefined;
   }

@@ -94,7 +94,11 @@ export async function createLayerHealth(deps: LayerHealthDeps): Promise<LayerHea
   }
 
   const quietly = { contents: true, background: true, signal: closed.signal };
-  const record = (layer: Layer) => verifier.recordLayer(layer.path, quietly);
+  const record = async (layer: Layer) => {
+    // One on a disk is mounted by that.
+    if (layer.onDisk === true) await store.get(layer.diffId);
+    await verifier.recordLayer(layer.path, quietly);
+  };
 
   async function compareContents(layer: Layer): Promise<void> {
     const path = treeRecordPath(layer.path);
@@ -163,6 +167,9 @@ export async function createLayerHealth(deps: LayerHealthDeps): Promise<LayerHea
     lastRepair = turn.catch(() => {});
     return abortable(turn, signal);
   }
+
+  // Of a predecessor that was killed before it came to them.
+  for (const layer of await store.list()) if (!existsSync(treeRecordPath(layer.path))) inBackground(layer, record);
 
   return {
     verifyLayer: verifier.verifyLayer,
