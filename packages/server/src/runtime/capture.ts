@@ -127,9 +127,10 @@ async function standingStill(
 }
 
 async function copyPlain(upper: string, directory: string): Promise<void> {
-  await run('cp', ['--archive', '--reflink=auto', '--sparse=auto', '--', upper, join(directory, 'upper')], {
-    timeoutMs: COPY_TIMEOUT_MS,
-  });
+  // Asked for by name, attributes that cannot be kept are a failure.
+  const kept = '--preserve=mode,ownership,timestamps,links,xattr';
+  const args = ['--no-dereference', '--recursive', kept, '--reflink=auto', '--sparse=auto', '--'];
+  await run('cp', [...args, upper, join(directory, 'upper')], { timeoutMs: COPY_TIMEOUT_MS });
   mkdirSync(join(directory, 'work'), { mode: 0o700 });
 }
 
