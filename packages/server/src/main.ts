@@ -45,6 +45,7 @@ import { bootstrapTenancy } from './tenancy/bootstrap.ts';
 import { createKeyVerifier } from './tenancy/key-verifier.ts';
 import { createUploadKeys } from './tenancy/upload-credentials.ts';
 import { serverVersion } from './version.ts';
+import { settleDeliveryTimes } from './webhooks/deliveries.ts';
 import { startWebhooks } from './webhooks/webhooks.ts';
 
 export interface StartOptions {
@@ -111,6 +112,7 @@ export async function startServer(config: Config, options: StartOptions): Promis
       layers: machine.layers,
       runnerId: ground.instance.runnerId,
       graceSeconds: config.gc.graceMinutes * 60,
+      isPressed: async () => (await disk.pressure()) > 0,
       onRemoved: (items) => metrics.addCollected(items),
       log,
     });
@@ -231,6 +233,7 @@ async function buildServer(
   closers.add('audit log', () => audit.close());
   const oldRows = startOldRowSweeper({ db, keep: config.keep, log });
   closers.add('sweep of old rows', () => oldRows.close());
+  ground.clock.onJump((ms) => settleDeliveryTimes(db, ms));
   const webhooks = startWebhooks({
     db,
     events: ground.events,

@@ -34,6 +34,8 @@ export interface LayerSweeperDeps {
   runnerId: string;
   /** How long a layer stays that nothing needs. */
   graceSeconds: number;
+  /** The disk fills up: nothing waits for its grace. */
+  isPressed?: () => Promise<boolean>;
   onRemoved?: (items: readonly GarbageItem[]) => void;
   log: { info(details: object, message: string): void; warn(details: object, message: string): void };
 }
@@ -80,10 +82,14 @@ export function createLayerSweeper(deps: LayerSweeperDeps): LayerSweeper {
     return turn;
   }
 
-  const inBackground = () =>
-    inTurn({ withoutGrace: false, gently: true }).catch((error: unknown) =>
-      log.warn({ err: error }, 'layers could not be swept'),
-    );
+  async function inBackground(): Promise<void> {
+    try {
+      const isPressed = (await deps.isPressed?.()) ?? false;
+      await inTurn({ withoutGrace: isPressed, gently: !isPressed });
+    } catch (error) {
+      log.warn({ err: error }, 'layers could not be swept');
+    }
+  }
   const caches: (() => Promise<unknown>)[] = [];
   const period = setInterval(inBackground, PERIOD_MS).unref();
   let wakeAt = Number.POSITIVE_INFINITY;
