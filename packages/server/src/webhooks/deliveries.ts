@@ -86,6 +86,14 @@ export async function noteAttempt(
     .execute();
 }
 
+/** After the clock jumped back: nothing waits for its length more. Forward, attempts come early, which does no harm. */
+export async function settleDeliveryTimes(db: Kysely<Database>, ms: number): Promise<void> {
+  if (ms >= 0) return;
+  await sql`update webhook_deliveries
+    set next_attempt_at = greatest(next_attempt_at - make_interval(secs => ${-ms / 1000}), clock_timestamp())
+    where next_attempt_at > clock_timestamp()`.execute(db);
+}
+
 /** An attempt that the end of the server cut short does not count. */
 export async function giveBack(
   db: Kysely<Database>,
