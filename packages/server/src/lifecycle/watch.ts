@@ -65,7 +65,7 @@ async function msToNextDeadline(db: Kysely<Database>): Promise<number | undefine
 }
 
 /** Moves what is past its deadline to where the table says. */
-async function endOverdue({ db, log, clock }: WatchOptions): Promise<void> {
+export async function endOverdue({ db, log, clock }: Pick<WatchOptions, 'db' | 'log' | 'clock'>): Promise<void> {
   await clock.settle();
   for (const { subject, rules } of KINDS) {
     const { rows } = await sql<{ id: string; state: string }>`
