@@ -1,6 +1,7 @@
 import { FAILPOINTS, type Failpoint } from '../../../packages/server/src/platform/failpoint-names.ts';
 import { builds } from './areas/builds.ts';
 import { captures } from './areas/captures.ts';
+import { files } from './areas/files.ts';
 import { garbage } from './areas/garbage.ts';
 import { pulls } from './areas/pulls.ts';
 import { recoveries } from './areas/recoveries.ts';
@@ -20,6 +21,7 @@ const ALL: Operations = {
   ...uploads,
   ...webhooks,
   ...recoveries,
+  ...files,
   ...garbage,
   ...repairs,
 };

@@ -147,6 +147,9 @@ export const FAILPOINTS = [
   'upload.joined',
   'upload.completed',
 
+  // A file that is written into a sandbox from outside: all bytes are there, and it has not its name.
+  'file.poured',
+
   // The next server, after any of these: it knows what runs; has put one sandbox right; all of them; the snapshots.
   'recover.adopted',
   'recover.one-sandbox',

@@ -7,6 +7,7 @@ const c = {
   mkdirat: libc.func('int mkdirat(int dirfd, const void *path, uint32_t mode)'),
   unlinkat: libc.func('int unlinkat(int dirfd, const void *path, int flags)'),
   renameat: libc.func('int renameat(int from, const void *fromPath, int to, const void *toPath)'),
+  linkat: libc.func('int linkat(int from, const void *fromPath, int to, const void *toPath, int flags)'),
   renameat2: libc.func('int renameat2(int from, const void *fromPath, int to, const void *toPath, uint32_t flags)'),
   symlinkat: libc.func('int symlinkat(const void *target, int dirfd, const void *path)'),
   readlinkat: libc.func('long readlinkat(int dirfd, const void *path, _Out_ uint8_t *target, size_t size)'),
@@ -22,8 +23,13 @@ export const O_PATH = 0o10000000;
 export const O_CLOEXEC = 0o2000000;
 
 const AT_REMOVEDIR = 0x200;
+const AT_FDCWD = -100;
+const AT_SYMLINK_FOLLOW = 0x400;
 const RENAME_NOREPLACE = 1;
 const S_IFIFO = 0o010000;
+
+/** `O_TMPFILE` of asm-generic, without the `O_DIRECTORY` that is part of it. */
+export const O_TMPFILE = 0o20000000;
 
 export const RESOLVE_NO_MAGICLINKS = 0x02;
 export const RESOLVE_NO_SYMLINKS = 0x04;
@@ -92,6 +98,12 @@ export function moveAt(from: NameAt, to: NameAt, options: { replace: boolean }):
 
 export function renameAt(directory: number, from: Path, to: Path): void {
   checked('renameat', c.renameat(directory, cPath(from), directory, cPath(to)), to);
+}
+
+/** Gives an open file that was made without a name one, where nothing has it. */
+export function linkOpenFile(fd: number, directory: number, name: Path): void {
+  const from = cPath(`/proc/self/fd/${fd}`);
+  checked('linkat', c.linkat(AT_FDCWD, from, directory, cPath(name), AT_SYMLINK_FOLLOW), name);
 }
 
 /** A pipe whose ends are not inherited unless they are handed over. */

@@ -2,8 +2,9 @@ import { randomBytes } from 'node:crypto';
 import { closeSync, constants, fchmodSync, fchownSync, fstatSync, readlinkSync, writev } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import type { Readable } from 'node:stream';
-import { invalidRequest } from '../../platform/errors.ts';
-import { openat2, renameAt, unlinkAt } from '../../platform/libc-files.ts';
+import { errnoOf, invalidRequest } from '../../platform/errors.ts';
+import { failpointSync } from '../../platform/failpoints.ts';
+import { linkOpenFile, O_TMPFILE, openat2, renameAt, unlinkAt } from '../../platform/libc-files.ts';
 import { reopen } from './container-root.ts';
 import { pathInDirectory } from './directory-names.ts';
 import { type Entry, lookUp, makeIn, onOneMount, PLAIN_NAME } from './directory-place.ts';
@@ -80,13 +81,14 @@ async function findTarget({ root, path, owner }: WriteInput): Promise<Target> {
 async function writeBeside(target: Target, { content, owner }: WriteInput): Promise<{ size: number }> {
   const { parent, existing } = target;
   const temporary = `.darkroom-${randomBytes(8).toString('hex')}`;
-  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
-  const fd = makeIn(parent, () => openat2(parent, temporary, { flags, mode: 0o600, resolve: PLAIN_NAME }));
+  const { fd, isNamed } = openBeside(parent, temporary);
   try {
     await pour(content, fd);
     const { size } = fstatSync(fd);
     fchownSync(fd, existing?.stats.uid ?? owner.uid, existing?.stats.gid ?? owner.gid);
     fchmodSync(fd, existing ? existing.stats.mode & 0o777 : 0o644);
+    failpointSync('file.poured');
+    if (!isNamed) makeIn(parent, () => linkOpenFile(fd, parent, temporary));
     makeIn(parent, () => renameAt(parent, temporary, bytesOfName(target.name)));
     return { size };
   } catch (error) {
@@ -95,6 +97,22 @@ async function writeBeside(target: Target, { content, owner }: WriteInput): Prom
   } finally {
     closeSync(fd);
   }
+}
+
+/** Without a name, where the file system can: what a server was in the middle of writing when it was killed then goes with it. */
+function openBeside(parent: number, name: string): { fd: number; isNamed: boolean } {
+  const open = (path: string, flags: number) =>
+    makeIn(parent, () => openat2(parent, path, { flags, mode: 0o600, resolve: PLAIN_NAME }));
+  try {
+    return { fd: open('.', constants.O_WRONLY | constants.O_DIRECTORY | O_TMPFILE), isNamed: false };
+  } catch (error) {
+    // `EISDIR`: the kernel does not know it, or not for an overlay.
+    if (!['EOPNOTSUPP', 'EISDIR', 'EINVAL'].includes(errnoOf(error) ?? '')) throw error;
+  }
+  return {
+    fd: open(name, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW),
+    isNamed: true,
+  };
 }
 
 async function writeInPlace(place: number, content: Readable): Promise<{ size: number }> {
