@@ -1,10 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, expect, test } from 'vitest';
 import { z } from 'zod';
+import { armFailpoints } from '../platform/failpoints.ts';
 import { run } from '../platform/process.ts';
 import { MIB, makeLabState, openLab, type SandboxLab } from './testing/sandbox-lab.ts';
 
@@ -13,6 +14,7 @@ let server: ChildProcess | undefined;
 afterEach(async () => {
   server?.kill('SIGKILL');
   server = undefined;
+  armFailpoints('');
   await lab?.close();
   lab = undefined;
 });
@@ -65,3 +67,48 @@ test.each([
     expect(readdirSync(join(lab.poolRoot, 'tmp')).filter((name) => name.includes('copy-'))).toEqual([]);
   },
 );
+
+test.each(['capture.frozen', 'capture.cloned'])(
+  'a copy that fails at %s is a failure, and the sandbox goes on',
+  async (failpoint) => {
+    lab = await openLab(undefined, { imageBytes: 1024 * MIB });
+    const limits = { cpu: 1, memoryBytes: 256 * MIB, pids: 128, diskBytes: 64 * MIB };
+    await lab.start('fails', { limits });
+    armFailpoints(`${failpoint}=error`);
+    await expect(lab.runtime.capture('fails')).rejects.toMatchObject({ code: 'unavailable' });
+    expect(await lab.sh('fails', 'echo on > /root/file && sync && cat /root/file')).toMatchObject({ stdout: 'on\n' });
+    expect(readdirSync(join(lab.runDir, 'frozen'))).toEqual([]);
+    expect(readdirSync(join(lab.poolRoot, 'tmp')).filter((name) => name.includes('copy-'))).toEqual([]);
+  },
+);
+
+test('on a full pool a capture is there or says that no space is left, and the sandbox goes on', async () => {
+  lab = await openLab(undefined, { imageBytes: 512 * MIB });
+  const limits = { cpu: 1, memoryBytes: 256 * MIB, pids: 128 };
+  await lab.start('disk', { limits: { ...limits, diskBytes: 64 * MIB } });
+  await lab.start('plain', { limits });
+  for (const id of ['disk', 'plain']) {
+    await lab.sh(
+      id,
+      'i=0; while [ $i -lt 200 ]; do echo $i > /root/f$i; i=$((i+1)); done; head -c 9000000 /dev/zero > /root/big; sync',
+    );
+  }
+  await run('sh', ['-c', 'cat /dev/zero > "$1"; sync "$1"; true', 'sh', join(lab.poolRoot, 'filler')], {
+    timeoutMs: 30_000,
+  });
+  await expect(lab.runtime.capture('plain')).rejects.toMatchObject({ code: 'insufficient_storage' });
+  const outcome = await lab.runtime.capture('disk').then(
+    async ({ release }) => {
+      await release();
+      return 'copied';
+    },
+    (error: unknown) => error,
+  );
+  if (outcome !== 'copied') expect(outcome).toMatchObject({ code: 'insufficient_storage' });
+  expect(readdirSync(join(lab.poolRoot, 'tmp')).filter((name) => name.includes('copy-'))).toEqual([]);
+  rmSync(join(lab.poolRoot, 'filler'));
+  for (const id of ['disk', 'plain']) {
+    expect(await lab.sh(id, 'cat /root/f199')).toMatchObject({ stdout: '199\n' });
+    await (await lab.runtime.capture(id)).release();
+  }
+});

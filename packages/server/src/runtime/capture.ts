@@ -47,9 +47,10 @@ export async function forkFiles(
   for (const child of children) {
     if (existsSync(sandboxPaths(host.layout, child).dir)) throw conflict(`sandbox ${child} is there already`);
   }
-  const drafts = children.map((child) => ({ child, draft: newDraft(host.layout, child) }));
+  const drafts: { child: string; draft: string }[] = [];
   const placed: string[] = [];
   try {
+    for (const child of children) drafts.push({ child, draft: newDraft(host.layout, child) });
     const paused = await copyWritable(
       host,
       id,
@@ -76,7 +77,11 @@ export async function forkFiles(
 /** Under a name that the next start sweeps. */
 function newDraft(layout: Layout, id: string): string {
   const draft = join(layout.trashDir, `${NEW_SANDBOX_PREFIX}copy-${id}-${randomBytes(4).toString('hex')}`);
-  mkdirSync(draft, { mode: 0o700 });
+  try {
+    mkdirSync(draft, { mode: 0o700 });
+  } catch (error) {
+    throw copyError(error, id);
+  }
   return draft;
 }
 

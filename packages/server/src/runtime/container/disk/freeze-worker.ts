@@ -42,15 +42,13 @@ function cloneFrozen({ root, image, targets, marker }: FreezeJob): number {
     const from = opened(openSync(image, 'r'));
     const clones = targets.map((target) => opened(openSync(target, 'wx', 0o600)));
     writeBack(disk);
-    writeFileSync(marker, '');
-    failpointSync('capture.marked');
-    const pausedMs = frozen(disk, () => {
-      failpointSync('capture.frozen');
-      for (const clone of clones) if (!cloneFile(from, clone)) throw new Error('the pool cannot clone files');
-      failpointSync('capture.cloned');
-    });
-    failpointSync('capture.thawed');
-    rmSync(marker, { force: true });
+    const pausedMs = marked(marker, () =>
+      frozen(disk, () => {
+        failpointSync('capture.frozen');
+        for (const clone of clones) if (!cloneFile(from, clone)) throw new Error('the pool cannot clone files');
+        failpointSync('capture.cloned');
+      }),
+    );
     for (const clone of clones) fsyncSync(clone);
     return pausedMs;
   } finally {
@@ -64,6 +62,18 @@ function writeBack(disk: number): void {
     const before = performance.now();
     syncfs(disk);
     if (performance.now() - before < SHORT_SYNC_MS) return;
+  }
+}
+
+function marked<T>(marker: string, work: () => T): T {
+  writeFileSync(marker, '');
+  try {
+    failpointSync('capture.marked');
+    const result = work();
+    failpointSync('capture.thawed');
+    return result;
+  } finally {
+    rmSync(marker, { force: true });
   }
 }
 
