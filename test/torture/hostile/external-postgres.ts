@@ -34,9 +34,11 @@ export async function startExternalPostgres(env: Record<string, string> = {}): P
   async function start(): Promise<void> {
     const settings = { listen_addresses: '127.0.0.1', port, unix_socket_directories: directory, max_connections: 300 };
     const args = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
-    const started = spawn('setpriv', [...asUser, '--pdeathsig', 'INT', join(bin, 'postgres'), '-D', data, ...args], {
+    // The variables are for the database alone: what a preloaded library shares belongs to the user that it first ran as.
+    const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+    const command = ['env', ...variables, join(bin, 'postgres'), '-D', data, ...args];
+    const started = spawn('setpriv', [...asUser, '--pdeathsig', 'INT', ...command], {
       cwd: directory,
-      env: { PATH: process.env.PATH, ...env },
       stdio: 'ignore',
     });
     child = started;

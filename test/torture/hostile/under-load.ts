@@ -1,4 +1,5 @@
 import { expect } from 'vitest';
+import { messageOf } from '../../../packages/server/src/platform/errors.ts';
 import { type Darkroom, jsonOf } from '../../support/darkroom.ts';
 import { eventually } from '../../support/eventually.ts';
 import { type Load, startLoad, summaryOf } from './load.ts';
@@ -13,6 +14,16 @@ export async function addBase(darkroom: Darkroom, imageName: string, name = 'bas
     if (state === 'error') throw new Error(errorReason);
     return state === 'active' ? true : undefined;
   });
+}
+
+/** What the server complained of, in short, for who looks for the cause of a failed test. */
+function warningsOf(darkroom: Darkroom): string {
+  const lines = darkroom.output().split('\n');
+  const bad = lines.filter((line) => /"level":"(warn|error)"/.test(line) && !line.includes('"request failed"'));
+  return bad
+    .slice(-60)
+    .map((line) => line.slice(0, 500))
+    .join('\n');
 }
 
 /**
@@ -31,12 +42,14 @@ export async function underLoad(
     const before = load.rounds();
     await eventually('rounds go through again', async () => (load.rounds() >= before + 4 ? true : undefined));
   } catch (error) {
-    throw new Error(`${summaryOf(load.asked)}\n${darkroom.output().slice(-6_000)}`, { cause: error });
+    throw new Error(`${messageOf(error)}\n${summaryOf(load.asked)}\n${warningsOf(darkroom)}`, { cause: error });
   } finally {
     await load.stop();
   }
   if (process.env.DARKROOM_TEST_VERBOSE) console.log(summaryOf(load.asked));
-  await load.check();
+  await load.check().catch((error: unknown) => {
+    throw new Error(`${messageOf(error)}\n${warningsOf(darkroom)}`, { cause: error });
+  });
   for (const { what, status, text, retryAfter } of load.asked) {
     if (status > 0 && status < 500) continue;
     const words = `${what} was answered with ${status}: ${text}`;
