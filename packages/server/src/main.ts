@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { Server as TlsServer } from 'node:tls';
 import type { FastifyInstance } from 'fastify';
+import { openAuditJournal } from './audit/audit-journal.ts';
 import { createAuditWriter } from './audit/audit-writer.ts';
 import type { ContextStore } from './builds/contexts/context-store.ts';
 import type { Builds } from './builds/index.ts';
@@ -229,7 +230,7 @@ async function buildServer(
     { name: 'runtime', check: async () => void (await machine.runtime.list()) },
   ];
   const uploadKeys = createUploadKeys(ground.secrets);
-  const audit = createAuditWriter({ db, log });
+  const audit = createAuditWriter({ db, journal: openAuditJournal(config.stateDir), log });
   closers.add('audit log', () => audit.close());
   const oldRows = startOldRowSweeper({ db, keep: config.keep, log });
   closers.add('sweep of old rows', () => oldRows.close());

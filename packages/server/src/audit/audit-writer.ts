@@ -1,27 +1,12 @@
 import { type InsertObject, type Kysely, sql } from 'kysely';
 import type { Database } from '../platform/db/schema.ts';
+import type { AuditEntry } from './audit-entry.ts';
+import type { AuditJournal } from './audit-journal.ts';
 
 type NewRow = InsertObject<Database, 'audit_logs'>;
 
-/** Who asked for what, and what came of it. */
-export interface AuditEntry {
-  organizationId: string;
-  userId: string;
-  keyId: string;
-  action: string;
-  targetType: string | undefined;
-  targetId: string | undefined;
-  statusCode: number;
-  errorMessage: string | undefined;
-  ipAddress: string;
-  userAgent: string | undefined;
-  source: string | undefined;
-  metadata: Readonly<Record<string, unknown>> | undefined;
-  at: Date;
-}
-
 export interface AuditWriter {
-  /** Written within a moment, together with others; nobody waits for it. */
+  /** On disk when this returns, where there is a journal; in the database within a moment, together with others. Nobody waits for that. */
   record(entry: AuditEntry): void;
   /** Resolves when all that was recorded is written, or could not be. */
   flush(): Promise<void>;
@@ -30,19 +15,21 @@ export interface AuditWriter {
 
 export interface AuditWriterDeps {
   db: Kysely<Database>;
+  /** Without it the last moment is lost when the server is killed. */
+  journal?: AuditJournal;
   log: { error(details: object, message: string): void };
 }
 
 const BATCH = 200;
-/** Kept while the database is away; what comes after that is lost, and the log says so. */
+/** Kept in memory while the database is away; what comes after that is in the journal alone, and read from there when the database is back. */
 const MAX_WAITING = 20_000;
 const RETRY_MS = 1_000;
 /** At the end the database may be away for good. */
 const MAX_TRIES_AT_CLOSE = 3;
 
 /** Rows beside the request that they tell of, so that no request is slower or fails for them. */
-export function createAuditWriter({ db, log }: AuditWriterDeps): AuditWriter {
-  const waiting: NewRow[] = [];
+export function createAuditWriter({ db, journal, log }: AuditWriterDeps): AuditWriter {
+  const waiting: NewRow[] = (journal?.read() ?? []).map(rowOf);
   let lost = 0;
   let closing = false;
   let running: Promise<void> | undefined;
@@ -52,7 +39,12 @@ export function createAuditWriter({ db, log }: AuditWriterDeps): AuditWriter {
     while (waiting.length > 0) {
       const batch = waiting.slice(0, BATCH);
       try {
-        await db.insertInto('audit_logs').values(batch).execute();
+        // One from the journal may be there: the server was killed before it was cleared.
+        await db
+          .insertInto('audit_logs')
+          .values(batch)
+          .onConflict((conflict) => conflict.column('id').doNothing())
+          .execute();
         waiting.splice(0, batch.length);
         failures = 0;
       } catch (error) {
@@ -62,7 +54,12 @@ export function createAuditWriter({ db, log }: AuditWriterDeps): AuditWriter {
         await new Promise((resolve) => setTimeout(resolve, RETRY_MS).unref());
       }
     }
-    lost = 0;
+    if (lost > 0 && journal !== undefined) {
+      lost = 0;
+      waiting.push(...journal.read().map(rowOf));
+      return writeAll();
+    }
+    journal?.clear();
   }
 
   function start(): Promise<void> {
@@ -72,8 +69,19 @@ export function createAuditWriter({ db, log }: AuditWriterDeps): AuditWriter {
     return running;
   }
 
+  function note(entry: AuditEntry): void {
+    try {
+      journal?.add(entry);
+    } catch (error) {
+      log.error({ err: error, action: entry.action }, 'the journal of the audit log could not be written');
+    }
+  }
+
+  if (waiting.length > 0) void start();
+
   return {
     record(entry) {
+      note(entry);
       if (waiting.length >= MAX_WAITING) {
         lost++;
         return;
@@ -85,12 +93,14 @@ export function createAuditWriter({ db, log }: AuditWriterDeps): AuditWriter {
     async close() {
       closing = true;
       await (waiting.length > 0 ? start() : running);
+      journal?.close();
     },
   };
 }
 
 function rowOf(entry: AuditEntry): NewRow {
   return {
+    id: entry.id,
     organization_id: entry.organizationId,
     actor_id: entry.userId,
     key_id: entry.keyId,

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import fastifyPlugin from 'fastify-plugin';
 import type { AuditWriter } from '../../audit/audit-writer.ts';
@@ -29,11 +30,6 @@ const KEPT = [
 
 const ID_IN_ANSWER = /^\{"id":"([0-9a-f-]{36})"/;
 
-interface Seen {
-  id: string | undefined;
-  message: string | undefined;
-}
-
 /** What only the handler knows of what was done. */
 export interface AuditNote {
   targetId: string;
@@ -50,37 +46,44 @@ export function noteForAudit(request: FastifyRequest, note: AuditNote): void {
 /** Every request of the scope that would change something, also one that was refused, is written down with who asked. */
 export const auditHook = fastifyPlugin<{ audit: Pick<AuditWriter, 'record'> }>(
   async (app: FastifyInstance, { audit }) => {
-    const seen = new WeakMap<FastifyRequest, Seen>();
-    app.addHook('onSend', async (request, reply, payload) => {
-      if (isReading(request) || typeof payload !== 'string') return;
-      seen.set(request, {
-        id: reply.statusCode < 300 ? ID_IN_ANSWER.exec(payload)?.[1] : undefined,
-        message: reply.statusCode >= 400 ? messageOf(payload) : undefined,
-      });
-    });
-    app.addHook('onResponse', async (request, reply) => {
+    const written = new WeakSet<FastifyRequest>();
+
+    function write(request: FastifyRequest, statusCode: number, payload: string | undefined): void {
       const auth = request.verifiedAuth;
       const route = request.routeOptions.url;
-      if (auth === null || route === undefined || request.is404) return;
+      if (auth === null || route === undefined || request.is404 || written.has(request)) return;
       const named = auditActionOf(request.method, route);
       if (named === undefined) return;
-      const answer = seen.get(request);
+      written.add(request);
       const note = notes.get(request);
+      const idInAnswer = statusCode < 300 && payload !== undefined ? ID_IN_ANSWER.exec(payload)?.[1] : undefined;
       audit.record({
+        id: randomUUID(),
         organizationId: auth.organizationId,
         userId: auth.userId,
         keyId: auth.keyId,
         action: named.action,
         targetType: named.target,
-        targetId: note?.targetId ?? answer?.id ?? firstParameter(request.params),
-        statusCode: reply.statusCode,
-        errorMessage: answer?.message,
+        targetId: note?.targetId ?? idInAnswer ?? firstParameter(request.params),
+        statusCode,
+        errorMessage: statusCode >= 400 && payload !== undefined ? messageOf(payload) : undefined,
         ipAddress: request.ip,
         userAgent: request.headers['user-agent'],
         source: request.headers['x-daytona-source']?.toString(),
         metadata: note === undefined ? keptOf(request.body) : { ...keptOf(request.body), ...note.metadata },
         at: new Date(),
       });
+    }
+
+    // Before the answer is on its way: nobody is told of a change that the log may forget.
+    app.addHook('onSend', async (request, reply, payload) => {
+      if (isReading(request)) return;
+      if (typeof payload === 'string') write(request, reply.statusCode, payload);
+      else if (payload === undefined || payload === null) write(request, reply.statusCode, undefined);
+    });
+    // Streams, whose end says what came of it.
+    app.addHook('onResponse', async (request, reply) => {
+      if (!isReading(request)) write(request, reply.statusCode, undefined);
     });
   },
 );
