@@ -1,3 +1,4 @@
+import { flushCompileCache } from 'node:module';
 import { join } from 'node:path';
 import type { RunningServer } from '@darkroom/server';
 import type { Config } from '@darkroom/server/machine';
@@ -18,6 +19,8 @@ export async function serve(config: Config, options: { hostMountNamespace: strin
   const { startServer } = await import('@darkroom/server');
   const server = await startServer(config, { pool, hostMountNamespace: options.hostMountNamespace });
   process.stdout.write(await startLines(config, pool, server));
+  // Else written at an end in order alone: who is killed at every start would compile everything at every start.
+  flushCompileCache();
 
   await stopSignal;
   try {
