@@ -1,9 +1,9 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { MNT_DETACH, unmount } from '../platform/libc.ts';
+import { MNT_DETACH, mount, unmount } from '../platform/libc.ts';
 import { createLayerStore } from './layer-store.ts';
 
 let root: string;
@@ -43,6 +43,32 @@ test('a directory of a disk is a layer, also for the next server, until it is sw
   expect(mountedBelow(root)).toEqual([]);
   expect(readdirSync(join(root, 'store/layers'))).toEqual([]);
   expect(readdirSync(join(root, 'store/tmp'))).toEqual([]);
+});
+
+test('one that nobody asked for in an hour is not mounted any more, and what uses it keeps it', async () => {
+  let time = 0;
+  const store = await createLayerStore(join(root, 'store'), { graceMs: 0, now: () => time });
+  const made = await store.makeFromDisk(join(root, 'image'), 'upper');
+  const kept = join(root, 'kept');
+  mkdirSync(kept);
+  mkdirSync(join(root, 'empty'));
+  mount('overlay', kept, 'overlay', 1, `lowerdir=${made.path}:${join(root, 'empty')}`);
+  const reading = openSync(join(made.path, 'file'), 'r');
+  const needed = new Set([made.diffId]);
+  time = 59 * 60_000;
+  await store.sweep(needed);
+  expect(mountedBelow(join(root, 'store'))).toEqual([made.path]);
+  time = 61 * 60_000;
+  await store.sweep(needed);
+  // Somebody still reads it.
+  expect(mountedBelow(join(root, 'store'))).toEqual([made.path]);
+  closeSync(reading);
+  await store.sweep(needed);
+  expect(mountedBelow(join(root, 'store'))).toEqual([]);
+  expect(readFileSync(join(kept, 'file'), 'utf8')).toBe('captured');
+  await store.get(made.diffId);
+  expect(readFileSync(join(made.path, 'file'), 'utf8')).toBe('captured');
+  await store.close();
 });
 
 test('a disk that cannot be mounted is an error each time, and not a layer without files', async () => {

@@ -55,6 +55,17 @@ export function unmountLayerDisk(layerDirectory: string): void {
   if (isMounted(layerDirectory)) unmount(join(layerDirectory, 'diff'), MNT_DETACH);
 }
 
+/** The same, unless somebody reads it just now; false then. */
+export function unmountIdleLayerDisk(layerDirectory: string): boolean {
+  try {
+    if (isMounted(layerDirectory)) unmount(join(layerDirectory, 'diff'));
+    return true;
+  } catch (error) {
+    if (errnoOf(error) === 'EBUSY') return false;
+    throw error;
+  }
+}
+
 function isMounted(layerDirectory: string): boolean {
   try {
     return lstatSync(join(layerDirectory, 'diff')).dev !== lstatSync(layerDirectory).dev;

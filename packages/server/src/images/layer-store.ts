@@ -6,7 +6,7 @@ import { DarkroomError, errnoOf } from '../platform/errors.ts';
 import { failpoint } from '../platform/failpoints.ts';
 import { syncDirectory } from '../platform/sync-directory.ts';
 import { type DamagedLayer, type LayerDirectory, openLayerDirectory, type StoredLayer } from './layer-directory.ts';
-import { layerDiskOf, mountLayerDisk, unmountLayerDisk } from './layer-disk.ts';
+import { layerDiskOf, mountLayerDisk, unmountIdleLayerDisk, unmountLayerDisk } from './layer-disk.ts';
 import { type LayerRecord, replaceLayerRecord } from './layer-record.ts';
 import type { RestoredRecord } from './restore-records.ts';
 import { createSharedRuns } from './shared-runs.ts';
@@ -47,6 +47,10 @@ export interface OpenLayerStore extends LayerStore {
 }
 
 const DEFAULT_GRACE_MS = 10 * 60_000;
+/** A layer on a disk that nobody asked for so long is not mounted any more; sooner where many are. Whoever was given one has begun to use it by then. */
+const MOUNTED_MS = 60 * 60_000;
+const MANY_MOUNTED_MS = 5 * 60_000;
+const MANY = 64;
 
 /**
  * The store of one process: nobody else writes under `root`.
@@ -73,10 +77,11 @@ export async function createLayerStore(root: string, options: LayerStoreOptions 
   let lastNumber = nextNumber - 1;
 
   function describe({ number, record }: StoredLayer): Layer {
-    const shortPath = join('layers', String(number), 'diff');
+    // Thousands are listed at once, and `join` is slow.
+    const shortPath = `layers/${number}/diff`;
     return {
       diffId: record.diffId,
-      path: join(root, shortPath),
+      path: `${root}/${shortPath}`,
       shortPath,
       sizeBytes: record.sizeBytes,
       ...(record.disk === undefined ? {} : { onDisk: true }),
@@ -204,8 +209,19 @@ export async function createLayerStore(root: string, options: LayerStoreOptions 
       mounts.set(diffId, mounting);
       // The next one tries again.
       mounting.catch(() => mounts.delete(diffId));
+      if (mounts.size > MANY) unmountIdle();
     }
     await mounting;
+  }
+
+  /** Each costs the host a device, a thread and some 50 KB. Nothing is awaited between the look and the end, so that nobody is given one meanwhile. */
+  function unmountIdle(): void {
+    const after = mounts.size > MANY ? MANY_MOUNTED_MS : MOUNTED_MS;
+    for (const diffId of [...mounts.keys()]) {
+      const layer = stored.get(diffId);
+      if (layer === undefined || now() - (givenOut.get(diffId) ?? 0) < after) continue;
+      if (unmountIdleLayerDisk(dirname(describe(layer).path))) mounts.delete(diffId);
+    }
   }
 
   async function unmounted(diffId: string, layer: StoredLayer): Promise<void> {
@@ -274,6 +290,7 @@ export async function createLayerStore(root: string, options: LayerStoreOptions 
         await removeFiles(discarded, options);
         await failpoint('gc.layer-removed');
       }
+      unmountIdle();
       return freed;
     },
     listLitter,
