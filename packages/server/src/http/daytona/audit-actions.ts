@@ -14,6 +14,9 @@ const NAMED: Readonly<Record<string, readonly [action: string, target: string] |
   'POST /snapshots/:id/deactivate': ['deactivate', 'snapshot'],
   'POST /snapshots/:id/cancel': ['cancel_build', 'snapshot'],
   'PATCH /admin/snapshots/:id/general': ['set_general_status', 'snapshot'],
+  'POST /admin/gc': ['collect_garbage', 'server'],
+  'POST /admin/fsck': ['check_files', 'server'],
+  'DELETE /admin/build-cache': ['clear_build_cache', 'server'],
   'POST /sandbox': ['create', 'sandbox'],
   [`DELETE ${SANDBOX}`]: ['delete', 'sandbox'],
   [`POST ${SANDBOX}/start`]: ['start', 'sandbox'],
@@ -35,6 +38,7 @@ const NAMED: Readonly<Record<string, readonly [action: string, target: string] |
   [`POST ${SANDBOX}/ssh-access`]: ['create_ssh_access', 'sandbox'],
   [`DELETE ${SANDBOX}/ssh-access`]: ['revoke_ssh_access', 'sandbox'],
   [`POST ${SANDBOX}/signing-key/rotate`]: ['rotate_signing_key', 'sandbox'],
+  [`POST ${SANDBOX}/ports/:port/signed-preview-url/:token/expire`]: ['expire_signed_preview_url', 'sandbox'],
   // Says that somebody is there, and changes nothing.
   [`POST ${SANDBOX}/last-activity`]: null,
   'POST /api-keys': ['create', 'api_key'],
