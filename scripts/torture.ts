@@ -1,6 +1,7 @@
 /**
  * `npm run torture -- --cycles N [--seed S] [--clients N] [--report FILE]`: kills a server again and again while clients use it, and checks what
  * it promised them. `--failpoints [--at BEGINNING,...]`: kills it once at each named place instead.
+ * `--hostile`: a full and a slow disk, the database gone, the clock set.
  */
 import { spawnSync } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
@@ -16,6 +17,7 @@ const { values } = parseArgs({
     report: { type: 'string' },
     failpoints: { type: 'boolean', default: false },
     at: { type: 'string', default: 'all' },
+    hostile: { type: 'boolean', default: false },
   },
 });
 if (values.failpoints) {
@@ -24,6 +26,14 @@ if (values.failpoints) {
   const { status } = spawnSync('unshare', command, {
     stdio: 'inherit',
     env: { ...process.env, TORTURE_FAILPOINTS: values.at },
+  });
+  process.exit(status ?? 1);
+}
+if (values.hostile) {
+  const test = ['vitest', 'run', '--project', 'e2e', 'test/torture/hostile'];
+  const { status } = spawnSync('unshare', ['--mount', '--propagation', 'slave', 'npx', ...test], {
+    stdio: 'inherit',
+    env: { ...process.env, TORTURE_HOSTILE: 'all' },
   });
   process.exit(status ?? 1);
 }

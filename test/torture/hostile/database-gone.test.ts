@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { type Darkroom, startDarkroom } from '../../support/darkroom.ts';
 import { eventually } from '../../support/eventually.ts';
 import { type ExternalPostgres, startExternalPostgres } from './external-postgres.ts';
+import { EVERYTHING } from './how-much.ts';
 import { addBase, underLoad } from './under-load.ts';
 
 /** The database dies, hangs and comes back while clients work. */
@@ -64,24 +65,27 @@ describe('the embedded one', () => {
     expect(darkroom.output()).toContain('the database ended by itself; starting it again');
   });
 
-  test('stands still for twenty seconds: whoever asks waits or is sent away, and nobody loses the work that is his', async () => {
-    await underLoad(darkroom, load, async () => {
-      const pid = await postmaster();
-      const stopped = [pid, ...(await childrenOf(pid))];
-      for (const one of stopped) process.kill(one, 'SIGSTOP');
-      try {
-        await eventually('the server says so', async () => ((await isReady()) ? undefined : true));
-        expect((await fetch(`${darkroom.url}/health`)).status).toBe(200);
-        await delay(20_000);
-      } finally {
-        for (const one of stopped) process.kill(one, 'SIGCONT');
-      }
-    });
-    expect(darkroom.output()).not.toContain('its server ended before it was done');
-  });
+  test.runIf(EVERYTHING)(
+    'stands still for twenty seconds: whoever asks waits or is sent away, and nobody loses the work that is his',
+    async () => {
+      await underLoad(darkroom, load, async () => {
+        const pid = await postmaster();
+        const stopped = [pid, ...(await childrenOf(pid))];
+        for (const one of stopped) process.kill(one, 'SIGSTOP');
+        try {
+          await eventually('the server says so', async () => ((await isReady()) ? undefined : true));
+          expect((await fetch(`${darkroom.url}/health`)).status).toBe(200);
+          await delay(20_000);
+        } finally {
+          for (const one of stopped) process.kill(one, 'SIGCONT');
+        }
+      });
+      expect(darkroom.output()).not.toContain('its server ended before it was done');
+    },
+  );
 });
 
-describe('an external one', () => {
+describe.runIf(EVERYTHING)('an external one', () => {
   let postgres: ExternalPostgres;
   beforeAll(async () => {
     postgres = await startExternalPostgres();

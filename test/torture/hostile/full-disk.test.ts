@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, expect, inject, test } from 'vitest';
 import { type Darkroom, jsonOf, startDarkroom } from '../../support/darkroom.ts';
 import { eventually } from '../../support/eventually.ts';
+import { EVERYTHING } from './how-much.ts';
 import { makeSmallDisk, type SmallDisk } from './small-disk.ts';
 import { addBase, underLoad } from './under-load.ts';
 
@@ -75,7 +76,7 @@ async function fillUnderLoad(server: Darkroom, disk: SmallDisk, commandsAnswer: 
   expect(JSON.parse((await execute('cat /root/before')).text)).toMatchObject({ result: 'before\n' });
 }
 
-test('the disk with everything on it: database, pool image, logs', async () => {
+test.runIf(EVERYTHING)('the disk with everything on it: database, pool image, logs', async () => {
   const disk = await addDisk({ bytes: 3 * GIB, fileSystem: 'ext4' });
   const server = await serve(join(disk.path, 'state'), { maxBytes: 2 * GIB });
   await fillUnderLoad(server, disk, [503]);
@@ -87,7 +88,7 @@ test('the same, and what is asked for runs into it', async () => {
   await fillUnderLoad(server, disk, [503]);
 });
 
-test('the disk of the database alone', async () => {
+test.runIf(EVERYTHING)('the disk of the database alone', async () => {
   const state = await addDisk({ bytes: 1.5 * GIB, fileSystem: 'ext4' });
   const stateDir = join(state.path, 'state');
   await mkdir(join(stateDir, 'pool'), { recursive: true });
@@ -96,7 +97,7 @@ test('the disk of the database alone', async () => {
   await fillUnderLoad(server, state, [503]);
 });
 
-test('the pool alone', async () => {
+test.runIf(EVERYTHING)('the pool alone', async () => {
   const state = await addDisk({ bytes: 1.5 * GIB, fileSystem: 'ext4' });
   const stateDir = join(state.path, 'state');
   await mkdir(join(stateDir, 'pool'), { recursive: true });

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, expect, inject, test } from 'vitest';
 import { type Darkroom, startDarkroom } from '../../support/darkroom.ts';
+import { EVERYTHING } from './how-much.ts';
 import { makeSmallDisk, type SmallDisk } from './small-disk.ts';
 import { addBase, underLoad } from './under-load.ts';
 
@@ -30,7 +31,7 @@ afterEach(async () => {
   await disk?.remove();
 });
 
-test.runIf(existsSync(THROTTLE))(
+test.runIf(EVERYTHING && existsSync(THROTTLE))(
   'a disk that is slow makes answers slow, and nothing else: each comes within its bound, and nothing piles up',
   async () => {
     const slow = await makeSmallDisk({ bytes: 3 * 2 ** 30, fileSystem: 'ext4' });
