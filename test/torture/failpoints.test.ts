@@ -29,11 +29,11 @@ test.each(points.filter((point) => !UNTOLD.includes(point)))('kill -9 at %s', as
   if (chosen === undefined) throw new Error(`nothing passes ${point}`);
   try {
     const { strike, reached } = strikeAt(world, point, chosen.pass);
-    await chosen.operation(world, strike);
+    await timed('struck', chosen.operation(world, strike));
     expect(reached(), `${point} was passed`).toBe(true);
-    await chosen.operation(world, calm(world));
-    await clear(world);
-    await expectNothingLeft(world);
+    await timed('calm', chosen.operation(world, calm(world)));
+    await timed('cleared', clear(world));
+    await timed('looked', expectNothingLeft(world));
   } catch (error) {
     if (process.env.TORTURE_VERBOSE) console.log(`${world.log}\n${world.darkroom.output()}`);
     // The others do not suffer from it.
@@ -49,3 +49,9 @@ test('a server that ends leaves nothing of its predecessors on the machine', asy
   const nothing = { mounts: [], contained: [], helpers: [], interfaces: [], cgroups: [] };
   expect(await litterOf(world.darkroom.stateDir)).toEqual(nothing);
 });
+
+async function timed(what: string, work: Promise<unknown>): Promise<void> {
+  const since = performance.now();
+  await work;
+  if (process.env.TORTURE_VERBOSE) console.log(`${what} in ${Math.round(performance.now() - since)} ms`);
+}
