@@ -59,3 +59,17 @@ export function namesOf(users: readonly Pick<LayerUser, 'type' | 'name'>[]): str
   const more = users.length - shown.length;
   return `${shown.join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
 }
+
+/**
+ * Those that are told of a lost layer together. What stands on one that was made here is repaired in itself, and what runs never is; so the latter are a finding of
+ * their own, which stays.
+ */
+export function groupsOf(diffId: string, users: readonly LayerUser[]): (readonly LayerUser[])[] {
+  if (!isBuilt(diffId)) return [users];
+  const { rest = [], busy = [] } = Object.groupBy(users, (user) => (isBusy(user) ? 'busy' : 'rest'));
+  return [rest, busy].filter((group) => group.length > 0);
+}
+
+/** Nothing is taken away from what runs, and what is under way ends by itself. */
+export const isBusy = ({ type, state }: LayerUser) =>
+  type === 'sandbox' ? state !== 'stopped' : state === 'snapshotting';

@@ -4,10 +4,10 @@ import { damageMarkPath } from '../../images/health/verify-layer.ts';
 import { layerDiskFault } from '../../images/layer-disk-fault.ts';
 import type { Layer } from '../../images/types.ts';
 import { messageOf } from '../../platform/errors.ts';
-import { namesOf, readLayerUsers, shortLayer } from '../layer-users.ts';
+import { groupsOf, isBuilt, namesOf, readLayerUsers, shortLayer } from '../layer-users.ts';
 import { repairLayer } from '../repairs/repair-layer.ts';
 import type { Check, Finding, Progress, Scene } from '../types.ts';
-import { presentLayers } from './missing-layers.ts';
+import { adviceFor, presentLayers } from './missing-layers.ts';
 
 /** Whether layers are what they were when they were made, by what was recorded of their files then. */
 export const damagedLayers: Check = {
@@ -21,16 +21,19 @@ export const damagedLayers: Check = {
       yield { done: index, total: layers.length } satisfies Progress;
       const differences = await damageOf(scene, layer);
       if (differences.length === 0) continue;
-      const by = users.get(layer.diffId) ?? [];
       const [first = '', ...more] = differences;
       const why = more.length === 0 ? first : `${first}, and ${more.length} more`;
-      yield {
-        kind: 'layer-damaged',
-        id: layer.diffId,
-        where: dirname(layer.path),
-        problem: `the files of layer ${shortLayer(layer.diffId)} of ${namesOf(by)} are damaged: ${why}`,
-        repair: await repairLayer(scene, { diffId: layer.diffId, users: by, how: 'damaged', why, differences }),
-      } satisfies Finding;
+      const { diffId } = layer;
+      for (const group of groupsOf(diffId, users.get(diffId) ?? [])) {
+        const advice = isBuilt(diffId) ? adviceFor(group) : '';
+        yield {
+          kind: 'layer-damaged',
+          id: diffId,
+          where: dirname(layer.path),
+          problem: `the files of layer ${shortLayer(diffId)} of ${namesOf(group)} are damaged: ${why}${advice}`,
+          repair: await repairLayer(scene, { diffId, users: group, how: 'damaged', why, differences }),
+        } satisfies Finding;
+      }
     }
   },
 };

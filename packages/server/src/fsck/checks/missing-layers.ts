@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { namesOf, readLayerUsers, shortLayer } from '../layer-users.ts';
+import { groupsOf, isBuilt, isBusy, type LayerUser, namesOf, readLayerUsers, shortLayer } from '../layer-users.ts';
 import { repairLayer } from '../repairs/repair-layer.ts';
 import type { Check, Finding, Scene } from '../types.ts';
 
@@ -12,13 +12,15 @@ export const missingLayers: Check = {
     const present = await presentLayers(scene);
     for (const [diffId, by] of users) {
       if (present.has(diffId)) continue;
-      yield {
-        kind: 'layer-missing',
-        id: diffId,
-        where: namesOf(by),
-        problem: `layer ${shortLayer(diffId)} is not on this machine`,
-        repair: await repairLayer(scene, { diffId, users: by, how: 'missing', why: 'its files are gone' }),
-      } satisfies Finding;
+      for (const group of groupsOf(diffId, by)) {
+        yield {
+          kind: 'layer-missing',
+          id: diffId,
+          where: namesOf(group),
+          problem: `layer ${shortLayer(diffId)} is not on this machine${isBuilt(diffId) ? adviceFor(group) : ''}`,
+          repair: await repairLayer(scene, { diffId, users: group, how: 'missing', why: 'its files are gone' }),
+        } satisfies Finding;
+      }
     }
   },
 };
@@ -28,3 +30,7 @@ export async function presentLayers({ store }: Pick<Scene, 'store'>): Promise<Re
   const layers = await store.list();
   return new Set(layers.filter(({ path }) => existsSync(path)).map(({ diffId }) => diffId));
 }
+
+/** For what a repair leaves alone. */
+export const adviceFor = (users: readonly LayerUser[]) =>
+  users.every(isBusy) ? '. What runs on it is left alone: save what is needed out of it, and delete it' : '';

@@ -1,12 +1,15 @@
+import { dirname } from 'node:path';
 import { type Kysely, sql } from 'kysely';
+import { readLayerRecord } from '../../images/layer-record.ts';
+import type { Layer } from '../../images/types.ts';
 import type { Database } from '../../platform/db/schema.ts';
 import { shortLayer } from '../layer-users.ts';
 import type { Check, Finding, Scene } from '../types.ts';
 import { presentLayers } from './missing-layers.ts';
 
 /**
- * Layers that no row names at all. Where a server runs its garbage collection takes them after a grace, so that only those are found that it should have
- * taken long ago.
+ * Layers that no row names at all. Garbage collection takes them by itself, so that only those are found that it should have taken long ago; without a server also
+ * those that have been there for long and that it has not come to, because a row was taken away in another way than by Darkroom.
  */
 export const orphanLayers: Check = {
   name: 'orphan-layers',
@@ -15,14 +18,16 @@ export const orphanLayers: Check = {
     // The layers first: one comes before the row that names it.
     const present = [...(await presentLayers(scene))];
     const named = await namedLayers(scene.db, present);
-    const overdue = await overdueLayers(scene);
-    const sizes = new Map((await scene.store.list()).map(({ diffId, path }) => [diffId, path]));
+    const marks = await readMarks(scene);
+    const layers = new Map((await scene.store.list()).map((layer) => [layer.diffId, layer]));
     for (const diffId of present) {
-      if (named.has(diffId) || scene.layers.isHeld(diffId) || !(scene.offline || overdue.has(diffId))) continue;
+      const layer = layers.get(diffId);
+      if (layer === undefined || named.has(diffId) || scene.layers.isHeld(diffId)) continue;
+      if (!(await isOverdue(scene, layer, marks.get(diffId)))) continue;
       yield {
         kind: 'layer-orphan',
         id: diffId,
-        where: sizes.get(diffId) ?? scene.store.root,
+        where: dirname(layer.path),
         problem: `no row names layer ${shortLayer(diffId)}`,
         repair: { does: 'remove it', run: () => remove(scene, diffId) },
       } satisfies Finding;
@@ -40,12 +45,18 @@ async function namedLayers(db: Kysely<Database>, among: readonly string[]): Prom
   return new Set(rows.map(({ layer }) => layer));
 }
 
-/** What garbage collection has seen to be unneeded for longer than any grace. */
-async function overdueLayers({ db, runnerId, graceMs }: Scene): Promise<ReadonlySet<string>> {
-  const { rows } = await sql<{ id: string }>`
-    select id from garbage_marks where runner_id = ${runnerId} and kind = 'layer'
-      and marked_at < now() - make_interval(secs => ${graceMs / 1000})`.execute(db);
-  return new Set(rows.map(({ id }) => id));
+/** Since when garbage collection knows that nothing needs them. */
+async function readMarks({ db, runnerId }: Scene): Promise<ReadonlyMap<string, Date>> {
+  const { rows } = await sql<{ id: string; at: Date }>`
+    select id, marked_at as at from garbage_marks where runner_id = ${runnerId} and kind = 'layer'`.execute(db);
+  return new Map(rows.map(({ id, at }) => [id, at]));
+}
+
+async function isOverdue({ offline, graceMs }: Scene, { path }: Layer, marked: Date | undefined): Promise<boolean> {
+  if (marked !== undefined) return marked.getTime() < Date.now() - graceMs;
+  if (!offline) return false;
+  const record = await readLayerRecord(dirname(path));
+  return record !== undefined && Date.parse(record.createdAt) < Date.now() - graceMs;
 }
 
 async function remove({ db, layers }: Scene, diffId: string): Promise<string | undefined> {

@@ -1,6 +1,6 @@
 import { moveSandbox, moveSnapshot } from '../../lifecycle/move.ts';
 import { FSCK } from '../actor.ts';
-import { type LayerUser, namesOf, shortLayer } from '../layer-users.ts';
+import { isBusy, type LayerUser, namesOf, shortLayer } from '../layer-users.ts';
 import type { Repair, Scene } from '../types.ts';
 import { buildAgain, findDefinition } from './build-again.ts';
 import type { LostLayer } from './repair-layer.ts';
@@ -8,8 +8,6 @@ import type { LostLayer } from './repair-layer.ts';
 interface Plan {
   build: LayerUser[];
   fail: LayerUser[];
-  /** What runs is never taken away, and what is under way ends by itself. */
-  leave: LayerUser[];
 }
 
 /**
@@ -24,7 +22,7 @@ export async function repairBuiltLayer(scene: Scene, lost: LostLayer): Promise<R
     async run() {
       if (lost.how === 'damaged') await scene.health.noteDamaged(lost.diffId, lost.differences ?? []);
       else await scene.store.forgetGone(lost.diffId);
-      const done: Plan = { build: [], fail: [], leave: [] };
+      const done: Plan = { build: [], fail: [] };
       const what = `Layer ${shortLayer(lost.diffId)} of it is ${lost.how} on the disk (${lost.why})`;
       for (const user of plan.build) if (await buildAgain(scene, user.id, `${what}.`)) done.build.push(user);
       for (const user of plan.fail) if (await sayLost(scene, user, lost, what)) done.fail.push(user);
@@ -34,12 +32,10 @@ export async function repairBuiltLayer(scene: Scene, lost: LostLayer): Promise<R
 }
 
 async function planFor(scene: Scene, users: readonly LayerUser[]): Promise<Plan> {
-  const plan: Plan = { build: [], fail: [], leave: [] };
-  for (const user of users) {
-    if (user.type === 'sandbox') (user.state === 'stopped' ? plan.fail : plan.leave).push(user);
-    else if (user.state === 'snapshotting') plan.leave.push(user);
-    else if ((await findDefinition(scene, user.buildId)) !== undefined) plan.build.push(user);
-    else plan.fail.push(user);
+  const plan: Plan = { build: [], fail: [] };
+  for (const user of users.filter((each) => !isBusy(each))) {
+    const definition = user.type === 'snapshot' ? await findDefinition(scene, user.buildId) : undefined;
+    (definition === undefined ? plan.fail : plan.build).push(user);
   }
   return plan;
 }

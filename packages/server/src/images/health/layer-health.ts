@@ -215,6 +215,8 @@ export async function createLayerHealth(deps: LayerHealthDeps): Promise<LayerHea
         if (isNew) {
           damaged.delete(diffId);
           soundAt.set(diffId, now());
+          // What is unpacked is recorded by that; not every layer is.
+          if (!existsSync(treeRecordPath(layer.path))) inBackground(layer, record);
         }
         return layer;
       },
