@@ -14,7 +14,8 @@ import { type Requests, Violation } from './requests.ts';
 
 /** A deadline of the table is longer; but after a restart nothing has a reason to take that long. */
 const SETTLE_MS = 20_000;
-const POLL_MS = 20;
+const FIRST_POLL_MS = 20;
+const MOST_POLL_MS = 200;
 /** Sandboxes that the checker makes to look into snapshots. */
 const CHECK_PREFIX = 'check-';
 
@@ -170,7 +171,7 @@ async function untilFate<F extends SandboxFate | SnapshotFate>(
   onState: (state: string) => void,
 ): Promise<Found<F>> {
   const deadline = performance.now() + SETTLE_MS;
-  for (;;) {
+  for (let waitMs = FIRST_POLL_MS; ; waitMs = Math.min(MOST_POLL_MS, waitMs * 1.5)) {
     const answer = await requests.api(path, { expect: [200, 404] });
     const body = answer.status === 404 ? { state: 'absent' } : answer.json();
     onState(body.state);
@@ -178,7 +179,7 @@ async function untilFate<F extends SandboxFate | SnapshotFate>(
     const isLate = performance.now() > deadline;
     if (state !== undefined && (fates.has(state) || isLate)) return { ...body, state };
     if (isLate) throw new Violation(`${path} is still ${body.state} ${SETTLE_MS} ms after the restart`);
-    await sleep(POLL_MS);
+    await sleep(waitMs);
   }
 }
 

@@ -27,7 +27,7 @@ export function drawKillPlan(random: Random): KillPlan {
   const atMoment = { afterMs: random.below(1_500) };
   const duringStart = random.chance(0.5) ? recovery : atMoment;
   return {
-    afterOperations: failpoint === undefined ? random.below(40) : 40,
+    afterOperations: failpoint === undefined ? random.below(24) : 24,
     thenMs: random.below(60),
     failpoint,
     duringStart: random.chance(0.1) ? duringStart : undefined,

@@ -1,4 +1,5 @@
 import { checkDatabase } from './check-database.ts';
+import { checkFsck } from './check-fsck.ts';
 import { checkGone } from './check-gone.ts';
 import { checkLitter } from './check-litter.ts';
 import { checkPromises } from './check-promises.ts';
@@ -108,7 +109,7 @@ async function check(world: World, report: Report, samples: number | undefined):
     const boxes = [...model.sandboxes];
     const idsOf = (which: typeof boxes) => new Set(which.flatMap(({ id }) => id ?? []));
     const running = boxes.filter((box) => isSurely(box, 'started') || isSurely(box, 'paused'));
-    const [litter, database] = await Promise.all([
+    const [litter, fsck, database] = await Promise.all([
       checkLitter({
         ...READY,
         stateDir: darkroom.stateDir,
@@ -116,9 +117,10 @@ async function check(world: World, report: Report, samples: number | undefined):
         sandboxes: idsOf(boxes),
         running: idsOf(running),
       }),
+      checkFsck(requests, samples === undefined ? 'bytes' : 'quick'),
       checkDatabase(darkroom.stateDir, { allDone: samples === undefined }),
     ]);
-    return [...wrong, ...litter, ...database];
+    return [...wrong, ...litter, ...fsck, ...database];
   } finally {
     await requests.close();
   }
