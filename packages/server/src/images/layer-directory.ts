@@ -100,8 +100,7 @@ export async function openLayerDirectory(
       await symlink(indexTarget(number), join(indexPath, record.diffId));
     },
     async syncNames() {
-      await syncDirectory(layersPath);
-      await syncDirectory(indexPath);
+      await Promise.all([syncDirectory(layersPath), syncDirectory(indexPath)]);
     },
     async discard({ number, record }) {
       await unlink(join(indexPath, record.diffId)).catch(ignoreMissing);

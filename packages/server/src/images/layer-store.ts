@@ -186,9 +186,11 @@ export async function createLayerStore(root: string, options: LayerStoreOptions 
       await failpoint('seal.disk-synced');
       const layer = await oneAtATime(() => publish(temporary, record));
       await failpoint('seal.disk-named');
+      const mounting = mounted(diffId);
+      mounting.catch(() => {});
       await directory.syncNames();
       await failpoint('seal.disk-renamed');
-      await mounted(diffId);
+      await mounting;
       return layer;
     } catch (error) {
       await discardTemporary(directory, temporary);
@@ -350,13 +352,13 @@ export async function createLayerStore(root: string, options: LayerStoreOptions 
   };
 }
 
-/** That of a layer which a row will name, before the layer is there. */
+/** That of a layer which a row will name, before the layer is there. All at once, because a disk takes as long for one. */
 async function syncRecord(temporary: string): Promise<void> {
-  for (const name of ['layer.json', 'disk.img']) {
+  const syncFile = async (name: string) => {
     const file = await open(join(temporary, name), 'r');
     await file.sync().finally(() => file.close());
-  }
-  await syncDirectory(temporary);
+  };
+  await Promise.all([syncFile('layer.json'), syncFile('disk.img'), syncDirectory(temporary)]);
 }
 
 /** The failure that led here says more than one to clean up; a sweep takes what stays. */
