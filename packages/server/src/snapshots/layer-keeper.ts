@@ -1,5 +1,4 @@
 import type { Layer, LayerStore, SweepOptions } from '../images/types.ts';
-import { failpoint } from '../platform/failpoints.ts';
 
 export interface LayerKeeper extends Omit<LayerStore, 'sweep'> {
   /**
@@ -94,7 +93,6 @@ export function createLayerKeeper(store: LayerStore, now: () => number = () => p
       const isProtected = (diffId: string) => isUsedSince(diffId, heldSince);
       const stored = new Map((await store.list()).map((layer) => [layer.diffId, layer]));
       const garbage = await findGarbage([...stored.values()].filter(({ diffId }) => !isProtected(diffId)));
-      await failpoint('gc.reachable-read');
       const freed = await store.sweep(new KeptLayers(garbage, isProtected), options);
       for (const diffId of freed) usedAt.delete(diffId);
       // Also what was asked for and never came.

@@ -1,12 +1,12 @@
 import type { Kysely } from 'kysely';
 import type { CollectOptions, Collector, GarbageItem } from '../garbage/collector.ts';
-import { atOneMoment, forgetMarks, type Marked, remark } from '../garbage/marks.ts';
+import { forgetMarks, type Marked, remark } from '../garbage/marks.ts';
 import type { Layer } from '../images/types.ts';
 import type { Database } from '../platform/db/schema.ts';
 import { failpoint } from '../platform/failpoints.ts';
 import type { LayerKeeper } from './layer-keeper.ts';
 import { planLayers } from './layer-plan.ts';
-import { reachableLayers } from './reachable-layers.ts';
+import { unreachableLayers } from './reachable-layers.ts';
 
 /** The safety net; what frees layers asks for a sweep by itself. */
 const PERIOD_MS = 10 * 60_000;
@@ -52,12 +52,20 @@ export function createLayerSweeper(deps: LayerSweeperDeps): LayerSweeper {
     let waiting: Marked[] = [];
     const freed = await layers.sweep(
       async (stored) => {
-        const marked = await atOneMoment(db, async (trx) => {
-          const ids = stored.map(({ diffId }) => diffId);
-          const reachable = await reachableLayers(trx, ids, runnerId);
-          const unneeded = ids.filter((id) => !reachable.has(id)).map((id) => ({ id, why: NAMED_BY_NOTHING }));
-          return remark(trx, mark, unneeded);
-        });
+        const unreachable = await unreachableLayers(
+          db,
+          stored.map(({ diffId }) => diffId),
+          runnerId,
+        );
+        await failpoint('gc.reachable-read');
+        // What has come to need one since is seen by the next sweep; what takes a layer up now is protected by the keeper.
+        const marked = await db.transaction().execute((trx) =>
+          remark(
+            trx,
+            mark,
+            unreachable.map((id) => ({ id, why: NAMED_BY_NOTHING })),
+          ),
+        );
         await failpoint('gc.marked');
         waiting = marked.filter(({ dueInMs }) => dueInMs > 0);
         return new Set(marked.filter(({ dueInMs }) => dueInMs <= 0).map(({ id }) => id));

@@ -1,4 +1,4 @@
-import { type Kysely, type RawBuilder, sql } from 'kysely';
+import { type Kysely, sql } from 'kysely';
 import type { Database } from '../platform/db/schema.ts';
 
 // Those of inactive snapshots may go where activation can fetch them again: what was built or captured here stays, and what is retained.
@@ -17,29 +17,30 @@ const cached = (runnerId: string) => sql`
   union all
   select unnest(layers) from base_images where runner_id = ${runnerId}`;
 
-/** Of these layers those that a snapshot or a sandbox needs. */
-export function neededLayers(db: Kysely<Database>, layers: readonly string[]): Promise<ReadonlySet<string>> {
-  return among(db, layers, needed);
-}
-
-/** Of these layers of a machine those, and what its build cache keeps. */
-export function reachableLayers(
+/**
+ * Of these layers of a machine those that neither they nor its build cache need, as the database is at one moment. It compares, so that only what is
+ * not needed comes over the wire, however many snapshots and layers there are. Reads alone: a transaction that writes would hold up the events of
+ * others for as long.
+ */
+export async function unreachableLayers(
   db: Kysely<Database>,
   layers: readonly string[],
   runnerId: string,
-): Promise<ReadonlySet<string>> {
-  return among(db, layers, sql`${needed} union all ${cached(runnerId)}`);
+): Promise<string[]> {
+  if (layers.length === 0) return [];
+  // One text: an array of so many would be escaped one by one, and stop the process meanwhile.
+  const { rows } = await sql<{ layer: string }>`
+    select layer from unnest(string_to_array(${layers.join(',')}::text, ',')) as stored (layer)
+    where not exists (select from (${needed} union all ${cached(runnerId)}) as root (layer)
+      where root.layer = stored.layer)`.execute(db);
+  return rows.map(({ layer }) => layer);
 }
 
-/** The database compares, so that only what the machine has goes over the wire, however many snapshots there are. */
-async function among(
-  db: Kysely<Database>,
-  layers: readonly string[],
-  roots: RawBuilder<unknown>,
-): Promise<ReadonlySet<string>> {
+/** Of these layers those that a snapshot or a sandbox needs. */
+export async function neededLayers(db: Kysely<Database>, layers: readonly string[]): Promise<ReadonlySet<string>> {
   if (layers.length === 0) return new Set();
   const { rows } = await sql<{ layer: string }>`
-    select distinct root.layer from (${roots}) as root (layer)
+    select distinct root.layer from (${needed}) as root (layer)
     join (select distinct unnest(${[...layers]}::text[]) as layer) as asked on asked.layer = root.layer`.execute(db);
   return new Set(rows.map((row) => row.layer));
 }

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { insertSnapshot } from '../../lifecycle/move.ts';
 import { createLayerSweeper } from '../../snapshots/layer-sweeper.ts';
-import { reachableLayers } from '../../snapshots/reachable-layers.ts';
+import { unreachableLayers } from '../../snapshots/reachable-layers.ts';
 import { addOrganization, newSnapshot } from '../../test-support/rows.ts';
 import { type CacheBounds, createCacheBounds } from './cache-bounds.ts';
 import { createCacheSweeper } from './cache-sweeper.ts';
@@ -52,13 +52,12 @@ async function baseImage(layers: string[], hours: number): Promise<void> {
     .execute();
 }
 
-const reachable = async (layers: readonly { diffId: string }[]) =>
-  reachableLayers(
-    lab.database.db,
-    layers.map(({ diffId }) => diffId),
-    'here',
-  );
-const kept = async () => [...(await reachable(await lab.keeper.list()))].sort();
+/** Layers that the database names. */
+async function kept(): Promise<string[]> {
+  const stored = (await lab.keeper.list()).map(({ diffId }) => diffId);
+  const free = await unreachableLayers(lab.database.db, stored, 'here');
+  return stored.filter((id) => !free.includes(id)).sort();
+}
 const activeSnapshot = (layers: string[]) =>
   insertSnapshot(
     lab.database.db,

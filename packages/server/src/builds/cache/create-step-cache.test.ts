@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { reachableLayers } from '../../snapshots/reachable-layers.ts';
+import { unreachableLayers } from '../../snapshots/reachable-layers.ts';
 import { addOrganization } from '../../test-support/rows.ts';
 import type { CacheUse } from '../types.ts';
 import type { OpenStepCache } from './create-step-cache.ts';
@@ -60,10 +60,10 @@ describe('what was recorded', () => {
   it('is kept from the sweeper, and goes with its organization', async () => {
     const { layer } = await lab.ask(cache, {}, lab.makes()).result;
     const { db } = lab.database;
-    const reachable = () => reachableLayers(db, [layer?.diffId ?? ''], 'here');
-    expect(await reachable()).toEqual(new Set([layer?.diffId]));
+    const unreachable = () => unreachableLayers(db, [layer?.diffId ?? ''], 'here');
+    expect(await unreachable()).toEqual([]);
     await db.deleteFrom('organizations').execute();
-    expect(await reachable()).toEqual(new Set());
+    expect(await unreachable()).toEqual([layer?.diffId]);
   });
 
   it('does not hold up a build that cannot record', async () => {
