@@ -40,20 +40,28 @@ function cloneFrozen({ root, image, targets, marker }: FreezeJob): number {
   try {
     const disk = opened(openSync(root, 'r'));
     const from = opened(openSync(image, 'r'));
-    const clones = targets.map((target) => opened(openSync(target, 'wx', 0o600)));
+    const clones = targets.map((target) => opened(openSync(target, 'wx+', 0o600)));
+    const [first, ...others] = clones;
+    if (first === undefined) return 0;
     writeBack(disk);
     const pausedMs = marked(marker, () =>
       frozen(disk, () => {
         failpointSync('capture.frozen');
-        for (const clone of clones) if (!cloneFile(from, clone)) throw new Error('the pool cannot clone files');
+        clone(from, first);
         failpointSync('capture.cloned');
       }),
     );
-    for (const clone of clones) fsyncSync(clone);
+    // However many are wanted, who writes to the disk waits for one.
+    for (const other of others) clone(first, other);
+    for (const each of clones) fsyncSync(each);
     return pausedMs;
   } finally {
     for (const fd of open) closeSync(fd);
   }
+}
+
+function clone(from: number, to: number): void {
+  if (!cloneFile(from, to)) throw new Error('the pool cannot clone files');
 }
 
 function writeBack(disk: number): void {

@@ -143,8 +143,11 @@ export async function openSandboxDisks({ layout, idBase, ready, log }: SandboxDi
 
   async function copyStopped(id: string, directories: readonly string[]): Promise<void> {
     await disks.detached(id);
+    // What the journal has is put in its place in the first alone.
+    const [first] = directories;
     for (const directory of directories) {
-      copyFileSync(imageOf(directoryOf(id)), imageOf(directory), constants.COPYFILE_FICLONE_FORCE);
+      const from = directory === first || first === undefined ? directoryOf(id) : first;
+      copyFileSync(imageOf(from), imageOf(directory), constants.COPYFILE_FICLONE_FORCE);
       await settle(directory);
       const copy = await open(imageOf(directory), 'r+');
       await copy.sync().finally(() => copy.close());
