@@ -51,10 +51,8 @@ export async function findCopyable(
 ): Promise<SandboxRow> {
   const row = await findLiving(context.db, caller.organizationId, idOrName);
   if (row.state === 'started' || row.state === 'stopped' || row.state === 'paused') return row;
-  if (row.state === 'error' || row.state === 'build_failed') {
-    throw invalidRequest(`Sandbox cannot be ${what}: its state is ${row.state}`, {
-      ...(row.state === 'error' ? { hint: 'Start it first.' } : {}),
-    });
+  if (row.state === 'error') {
+    throw invalidRequest(`Sandbox cannot be ${what}: its state is ${row.state}`, { hint: 'Start it first.' });
   }
   throw changeInProgress();
 }
