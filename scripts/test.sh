@@ -8,14 +8,13 @@ export PATH="$PWD/node_modules/node/bin:$PWD/node_modules/.bin:$PATH"
 scripts/setup.sh --test
 
 # Mounts that a test makes, and leaves behind when it is killed, end with this namespace.
-in_namespace() {
-  if [ "$(id -u)" = 0 ]; then unshare --mount --propagation slave -- "$@"; else sudo -E unshare --mount --propagation slave -- env PATH="$PATH" "$@"; fi
-}
+in_namespace=(unshare --mount --propagation slave --)
+[ "$(id -u)" = 0 ] || in_namespace=(sudo -E "${in_namespace[@]}" env PATH="$PATH")
 
 step() { printf '\n== %s\n' "$*"; }
 
 if [ $# -gt 0 ]; then
-  in_namespace vitest run "$@"
+  "${in_namespace[@]}" vitest run "$@"
   exit
 fi
 
@@ -27,7 +26,16 @@ step 'rules and parsers'
 vitest run --project unit
 step 'the same database code on an external PostgreSQL'
 scripts/with-external-postgres.sh vitest run --project unit platform/db platform/job-queue platform/events lifecycle snapshots tenancy http/daytona
-step 'the machine: mounts, namespaces, containers'
-in_namespace vitest run --project root
+
+# They share nothing but the machine, so one goes beside the other; what the second says is kept until the first is done.
+step 'the machine: mounts, namespaces, containers (the end-to-end tests run beside it)'
+e2e_output=$(mktemp)
+"${in_namespace[@]}" vitest run --project e2e >"$e2e_output" 2>&1 &
+e2e=$!
+trap 'kill "$e2e" 2>/dev/null; rm -f "$e2e_output"' EXIT
+failed=0
+"${in_namespace[@]}" vitest run --project root || failed=1
 step 'end to end, with the official clients'
-in_namespace vitest run --project e2e
+tail -n +1 -f --pid="$e2e" "$e2e_output"
+wait "$e2e" || failed=1
+exit "$failed"
