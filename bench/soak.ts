@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { BASE_IMAGE, baseImageLayout } from '../scripts/base-image.ts';
 import { startLocalRegistry } from '../scripts/local-registry.ts';
-import { startDarkroom } from '../test/support/darkroom.ts';
+import { type Darkroom, startDarkroom } from '../test/support/darkroom.ts';
 import { makeSnapshot } from './lib/darkroom.ts';
 import { descriptorKinds, type Footprint, footprintOf } from './lib/footprint.ts';
 import { printTable, writeResults } from './lib/report.ts';
@@ -92,8 +92,10 @@ try {
   for (const step of cleanup.reverse()) await step().catch((error: unknown) => console.error(error));
 }
 
-/** The footprint when deletes have been carried out and the stocks are full again. */
-async function quiet(darkroom: { pid: number; stateDir: string }): Promise<Footprint> {
+/** The footprint when deletes have been carried out, layers of deleted captures are swept, and the stocks are full again. */
+async function quiet(darkroom: Darkroom): Promise<Footprint> {
+  const swept = await darkroom.api('/admin/gc', { method: 'POST', body: { withoutGrace: true } });
+  if (swept.status >= 300) throw new Error(`garbage was not collected: ${await swept.text()}`);
   let last = await footprintOf(darkroom);
   for (let same = 0, tries = 0; same < 3 && tries < 60; tries++) {
     await new Promise((resolve) => setTimeout(resolve, 1000));

@@ -16,7 +16,7 @@ const WAYS_EACH = 4;
 /** Every way of using a sandbox, by the official SDK. */
 export function createUses(darkroom: Darkroom, snapshot: string): Uses {
   const daytona = new Daytona({ apiKey: darkroom.apiKey, apiUrl: `${darkroom.url}/api` });
-  const ways = Object.entries(waysOf());
+  const ways = Object.entries(waysOf(daytona));
   const counts = Object.fromEntries(ways.map(([name]) => [name, 0]));
   return {
     async liveOne(index) {
@@ -41,7 +41,7 @@ export function createUses(darkroom: Darkroom, snapshot: string): Uses {
   };
 }
 
-function waysOf(): Record<string, Use> {
+function waysOf(daytona: Daytona): Record<string, Use> {
   return {
     async command({ process }) {
       same((await process.executeCommand('echo $((6 * 7))')).result.trim(), '42');
@@ -142,6 +142,27 @@ function waysOf(): Record<string, Use> {
       await sandbox.stop();
       await sandbox.start();
       same((await sandbox.process.executeCommand('cat /root/kept')).result.trim(), 'kept');
+    },
+    async capture(sandbox) {
+      const name = `capture-${sandbox.id}`;
+      await sandbox.process.executeCommand('echo prepared > /root/prepared');
+      await sandbox.createSnapshot(name);
+      const copy = await daytona.create({ snapshot: name });
+      try {
+        same((await copy.process.executeCommand('cat /root/prepared')).result.trim(), 'prepared');
+      } finally {
+        await copy.delete();
+        await daytona.snapshot.delete(await daytona.snapshot.get(name));
+      }
+    },
+    async fork(sandbox) {
+      await sandbox.process.executeCommand('echo shared > /root/shared');
+      const fork = await sandbox.fork({});
+      try {
+        same((await fork.process.executeCommand('cat /root/shared')).result.trim(), 'shared');
+      } finally {
+        await fork.delete();
+      }
     },
     async resize(sandbox) {
       await sandbox.resize({ cpu: 2, memory: 2 });
