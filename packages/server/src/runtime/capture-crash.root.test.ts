@@ -55,8 +55,7 @@ test.each([
     // Without any server: a process of the sandbox itself writes.
     const enter = ['--target', String(pid), '--user', '--mount', '--pid', '--cgroup', '--root', '--wd'];
     await run('nsenter', [...enter, 'sh', '-c', 'echo on > /root/alone && sync'], { timeoutMs: 20_000 });
-    const frozenFor = readFileSync('/sys/kernel/rcu_expedited', 'utf8').trim();
-    expect(frozenFor).toBe('0');
+    await expect.poll(() => readFileSync('/sys/kernel/rcu_expedited', 'utf8').trim()).toBe('0');
 
     lab = await openLab(stateDir);
     expect((await lab.runtime.list()).map(({ id, paused }) => ({ id, paused }))).toEqual([
