@@ -45,7 +45,7 @@ if (!Number.isInteger(cycles) || cycles < 1 || !Number.isInteger(clients) || cli
 const stop = new AbortController();
 for (const name of ['SIGINT', 'SIGTERM'] as const) {
   process.once(name, () => {
-    console.log(`${name}: the cycle under way is the last one`);
+    console.log(`${name}: ending, and cleaning up`);
     stop.abort();
   });
 }

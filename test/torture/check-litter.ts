@@ -50,7 +50,7 @@ async function poolLitter({ stateDir, sandboxes, readyDisks }: Belongings): Prom
   const ready = /^new-sandbox-disk-/;
   const scratch = await listed(join(pool, 'tmp'));
   const stock = scratch.filter((name) => ready.test(name));
-  const mustBeEmpty = ['layers/damaged', 'contexts/uploads', 'build-tmp'];
+  const mustBeEmpty = ['layers/tmp', 'layers/damaged', 'contexts/uploads', 'build-tmp'];
   const left = await Promise.all(
     mustBeEmpty.map(async (name) => (await listed(join(pool, name))).map((entry) => `${name}/${entry}`)),
   );

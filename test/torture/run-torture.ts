@@ -18,7 +18,7 @@ export interface TortureOptions {
   clients?: number;
   /** Whether the state directory stays when something is wrong. */
   keepsState?: boolean;
-  /** Ends the run after the cycle that is under way. */
+  /** Ends the run, without a word on the cycle that is under way. */
   signal?: AbortSignal;
   say?: (line: string) => void;
 }
@@ -48,7 +48,12 @@ export async function runTorture(options: TortureOptions): Promise<TortureResult
   let failed = true;
   try {
     for (let cycle = 1; cycle <= cycles && signal?.aborted !== true; cycle++) {
-      const wrong = await oneCycle(world, { cycle, seed, clients, report, isLast: cycle === cycles });
+      const about = { cycle, seed, clients, report, signal, isLast: cycle === cycles };
+      // A server that does not start, or ends while it is looked at.
+      const wrong = await oneCycle(world, about).catch((error: unknown) => [
+        error instanceof Error ? (error.stack ?? error.message) : String(error),
+      ]);
+      if (signal?.aborted) break;
       report.cycles = cycle;
       report.violations.push(...wrong.map((text) => ({ cycle, text })));
       if (wrong.length > 0) break;
@@ -80,15 +85,18 @@ interface Cycle {
   clients: number;
   report: Report;
   isLast: boolean;
+  signal: AbortSignal | undefined;
 }
 
-async function oneCycle(world: World, { cycle, seed, clients, report, isLast }: Cycle): Promise<string[]> {
+async function oneCycle(world: World, { cycle, seed, clients, report, isLast, signal }: Cycle): Promise<string[]> {
   // Its own sequence, so that it does not depend on how far clients came in the cycles before.
   const random = createRandom(`${seed}/${cycle}`);
   const plan = drawKillPlan(random);
   await world.arm(plan.failpoint ?? '');
   world.log.add(`--- cycle ${cycle}: ${JSON.stringify(plan)}`);
   const wrong = await timed(report.times.work, () => workUntilKilled(world, { cycle, random, plan, clients, report }));
+  // Ctrl-C reaches the server and the registry too.
+  if (signal?.aborted) return [];
   await timed(report.times.restart, () => restartServer(world, plan, report));
   wrong.push(...(await timed(report.times.check, () => check(world, report, isLast ? undefined : SAMPLES))));
   return wrong;

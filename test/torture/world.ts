@@ -1,8 +1,10 @@
 import { mkdtemp, rm, rmdir, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type RegistryServer, startRegistryServer } from '../../packages/server/src/images/testing/registry-server.ts';
 import { run } from '../../packages/server/src/platform/process.ts';
+import { instanceTag } from '../../packages/server/src/runtime/instance-tag.ts';
 import { type Darkroom, startDarkroom } from '../support/darkroom.ts';
 import { eventually } from '../support/eventually.ts';
 import { litterOf } from '../support/litter.ts';
@@ -34,14 +36,19 @@ export async function makeWorld(): Promise<World> {
   const registry = await startRegistryServer();
   const directory = await mkdtemp(join(tmpdir(), 'darkroom-torture-'));
   let darkroom: Darkroom | undefined;
+  const armed = join(directory, 'failpoints');
   const close = async ({ keepState }: { keepState: boolean }) => {
     if (keepState && darkroom !== undefined) await leaveFiles(darkroom);
-    else await darkroom?.destroy();
+    else if (darkroom !== undefined) {
+      await writeFile(armed, '');
+      // A server that does not run takes none of its sandboxes along.
+      if (await hasEnded(darkroom)) await darkroom.restart({ quickly: true });
+      await darkroom.destroy();
+    }
     await registry.close();
     await rm(directory, { recursive: true, force: true });
   };
   try {
-    const armed = join(directory, 'failpoints');
     darkroom = await startDarkroom({
       config: {
         runtime: READY,
@@ -71,6 +78,8 @@ export async function makeWorld(): Promise<World> {
   }
 }
 
+const hasEnded = ({ ended }: Darkroom) => Promise.race([ended.then(() => true), sleep(100, false)]);
+
 /** For whoever looks for the cause: the files as they are, and nothing that runs or is mounted. */
 async function leaveFiles(darkroom: Darkroom): Promise<void> {
   const { stateDir } = darkroom;
@@ -94,6 +103,9 @@ async function leaveFiles(darkroom: Darkroom): Promise<void> {
   });
   for (const path of cgroups.reverse()) await rmdir(path).catch(() => {});
   await run('umount', ['--lazy', join(stateDir, 'pool')], { timeoutMs: 10_000, okCodes: [0, 1, 32] });
+  const tag = instanceTag(stateDir);
+  await run('nft', ['delete', 'table', 'inet', `darkroom_${tag}`], { timeoutMs: 10_000, okCodes: [0, 1] });
+  await rm(`/run/darkroom-${tag}`, { recursive: true, force: true });
 }
 
 async function pushImages(registry: RegistryServer): Promise<World['images']> {
