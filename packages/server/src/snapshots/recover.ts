@@ -1,4 +1,4 @@
-import type { Kysely } from 'kysely';
+import { type Kysely, sql } from 'kysely';
 import { moveSnapshot } from '../lifecycle/move.ts';
 import type { Database } from '../platform/db/schema.ts';
 import { failpoint } from '../platform/failpoints.ts';
@@ -14,12 +14,13 @@ export async function recoverSnapshots(deps: RecoverDeps): Promise<number> {
   const rows = await deps.db
     .selectFrom('snapshots')
     .leftJoin('instances', 'instances.id', 'snapshots.owner_id')
-    .select(['snapshots.id', 'snapshots.state', 'snapshots.owner_id', 'instances.lease_expires_at'])
+    .select(['snapshots.id', 'snapshots.state', 'snapshots.owner_id'])
+    .select(sql<boolean>`coalesce(instances.lease_expires_at > now(), false)`.as('is_worked_on'))
     .where('snapshots.state', 'in', [...TAKEN_UP])
     .execute();
   let recovered = 0;
-  for (const { id, state, owner_id: ownerId, lease_expires_at: lease } of rows) {
-    if (lease !== null && lease > new Date()) continue;
+  for (const { id, state, owner_id: ownerId, is_worked_on: isWorkedOn } of rows) {
+    if (isWorkedOn) continue;
     if (await takeUpSnapshot(deps, { id, state, ownerId })) recovered++;
   }
   await failpoint('recover.snapshots');
