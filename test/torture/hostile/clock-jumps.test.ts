@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, expect, inject, test, vi } from 'vitest';
 import { buildsOf } from '../../support/builds.ts';
 import { type Darkroom, jsonOf, startDarkroom } from '../../support/darkroom.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -7,6 +7,9 @@ import { type ExternalPostgres, startExternalPostgres } from './external-postgre
 import { type FakeClock, makeFakeClock } from './fake-clock.ts';
 import { EVERYTHING } from './how-much.ts';
 import { addBase, underLoad } from './under-load.ts';
+
+// A busy machine has the same to do.
+vi.setConfig({ testTimeout: 300_000 });
 
 /** The clock of the server and of its database is set by an hour, forward and back, while clients work. */
 const HOUR = 3600;

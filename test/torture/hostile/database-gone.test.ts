@@ -1,12 +1,15 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest';
 import { type Darkroom, startDarkroom } from '../../support/darkroom.ts';
 import { eventually } from '../../support/eventually.ts';
 import { type ExternalPostgres, startExternalPostgres } from './external-postgres.ts';
 import { EVERYTHING } from './how-much.ts';
 import { addBase, underLoad } from './under-load.ts';
+
+// A busy machine has the same to do.
+vi.setConfig({ testTimeout: 300_000 });
 
 /** The database dies, hangs and comes back while clients work. */
 let darkroom: Darkroom;
@@ -88,9 +91,10 @@ describe('the embedded one', () => {
 describe.runIf(EVERYTHING)('an external one', () => {
   let postgres: ExternalPostgres;
   beforeAll(async () => {
+    load.image = inject('baseImage');
     postgres = await startExternalPostgres();
     darkroom = await startDarkroom({ config: config(), env: { DATABASE_URL: postgres.url } });
-    await addBase(darkroom, inject('baseImage'));
+    await addBase(darkroom, load.image);
   });
   afterAll(async () => {
     await darkroom?.destroy();

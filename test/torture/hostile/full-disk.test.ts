@@ -1,12 +1,15 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterEach, expect, inject, test } from 'vitest';
+import { afterEach, expect, inject, test, vi } from 'vitest';
 import { type Darkroom, jsonOf, startDarkroom } from '../../support/darkroom.ts';
 import { eventually } from '../../support/eventually.ts';
 import { EVERYTHING } from './how-much.ts';
 import { makeSmallDisk, type SmallDisk } from './small-disk.ts';
 import { addBase, underLoad } from './under-load.ts';
+
+// A busy machine has the same to do.
+vi.setConfig({ testTimeout: 300_000 });
 
 /** A disk gets full while clients work, and is made room on afterwards. Nobody starts the server again. */
 const GIB = 2 ** 30;

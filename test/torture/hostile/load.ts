@@ -177,20 +177,19 @@ export function startLoad(options: LoadOptions): Load {
     },
     async check() {
       const problems: string[] = [];
-      for (const sandbox of sandboxes.values()) problems.push(...(await checkSandbox(sandbox)));
+      problems.push(...(await Promise.all([...sandboxes.values()].map(checkSandbox))).flat());
       for (const [id, name] of snapshots) {
         const answer = await ask('look', `/api/snapshots/${id}`);
         const state = isOk(answer) ? JSON.parse(answer.text).state : answer.text;
         if (state !== 'active') problems.push(`snapshot ${name}, which was active: ${state}`);
       }
-      for (const id of deleted) {
-        const gone = await eventually(
-          `sandbox ${id} is gone`,
-          async () => ((await ask('look', `/api/sandbox/${id}`)).status === 404 ? true : undefined),
-          30_000,
-        ).catch(() => false);
-        if (!gone) problems.push(`sandbox ${id} was deleted and is still there`);
-      }
+      await Promise.all(
+        [...deleted].map(async (id) => {
+          const isGone = async () => ((await ask('look', `/api/sandbox/${id}`)).status === 404 ? true : undefined);
+          const gone = await eventually(`sandbox ${id} is gone`, isGone).catch(() => false);
+          if (!gone) problems.push(`sandbox ${id} was deleted and is still there`);
+        }),
+      );
       let onTheWay: string[] | undefined;
       for (const until = performance.now() + 60_000; performance.now() < until; ) {
         onTheWay = await onItsWay();

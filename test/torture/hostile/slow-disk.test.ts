@@ -2,11 +2,14 @@ import { existsSync } from 'node:fs';
 import { stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterEach, expect, inject, test } from 'vitest';
+import { afterEach, expect, inject, test, vi } from 'vitest';
 import { type Darkroom, startDarkroom } from '../../support/darkroom.ts';
 import { EVERYTHING } from './how-much.ts';
 import { makeSmallDisk, type SmallDisk } from './small-disk.ts';
 import { addBase, underLoad } from './under-load.ts';
+
+// A busy machine has the same to do.
+vi.setConfig({ testTimeout: 300_000 });
 
 /** The disk with everything on it takes its time for a while: so many writes a second, of any size. */
 const WRITES_PER_SECOND = 8;
