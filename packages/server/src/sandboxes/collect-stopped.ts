@@ -1,15 +1,19 @@
 import { type Kysely, sql } from 'kysely';
 import type { Collector, GarbageItem } from '../garbage/collector.ts';
 import type { Database } from '../platform/db/schema.ts';
-import { destroy } from './remove.ts';
-import type { SandboxContext } from './types.ts';
+import { type DestroyDeps, destroy } from './remove.ts';
+import type { SandboxSettings } from './types.ts';
 
 const SYSTEM = { actor: 'system:garbage' } as const;
 /** Taken in one look; each is an order for a job, and quick. */
 const BATCH = 500;
 
+export type StoppedCollectorDeps = DestroyDeps & {
+  settings: Pick<SandboxSettings, 'runnerId' | 'deleteStoppedAfterDays'>;
+};
+
 /** Sandboxes that were stopped for the days after which the operator wants them deleted; none where that is not set. */
-export function createStoppedCollector(context: SandboxContext): Collector {
+export function createStoppedCollector(context: StoppedCollectorDeps): Collector {
   const { db, settings } = context;
   const days = settings.deleteStoppedAfterDays;
   const reason = `Stopped for ${days} days, after which the operator of this server has sandboxes deleted`;

@@ -28,9 +28,14 @@ const ALIVE = [
   'error',
 ] as const;
 
+export interface DestroyDeps extends Pick<SandboxContext, 'db'> {
+  jobs: Pick<SandboxContext['jobs'], 'enqueue'>;
+  settings: Pick<SandboxContext['settings'], 'instanceId'>;
+}
+
 /** `from`: only in these states; what somebody has started since it was looked for, stays. */
 export function destroy(
-  context: SandboxContext,
+  context: DestroyDeps,
   caller: Pick<Caller, 'actor'>,
   id: string,
   { reason, from = ALIVE }: { reason?: string; from?: readonly (typeof ALIVE)[number][] } = {},
