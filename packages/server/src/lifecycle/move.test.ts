@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { addOrganization, newSandbox, newSnapshot } from '../test-support/rows.ts';
 import { startTestDatabase, type TestDatabase } from '../test-support/test-database.ts';
-import { insertSandbox, insertSnapshot, moveSandbox, moveSnapshot } from './move.ts';
+import { insertSandbox, insertSandboxes, insertSnapshot, moveSandbox, moveSnapshot } from './move.ts';
 
 let database: TestDatabase;
 let organizationId: string;
@@ -30,6 +30,14 @@ test('a new snapshot has its first state, a deadline and an event', async () => 
   expect(row).toMatchObject({ state: 'pending', owner_id: null, error_reason: null });
   expect(row.deadline_at?.getTime()).toBe(row.state_entered_at.getTime() + 3_600_000);
   expect(await eventsOf(row.id)).toEqual([{ from_state: null, to_state: 'pending', actor: 'user:1', reason: null }]);
+});
+
+test('several new sandboxes are written in their order, each with an event of its own', async () => {
+  const all = Array.from({ length: 35 }, () => newSandbox(organizationId, { id: crypto.randomUUID() }));
+  const rows = await insertSandboxes(database.db, all, { actor: 'user:1' });
+  expect(rows.map(({ id, name }) => [id, name])).toEqual(all.map(({ id, name }) => [id, name]));
+  const events = await database.db.selectFrom('events').select(['subject_id', 'to_state']).orderBy('id').execute();
+  expect(events.map(({ subject_id }) => subject_id).sort()).toEqual(all.map(({ id }) => id).sort());
 });
 
 test('a move out of one of the named states gives the row and where it came from', async () => {

@@ -114,5 +114,5 @@ function withEvent<Row>(
     told as (
       select pg_notify(${STATE_CHANNEL},
         json_build_array(${type}, id, organization_id, from_state, ${toState})::text) from changed)${setting}
-    select changed.* from changed, told${used}`;
+    select changed.* from changed, (select count(*) from told) as all_told${used}`;
 }
