@@ -18,6 +18,8 @@ export interface TortureOptions {
   clients?: number;
   /** Whether the state directory stays when something is wrong. */
   keepsState?: boolean;
+  /** Whether it waits at the end until the queue is empty, which takes as long as the heartbeat of a job that a killed server had just been given. */
+  waitsForJobs?: boolean;
   /** Ends the run, without a word on the cycle that is under way. */
   signal?: AbortSignal;
   say?: (line: string) => void;
@@ -41,14 +43,14 @@ const SAMPLES = 2;
  * with the first cycle that found something wrong, and leaves the state directory as it is then.
  */
 export async function runTorture(options: TortureOptions): Promise<TortureResult> {
-  const { seed, cycles, clients = 5, keepsState = true, signal, say = () => {} } = options;
+  const { seed, cycles, clients = 5, keepsState = true, waitsForJobs = true, signal, say = () => {} } = options;
   const report = emptyReport(seed);
   const began = performance.now();
   const world = await makeWorld();
   let failed = true;
   try {
     for (let cycle = 1; cycle <= cycles && signal?.aborted !== true; cycle++) {
-      const about = { cycle, seed, clients, report, signal, isLast: cycle === cycles };
+      const about = { cycle, seed, clients, report, signal, waitsForJobs, isLast: cycle === cycles };
       // A server that does not start, or ends while it is looked at.
       const wrong = await oneCycle(world, about).catch((error: unknown) => [
         error instanceof Error ? (error.stack ?? error.message) : String(error),
@@ -85,10 +87,14 @@ interface Cycle {
   clients: number;
   report: Report;
   isLast: boolean;
+  waitsForJobs: boolean;
   signal: AbortSignal | undefined;
 }
 
-async function oneCycle(world: World, { cycle, seed, clients, report, isLast, signal }: Cycle): Promise<string[]> {
+async function oneCycle(
+  world: World,
+  { cycle, seed, clients, report, isLast, waitsForJobs, signal }: Cycle,
+): Promise<string[]> {
   // Its own sequence, so that it does not depend on how far clients came in the cycles before.
   const random = createRandom(`${seed}/${cycle}`);
   const plan = drawKillPlan(random);
@@ -98,18 +104,22 @@ async function oneCycle(world: World, { cycle, seed, clients, report, isLast, si
   // Ctrl-C reaches the server and the registry too.
   if (signal?.aborted) return [];
   await timed(report.times.restart, () => restartServer(world, plan, report));
-  wrong.push(...(await timed(report.times.check, () => check(world, report, isLast ? undefined : SAMPLES))));
+  wrong.push(...(await timed(report.times.check, () => check(world, report, { isLast, waitsForJobs }))));
   return wrong;
 }
 
-async function check(world: World, report: Report, samples: number | undefined): Promise<string[]> {
+async function check(
+  world: World,
+  report: Report,
+  { isLast, waitsForJobs }: Pick<Cycle, 'isLast' | 'waitsForJobs'>,
+): Promise<string[]> {
   const { darkroom, model, log } = world;
   const requests = createRequests(darkroom, log, 'check');
   try {
     const wrong = await checkPromises(
       { requests, model },
       {
-        ...(samples === undefined ? {} : { samples }),
+        ...(isLast ? { startAll: true } : { samples: SAMPLES }),
         onState: (kind, state) => count(report.states, `${kind} ${state}`),
       },
     );
@@ -125,8 +135,8 @@ async function check(world: World, report: Report, samples: number | undefined):
         sandboxes: idsOf(boxes),
         running: idsOf(running),
       }),
-      checkFsck(requests, samples === undefined ? 'bytes' : 'quick'),
-      checkDatabase(darkroom.stateDir, { allDone: samples === undefined }),
+      checkFsck(requests, isLast ? 'bytes' : 'quick'),
+      checkDatabase(darkroom.stateDir, { allDone: isLast && waitsForJobs }),
     ]);
     return [...wrong, ...litter, ...fsck, ...database];
   } finally {

@@ -30,7 +30,7 @@ export interface World {
 }
 
 const MOST_OUTPUTS = 3;
-export const READY = { readyNamespaces: 6, readyDisks: 2 };
+export const READY = { readyNamespaces: 4, readyDisks: 2 };
 
 export async function makeWorld(): Promise<World> {
   const registry = await startRegistryServer();
