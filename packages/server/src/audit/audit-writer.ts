@@ -23,6 +23,7 @@ export interface AuditWriterDeps {
 const BATCH = 200;
 /** Kept in memory while the database is away; what comes after that is in the journal alone, and read from there when the database is back. */
 const MAX_WAITING = 20_000;
+const GATHER_MS = 300;
 const RETRY_MS = 1_000;
 /** At the end the database may be away for good. */
 const MAX_TRIES_AT_CLOSE = 3;
@@ -33,6 +34,7 @@ export function createAuditWriter({ db, journal, log }: AuditWriterDeps): AuditW
   let lost = 0;
   let closing = false;
   let running: Promise<void> | undefined;
+  let hurry = Promise.withResolvers<void>();
 
   async function writeAll(): Promise<void> {
     let failures = 0;
@@ -62,11 +64,29 @@ export function createAuditWriter({ db, journal, log }: AuditWriterDeps): AuditW
     journal?.clear();
   }
 
+  /** What comes within a moment shares one transaction, and so one wait for the disk, which requests would have to share. */
+  async function gathered(): Promise<void> {
+    hurry = Promise.withResolvers();
+    const timer = setTimeout(() => hurry.resolve(), GATHER_MS);
+    if (closing) hurry.resolve();
+    await hurry.promise;
+    clearTimeout(timer);
+  }
+
   function start(): Promise<void> {
-    running ??= new Promise<void>((resolve) => setImmediate(resolve)).then(writeAll).finally(() => {
-      running = undefined;
-    });
+    running ??= gathered()
+      .then(writeAll)
+      .finally(() => {
+        running = undefined;
+        if (waiting.length > 0 && !closing) void start();
+      });
     return running;
+  }
+
+  function startNow(): Promise<void> {
+    const begun = start();
+    hurry.resolve();
+    return begun;
   }
 
   function note(entry: AuditEntry): void {
@@ -89,10 +109,10 @@ export function createAuditWriter({ db, journal, log }: AuditWriterDeps): AuditW
       waiting.push(rowOf(entry));
       void start();
     },
-    flush: () => (waiting.length > 0 ? start() : (running ?? Promise.resolve())),
+    flush: () => (waiting.length > 0 ? startNow() : (running ?? Promise.resolve())),
     async close() {
       closing = true;
-      await (waiting.length > 0 ? start() : running);
+      await (waiting.length > 0 ? startNow() : running);
       journal?.close();
     },
   };
