@@ -45,7 +45,11 @@ export async function* askLines(stateDir: string, path: string, body: object): A
       quiet.refresh();
       yield JSON.parse(line);
     }
-    if (!response.complete) throw new DarkroomError('unavailable', `the answer of the server at ${url} broke off`);
+    if (!response.complete) throw new Error('it ended too early');
+  } catch (cause) {
+    throw new DarkroomError('unavailable', `the answer of the server at ${url} broke off: ${messageOf(cause)}`, {
+      cause,
+    });
   } finally {
     clearTimeout(quiet);
     response.destroy();
