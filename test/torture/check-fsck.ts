@@ -3,7 +3,7 @@ import { type FsckRequestDto, fsckLineSchema } from '@darkroom/contract';
 import type { Requests } from './requests.ts';
 
 /** What was asked for last is still being done. */
-const LIMIT_MS = 15_000;
+const LIMIT_MS = 30_000;
 const POLL_MS = 250;
 
 /** What `darkroom fsck` says of the database against the disk. */

@@ -18,7 +18,7 @@ export interface Belongings {
 }
 
 /** What was asked for last is still being removed, and stocks are being filled. */
-const LIMIT_MS = 15_000;
+const LIMIT_MS = 30_000;
 const POLL_MS = 50;
 
 /** What is on the machine and belongs to nothing that exists. Waits until nothing is, for a while. */

@@ -25,7 +25,7 @@ export interface Asked {
 }
 
 /** Every answer takes less, or the server hangs. */
-const ANSWER_LIMIT_MS = 45_000;
+const ANSWER_LIMIT_MS = 90_000;
 /** A connection that breaks means that the server is dead, and its process ends at once. */
 const END_LIMIT_MS = 5_000;
 

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, rmdir, writeFile } from 'node:fs/promises';
+import { mkdtemp, rename, rm, rmdir, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -55,6 +55,8 @@ export async function makeWorld(): Promise<World> {
         // The least that serves the clients: a start makes and an end drops them.
         database: { maxConnections: 5 },
         ssh: { enabled: false },
+        // So that layers of hundreds of cycles do not pile up, and the cache gives up what it has.
+        builds: { cacheMaxBytes: 500_000 },
       },
       env: { DARKROOM_FAILPOINTS: `@${armed}`, DARKROOM_LOG_LEVEL: 'info' },
     });
@@ -69,7 +71,11 @@ export async function makeWorld(): Promise<World> {
       outputs.push(server.output());
       if (outputs.length > MOST_OUTPUTS) outputs.shift();
     };
-    const arm = (failpoints: string) => writeFile(armed, failpoints);
+    const arm = async (failpoints: string) => {
+      // In one step: the server may read it at any moment.
+      await writeFile(`${armed}.new`, failpoints);
+      await rename(`${armed}.new`, armed);
+    };
     const output = () => [...outputs, server.output()].join('\n--- killed\n');
     return { darkroom, model, log, images, shared, arm, noteOutput, output, close };
   } catch (error) {

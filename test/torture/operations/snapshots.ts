@@ -90,8 +90,9 @@ export async function toggleLock(client: Client, snapshot: SnapshotModel): Promi
   await client.requests.api(`/snapshots/${snapshot.name}`, { method: 'DELETE', expect: [409] });
 }
 
-/** Deleted by itself, soon. */
+/** Deleted by itself, soon; unless it is locked. */
 export async function letExpire(client: Client, snapshot: SnapshotModel): Promise<void> {
+  if (snapshot.retained !== false) return toggleLock(client, snapshot);
   inDoubt(snapshot, 'absent');
   const expiresAt = new Date(Date.now() + 500).toISOString();
   await client.requests.api(`/snapshots/${snapshot.name}`, { method: 'PATCH', body: { expiresAt } });
