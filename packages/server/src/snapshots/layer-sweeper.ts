@@ -105,9 +105,9 @@ export function createLayerSweeper(deps: LayerSweeperDeps): LayerSweeper {
 
   function wakeIn(ms: number): void {
     const wait = Math.max(ms, LEAST_WAIT_MS);
-    if (isClosed || wait >= PERIOD_MS || Date.now() + wait >= wakeAt) return;
+    if (isClosed || performance.now() + wait >= wakeAt) return;
     clearTimeout(alarm);
-    wakeAt = Date.now() + wait;
+    wakeAt = performance.now() + wait;
     alarm = setTimeout(() => {
       wakeAt = Number.POSITIVE_INFINITY;
       void inBackground();
