@@ -195,3 +195,18 @@ test('a job of a server that died is taken up by the next start of its runner, w
   expect(await ran.promise).toBe(2);
   hang.resolve();
 }, 30_000);
+
+test('a job that was handed out and not begun is taken up as well, where no other server could have it', async () => {
+  const first = await openQueue();
+  await send(first, 'a');
+  // As a server that is killed between the two leaves it.
+  await sql`update pgboss.job set state = 'active', started_on = now(), heartbeat_on = now()`.execute(database.db);
+  const [dead] = open.splice(0);
+  await dead?.queue.stop({ graceMs: 1_000 });
+  await dead?.instance.close();
+  const next = await openQueue();
+  const ran = Promise.withResolvers<string>();
+  await next.work('snapshot.pull', { concurrency: 1 }, async ({ snapshotId }) => ran.resolve(snapshotId));
+  // The test's own limit is shorter than the heartbeat's.
+  expect(await ran.promise).toBe('a');
+}, 15_000);

@@ -7,7 +7,7 @@ import type { Database } from './db/schema.ts';
 import { DarkroomError, messageOf } from './errors.ts';
 import { failpoint } from './failpoints.ts';
 import type { Instance } from './instance.ts';
-import { claimRun, type JobRun, releaseRun, takeDeadRuns } from './job-runs.ts';
+import { claimRun, dueAgain, type JobRun, jobsOfNobody, releaseRun, takeDeadRuns } from './job-runs.ts';
 import { settleJobTimes } from './job-times.ts';
 import { JOB_LIMIT_SECONDS, type JobContext, type JobName, type JobQueue, type JobTypes } from './jobs.ts';
 
@@ -70,6 +70,7 @@ export function createJobQueue(options: {
     try {
       await clock.settle();
       if (instance.isSteady()) await boss.supervise();
+      for (const name of await dueAgain(db)) wakeWorkers(name);
     } catch (error) {
       if (!draining) log.warn({ err: error }, `jobs: they could not be looked through: ${messageOf(error)}`);
     }
@@ -192,7 +193,8 @@ export function createJobQueue(options: {
 
   /** What a dead process was running is failed now, not when its heartbeat is missed, and handed out at once. */
   async function takeUpDeadRuns(): Promise<void> {
-    for (const { name, jobId } of await takeDeadRuns(db)) {
+    const dead = [...(await takeDeadRuns(db)), ...(await jobsOfNobody(db, instance.id))];
+    for (const { name, jobId } of dead) {
       await failpoint('job.dead-taken');
       await boss.fail(name, jobId, { message: 'the server that ran it ended' });
       await boss.update(name, undefined, { id: jobId, startAfter: '0 seconds' });

@@ -50,3 +50,25 @@ export async function takeDeadRuns(db: Kysely<Database>): Promise<{ name: string
     returning name, job_id as "jobId"`.execute(db);
   return rows;
 }
+
+/**
+ * Jobs that were handed out and not begun when their server was killed. Only where no other server is known, whose it could be: elsewhere the
+ * heartbeat tells.
+ */
+export async function jobsOfNobody(
+  db: Kysely<Database>,
+  instanceId: string,
+): Promise<{ name: string; jobId: string }[]> {
+  const { rows } = await sql<{ name: string; jobId: string }>`
+    select j.name, j.id as "jobId" from pgboss.job j
+    where j.state = 'active' and not exists (select from instances i where i.id <> ${instanceId})
+      and not exists (select from job_runs r where r.name = j.name and r.job_id = j.id)`.execute(db);
+  return rows;
+}
+
+/** Names of jobs that are to be tried again now, of which nobody is told. */
+export async function dueAgain(db: Kysely<Database>): Promise<string[]> {
+  const { rows } = await sql<{ name: string }>`
+    select distinct name from pgboss.job where state = 'retry' and start_after <= now()`.execute(db);
+  return rows.map(({ name }) => name);
+}
