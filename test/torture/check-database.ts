@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 
-const LIMIT_MS = 30_000;
+/** A job whose announcement was lost is found by a look every 30 seconds. */
+const LIMIT_MS = 45_000;
 /** A failed job is tried again after up to a minute; one that was handed out and not begun is found by its heartbeat. */
 const ALL_DONE_LIMIT_MS = 120_000;
 const POLL_MS = 50;
