@@ -68,7 +68,7 @@ export const FAILPOINTS = [
   'fork.one-started',
 
   // A start: the row says so; it has a network; a place to write; its root is mounted; crun has run; the commands' user is known; `started` is
-  // durable and nobody knows.
+  // durable and nobody knows; its entry point runs.
   'start.row-written',
   'start.network-taken',
   'start.place-opened',
@@ -76,6 +76,7 @@ export const FAILPOINTS = [
   'start.container-run',
   'start.running',
   'start.started',
+  'start.entrypoint-run',
 
   // A stop: the row says `stopping`; nothing runs any more; what it had is taken away; the row says `stopped`.
   'stop.row-written',

@@ -1,8 +1,10 @@
+import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { ChangeSignal } from '../platform/change-signal.ts';
 import { errnoOf, messageOf } from '../platform/errors.ts';
+import { failpoint } from '../platform/failpoints.ts';
 import type { SandboxRuntime } from '../runtime/types.ts';
 import { entrypointCommand } from './entrypoint-command.ts';
 import { sandboxEnvironment } from './environment.ts';
@@ -46,8 +48,10 @@ export class EntrypointOutput extends ChangeSignal {
 export interface Entrypoints {
   /** Starts it, if there is one; resolves when it runs. Its failure is in its log and ends nothing. */
   start(row: SandboxRow): Promise<void>;
-  /** Goes on reading the output of one that an earlier server started. */
-  adopt(row: SandboxRow): void;
+  /** Before a container is started that is not the sandbox's first: nothing of an earlier one is taken for its own. */
+  prepare(sandboxId: string): Promise<void>;
+  /** Goes on reading the output of one that an earlier server started. Starts it, where that one was killed before it had. */
+  adopt(row: SandboxRow): Promise<void>;
   status(sandboxId: string): EntrypointStatus | undefined;
   /** Resolves when `status` knows the one that is being started. */
   ready(sandboxId: string): Promise<void>;
@@ -116,20 +120,18 @@ export function createEntrypoints(runtime: SandboxRuntime, directory: string, lo
   async function launch(row: SandboxRow, command: readonly string[], onKnown: () => void): Promise<void> {
     await endReading(row.id);
     await logOf(row.id).remove();
-    // Open until the process has it: a pipe that nobody writes to would look ended to the reader.
+    const place = await placeOf(row).catch((error: unknown) => ({ error }));
+    // Right before it runs: a server that finds the pipe takes it for begun. Open until the process has it: a pipe that nobody writes to would look
+    // ended to the reader.
     await using fifo = await makeFifo(fifoOf(row.id));
     const status = follow(row, command);
     onKnown();
     try {
-      const user = await imageUser(runtime, row);
-      const { workingDir } = parseImage(row.image);
-      const child = await runtime.exec(row.id, {
-        argv: command,
-        env: { HOME: user.home, ...sandboxEnvironment(row) },
-        cwd: workingDir !== '' && (await isDirectory(runtime, row.id, workingDir)) ? workingDir : '/',
-        user,
-        outputFd: fifo.fd,
-      });
+      if ('error' in place) throw place.error;
+      const { user, cwd } = place;
+      const env = { HOME: user.home, ...sandboxEnvironment(row) };
+      const child = await runtime.exec(row.id, { argv: command, env, cwd, user, outputFd: fifo.fd });
+      await failpoint('start.entrypoint-run');
       const ended = (exitCode: number) => {
         status.exitCode = exitCode;
         status.output.notify();
@@ -147,7 +149,14 @@ export function createEntrypoints(runtime: SandboxRuntime, directory: string, lo
     }
   }
 
-  return {
+  async function placeOf(row: SandboxRow) {
+    const user = await imageUser(runtime, row);
+    const { workingDir } = parseImage(row.image);
+    const isThere = workingDir !== '' && (await isDirectory(runtime, row.id, workingDir));
+    return { user, cwd: isThere ? workingDir : '/' };
+  }
+
+  const entrypoints: Entrypoints = {
     async start(row) {
       const command = entrypointCommand(row);
       if (command.length === 0) return;
@@ -161,9 +170,12 @@ export function createEntrypoints(runtime: SandboxRuntime, directory: string, lo
       }
     },
     ready: (sandboxId) => starting.get(sandboxId) ?? Promise.resolve(),
-    adopt(row) {
+    prepare: (sandboxId) => rm(fifoOf(sandboxId), { force: true }),
+    async adopt(row) {
       const command = entrypointCommand(row);
-      if (command.length > 0) follow(row, command);
+      if (command.length === 0) return;
+      if (existsSync(fifoOf(row.id)) || row.state !== 'started') follow(row, command);
+      else await entrypoints.start(row);
     },
     status: (sandboxId) => known.get(sandboxId)?.status,
     stopped(sandboxId) {
@@ -180,4 +192,5 @@ export function createEntrypoints(runtime: SandboxRuntime, directory: string, lo
       for (const id of [...known.keys()]) forget(id);
     },
   };
+  return entrypoints;
 }

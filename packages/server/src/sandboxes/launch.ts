@@ -33,7 +33,10 @@ export async function runContainer(
   files: 'fresh' | SameFiles = from === 'creating' ? 'fresh' : {},
 ): Promise<SandboxProfile> {
   // After a stop that failed, something of it may still run.
-  if (from === 'starting') await context.runtime.stop(source.id, { graceMs: 0 });
+  if (from === 'starting') {
+    await context.runtime.stop(source.id, { graceMs: 0 });
+    await context.entrypoints.prepare(source.id);
+  }
   await context.runtime.start(await containerSpec(context, source));
   return files === 'fresh' ? context.profiles.ofFresh(source) : settleFiles(context, source, files);
 }

@@ -81,7 +81,7 @@ async function recoverOne(context: SandboxContext, row: SandboxRow, running: boo
         await markEnded(context, row.id, exitReason('while the server was away'));
         return false;
       }
-      context.entrypoints.adopt(row);
+      context.background('start an entry point', context.entrypoints.adopt(row));
       considerStop(context, row);
       // A change may be written down and not in force, when the server was killed in between.
       await applyNetwork(context, row);
@@ -94,7 +94,7 @@ async function recoverOne(context: SandboxContext, row: SandboxRow, running: boo
         await markEnded(context, row.id, exitReason('while the server was away'));
         return false;
       }
-      if (running) context.entrypoints.adopt(row);
+      if (running) await context.entrypoints.adopt(row);
       await finishInterrupted(context, row, running);
       if (running) await applyNetwork(context, row);
       return running;

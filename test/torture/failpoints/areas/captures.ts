@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { withDatabase } from '../../../support/database.ts';
-import { Violation } from '../../requests.ts';
+import { Unanswered, Violation } from '../../requests.ts';
 import {
   type Contents,
   expectInSandboxOf,
@@ -74,6 +74,9 @@ async function untilFlat({ darkroom: { stateDir } }: World, name: string): Promi
         [name],
       );
       return rows[0]?.count ?? 0;
+    }).catch((error: unknown) => {
+      // It ends with the server that is killed.
+      throw new Unanswered(String(error));
     });
   while ((await count()) > 4) {
     if (performance.now() > deadline) throw new Violation(`the layers of ${name} are not put together`);

@@ -33,6 +33,26 @@ const create: Operation = async (world, strike) => {
   await removeSandbox(world, id);
 };
 
+/** What it is there for runs, once. */
+const createWithEntrypoint: Operation = async (world, strike) => {
+  const snapshot = world.newName('serving');
+  const entrypoint = ['sh', '-c', 'echo begun >> /root/begun; exec sleep 86000'];
+  await post(world, '/snapshots', { name: snapshot, imageName: world.baseImage, entrypoint });
+  await restsIn(world, 'snapshots', snapshot, 'active');
+  const name = world.newName('box');
+  await strike(() => post(world, '/sandbox', { name, snapshot, autoStopInterval: 0 }));
+  const { id } = await restsIn(world, 'sandbox', name, 'started');
+  const begun = 'for i in $(seq 100); do [ -e /root/begun ] && break; sleep 0.1; done; sleep 0.2; cat /root/begun';
+  const lines = await run(world, id, begun);
+  if (lines !== 'begun') throw new Violation(`the entry point was begun ${lines.split('\n').length} times`);
+  await post(world, `/sandbox/${id}/stop?force=true`);
+  await post(world, `/sandbox/${id}/start`);
+  if ((await run(world, id, begun.replaceAll('-e /root/begun', '$(wc -l < /root/begun) = 2'))) !== 'begun\nbegun') {
+    throw new Violation('the entry point was not begun once more');
+  }
+  await removeSandbox(world, id);
+};
+
 /** One that was stopped. */
 const start: Operation = async (world, strike) => {
   const { id } = await newSandbox(world);
@@ -162,7 +182,8 @@ export const sandboxes = {
   'start.network-taken': create,
   'start.container-run': start,
   'start.running': start,
-  'start.started': create,
+  'start.started': createWithEntrypoint,
+  'start.entrypoint-run': createWithEntrypoint,
   'fork.copied': fork,
   'fork.one-placed': fork,
   'fork.placed': fork,
