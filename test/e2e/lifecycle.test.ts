@@ -62,9 +62,10 @@ test('the newest SDK waits for a sandbox by the event channel, also after the se
 
   proxy.thaw();
   await sandbox.refreshData();
+  const before = proxy.channelsOpened();
   await darkroom.kill();
   await darkroom.restart();
-  await proxy.channelOpened(2);
+  await proxy.channelOpened(before + 1);
   proxy.freeze(`/api/sandbox/${sandbox.id}`);
   await post(`/sandbox/${sandbox.id}/start`);
   await sandbox.waitUntilStarted(30);

@@ -10,6 +10,8 @@ export interface StaleProxy {
   thaw(): void;
   /** How often an old answer was given. */
   staleAnswers(): number;
+  /** How often the event channel has taken a client in. */
+  channelsOpened(): number;
   /** Resolves when the event channel has taken so many clients in, counted from the beginning. */
   channelOpened(times: number): Promise<void>;
   close(): Promise<void>;
@@ -80,6 +82,7 @@ export async function startStaleProxy(target: string): Promise<StaleProxy> {
     freeze: (path) => void frozen.add(path),
     thaw: () => frozen.clear(),
     staleAnswers: () => stale,
+    channelsOpened: () => opened,
     async channelOpened(times) {
       while (opened < times) {
         await more.promise;
