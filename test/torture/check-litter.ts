@@ -60,9 +60,7 @@ async function poolLitter({ stateDir, sandboxes, readyDisks }: Belongings): Prom
     // Stock of two sizes, and the ones that are being made.
     ...(stock.length > 2 * readyDisks + 2 ? [`${stock.length} disks made ahead of time`] : []),
     ...left.flat(),
-    ...(await listed(join(stateDir, 'spool')))
-      .filter((name) => name !== 'entrypoints')
-      .map((name) => `spool/${name}`),
+    ...(await listed(join(stateDir, 'spool'))).filter((name) => name !== 'entrypoints').map((name) => `spool/${name}`),
     ...(await listed(join(stateDir, 'spool', 'entrypoints')))
       .filter((name) => ![...sandboxes].some((id) => name.startsWith(id)))
       .map((name) => `spool/entrypoints/${name}`),

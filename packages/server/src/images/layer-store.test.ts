@@ -191,3 +191,13 @@ describe('sweeping', () => {
     expect(await store.get(A)).toEqual(added);
   });
 });
+
+it('takes what was set aside of a layer with it, also when it was fetched again', async () => {
+  const store = await createLayerStore(root, { graceMs: 0 });
+  await store.add(A, writesFile('damaged'), never);
+  await store.setAside(A);
+  await store.add(A, writesFile('sound'), never);
+  expect(await readdir(join(root, 'damaged'))).toEqual(['1']);
+  expect(await store.sweep(new Set())).toEqual([A]);
+  for (const name of ['layers', 'damaged', 'tmp']) expect(await readdir(join(root, name))).toEqual([]);
+});

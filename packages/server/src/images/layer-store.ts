@@ -242,6 +242,11 @@ export async function createLayerStore(root: string, options: LayerStoreOptions 
     }
   }
 
+  async function discardDamaged(number: number): Promise<string | undefined> {
+    const isThere = (await directory.listDamaged()).some((damaged) => damaged.number === number);
+    return isThere ? directory.discardDamaged(number) : undefined;
+  }
+
   async function listLitter(): Promise<string[]> {
     return (await directory.listTemporary()).filter((path) => !inUse.has(path));
   }
@@ -286,6 +291,9 @@ export async function createLayerStore(root: string, options: LayerStoreOptions 
         givenOut.delete(diffId);
         await unmounted(diffId, layer);
         await failpoint('gc.layer-forgotten');
+        // Those that had it mounted need it no more than the layer; the next start would put it back.
+        const aside = await oneAtATime(() => discardDamaged(layer.number));
+        if (aside !== undefined) await removeFiles(aside, options);
         const discarded = await oneAtATime(() => directory.discard(layer));
         freed.push(diffId);
         await failpoint('gc.discarded');
