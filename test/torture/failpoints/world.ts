@@ -25,8 +25,8 @@ export interface World {
   base: string;
   /** What it is of. */
   baseImage: string;
-  /** An image that nobody has pulled, with the SHA-256 of its `/unique`. */
-  newImage(): { reference: string; sha256: string };
+  /** An image that nobody has pulled, with the SHA-256 of its `/unique` and the digest of the layer that has it. */
+  newImage(): { reference: string; sha256: string; layer: string };
   newName(what: string): string;
   /** Arms a failpoint of the server that runs; the empty text disarms. */
   arm(text: string): Promise<void>;
@@ -78,7 +78,7 @@ export async function openWorld(): Promise<World> {
         config,
       });
       registry.serve(`library/image-${count}`, image, '1');
-      return { reference: `image-${count}:1`, sha256: sha256(unique) };
+      return { reference: `image-${count}:1`, sha256: sha256(unique), layer: image.layers.at(-1)?.digest ?? '' };
     },
     newName: (what) => `${what}-${++count}`,
     arm: (text) => writeFile(armed, text),

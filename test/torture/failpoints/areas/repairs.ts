@@ -17,7 +17,7 @@ const repair =
     await damage(world, image.sha256);
     // What was looked at within the hour is not looked at again by the same server.
     await world.darkroom.restart();
-    if (registryFails) failOnce(world);
+    if (registryFails) failOnce(world, image.layer);
     const second = world.newName('repaired');
     await strike(async () => {
       await post(world, '/snapshots', { name: second, imageName: image.reference });
@@ -38,10 +38,10 @@ async function damage({ darkroom: { stateDir } }: World, hash: string): Promise<
   throw new Violation('the layer of the image is not there');
 }
 
-/** The next blob that is asked for is not there. */
-function failOnce({ registry }: World): void {
+/** The layer is not there the next time that it is asked for. */
+function failOnce({ registry }: World, layer: string): void {
   registry.script = (request, response) => {
-    if (request.url?.includes('/blobs/') !== true) return undefined;
+    if (request.url?.includes(`/blobs/${layer}`) !== true) return undefined;
     registry.script = undefined;
     response.writeHead(404).end();
     return true;
