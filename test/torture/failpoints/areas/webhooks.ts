@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { withDatabase } from '../../../support/database.ts';
 import { Violation } from '../../requests.ts';
-import { newSandbox, removeSandbox } from '../asks.ts';
+import { newSandbox, post, removeSandbox, resting } from '../asks.ts';
 import type { Operation, Operations } from '../operation.ts';
 import type { World } from '../world.ts';
 
@@ -21,7 +21,9 @@ const deliver: Operation = async (world, strike) => {
   await strike(async () => {
     ({ id } = await newSandbox(world, world.base, { name }));
   });
-  const told = id ?? (await newSandbox(world, world.base, { name })).id;
+  const found = await resting(world, 'sandbox', id ?? name);
+  const { id: told } = found ?? (await newSandbox(world, world.base, { name }));
+  if (found?.state === 'error') await post(world, `/sandbox/${told}/start`);
   // The minute passes after which the attempt of a server that ended is made again.
   await withDatabase(world.darkroom.stateDir, (client) =>
     client.query("update webhook_deliveries set next_attempt_at = now() where state = 'pending'"),
