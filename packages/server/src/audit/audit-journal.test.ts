@@ -57,3 +57,14 @@ it('gives the next server what a killed one had answered, once, and passes over 
   await audit.close();
   expect(openAuditJournal(stateDir).read()).toEqual([]);
 });
+
+it('writes down what a request had in it, however deep', async () => {
+  const audit = createAuditWriter({ db: database.db, journal: openAuditJournal(stateDir), log });
+  const deep: unknown = JSON.parse(`${'['.repeat(100_000)}${']'.repeat(100_000)}`);
+  audit.record({ ...entry('deep'), metadata: { name: deep, cpu: 1, long: 'x'.repeat(10_000_000) } });
+  expect(file()).toContain('"deep"');
+  expect(file().length).toBeLessThan(10_000);
+  await audit.flush();
+  expect(await written()).toEqual(['deep']);
+  await audit.close();
+});

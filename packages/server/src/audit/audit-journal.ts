@@ -39,23 +39,34 @@ export function openAuditJournal(stateDir: string): AuditJournal {
   const path = join(stateDir, FILE);
   const fd = openSync(path, 'a+', 0o600);
   let size = fstatSync(fd).size;
-  // Half a line of a server that was killed must not take the next with it.
-  if (size > 0) size += writeSync(fd, '\n');
+  // Half a line, of a server that was killed or a disk that was full, must not take the next with it.
+  let isTorn = size > 0;
+  let isClosed = false;
   return {
     read: () =>
       readFileSync(path, 'utf8')
         .split('\n')
         .flatMap((text) => entryOf(text) ?? []),
     add(entry) {
+      // Its number may be another file's by now.
+      if (isClosed) throw new Error(`${FILE} is closed`);
       if (size > MAX_BYTES) throw new Error(`${FILE} is full`);
-      size += writeSync(fd, `${JSON.stringify(entry)}\n`);
+      const bytes = Buffer.from(`${isTorn ? '\n' : ''}${JSON.stringify(entry)}\n`);
+      const count = writeSync(fd, bytes);
+      size += count;
+      isTorn = count < bytes.length;
+      if (isTorn) throw new Error(`${FILE} took ${count} of ${bytes.length} bytes`);
     },
     clear() {
-      if (size === 0) return;
+      if (size === 0 || isClosed) return;
       ftruncateSync(fd, 0);
       size = 0;
+      isTorn = false;
     },
-    close: () => closeSync(fd),
+    close() {
+      if (!isClosed) closeSync(fd);
+      isClosed = true;
+    },
   };
 }
 

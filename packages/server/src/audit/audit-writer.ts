@@ -2,6 +2,7 @@ import { type InsertObject, type Kysely, sql } from 'kysely';
 import type { Database } from '../platform/db/schema.ts';
 import type { AuditEntry } from './audit-entry.ts';
 import type { AuditJournal } from './audit-journal.ts';
+import { storableEntry } from './storable-entry.ts';
 
 type NewRow = InsertObject<Database, 'audit_logs'>;
 
@@ -30,7 +31,7 @@ const MAX_TRIES_AT_CLOSE = 3;
 
 /** Rows beside the request that they tell of, so that no request is slower or fails for them. */
 export function createAuditWriter({ db, journal, log }: AuditWriterDeps): AuditWriter {
-  const waiting: NewRow[] = (journal?.read() ?? []).map(rowOf);
+  const waiting: NewRow[] = (journal?.read() ?? []).map(storableEntry).map(rowOf);
   let lost = 0;
   let closing = false;
   let running: Promise<void> | undefined;
@@ -58,7 +59,7 @@ export function createAuditWriter({ db, journal, log }: AuditWriterDeps): AuditW
     }
     if (lost > 0 && journal !== undefined) {
       lost = 0;
-      waiting.push(...journal.read().map(rowOf));
+      waiting.push(...journal.read().map(storableEntry).map(rowOf));
       return writeAll();
     }
     journal?.clear();
@@ -76,6 +77,8 @@ export function createAuditWriter({ db, journal, log }: AuditWriterDeps): AuditW
   function start(): Promise<void> {
     running ??= gathered()
       .then(writeAll)
+      // Rows are there; their lines are cleared with the next.
+      .catch((error: unknown) => log.error({ err: error }, 'the journal of the audit log could not be cleared'))
       .finally(() => {
         running = undefined;
         if (waiting.length > 0 && !closing) void start();
@@ -100,7 +103,8 @@ export function createAuditWriter({ db, journal, log }: AuditWriterDeps): AuditW
   if (waiting.length > 0) void start();
 
   return {
-    record(entry) {
+    record(given) {
+      const entry = storableEntry(given);
       note(entry);
       if (waiting.length >= MAX_WAITING) {
         lost++;
@@ -129,31 +133,13 @@ function rowOf(entry: AuditEntry): NewRow {
     key_suffix: sql<string | null>`(select suffix from api_keys where id = ${entry.keyId})`,
     action: entry.action,
     target_type: entry.targetType ?? null,
-    target_id: storable(entry.targetId, 512),
+    target_id: entry.targetId ?? null,
     status_code: entry.statusCode,
-    error_message: storable(entry.errorMessage, 2_000),
-    ip_address: storable(entry.ipAddress, 64),
-    user_agent: storable(entry.userAgent, 256),
-    source: storable(entry.source, 64),
-    metadata: entry.metadata === undefined ? null : JSON.stringify(storableObject(entry.metadata)),
+    error_message: entry.errorMessage ?? null,
+    ip_address: entry.ipAddress,
+    user_agent: entry.userAgent ?? null,
+    source: entry.source ?? null,
+    metadata: entry.metadata === undefined ? null : JSON.stringify(entry.metadata),
     created_at: entry.at,
   };
-}
-
-const MAX_TEXT = 1_000;
-const MAX_ITEMS = 50;
-
-/** PostgreSQL has no text with NUL or half a character in it. */
-function storable(text: string | undefined, length: number): string | null {
-  return text === undefined ? null : text.slice(0, length).toWellFormed().replaceAll('\0', '\u{fffd}');
-}
-
-function storableObject(object: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(object).map(([name, value]) => [name, storableValue(value)]));
-}
-
-function storableValue(value: unknown): unknown {
-  if (typeof value === 'string') return storable(value, MAX_TEXT);
-  if (Array.isArray(value)) return value.slice(0, MAX_ITEMS).map(storableValue);
-  return typeof value === 'number' || typeof value === 'boolean' ? value : null;
 }
