@@ -78,6 +78,19 @@ it('ends a client whose key was taken away, at the next ping', async () => {
   expect([ended, left]).toEqual([1, 1]);
 });
 
+it('is not put off by answers to pings that were not sent', async () => {
+  const { socket, closed } = await client();
+  mayEnter = false;
+  vi.advanceTimersByTime(PING_MS - 1);
+  socket.send('3');
+  // The answer to a ping of the protocol below comes after what was sent before it was heard.
+  const heard = new Promise((resolve) => socket.once('pong', resolve));
+  socket.ping();
+  await heard;
+  vi.advanceTimersByTime(1);
+  expect(await closed).toBe(1008);
+});
+
 it('ends a client that shows no key', async () => {
   const socket = new WebSocket(url);
   const closed = new Promise<number>((resolve) => socket.once('close', resolve));

@@ -32,6 +32,7 @@ export function serveConnection(socket: WebSocket, { admit, join, ended }: Conne
   let leave = () => {};
   let limit = setTimeout(() => end(REFUSED, 'no token'), CONNECT_MS);
   let pings: NodeJS.Timeout | undefined;
+  let isPinged = false;
 
   function end(code: number, reason: string): void {
     if (state === 'gone') return;
@@ -68,6 +69,7 @@ export function serveConnection(socket: WebSocket, { admit, join, ended }: Conne
 
   function ping(): void {
     socket.send(PING);
+    isPinged = true;
     limit = setTimeout(() => end(GOING, 'no answer'), PONG_MS);
     admit(token).then(
       (answer) => {
@@ -87,7 +89,9 @@ export function serveConnection(socket: WebSocket, { admit, join, ended }: Conne
     if (message.kind === 'connect' && state === 'new') {
       enter(message.auth).catch(() => end(1011, 'try again'));
     }
-    if (message.kind === 'pong' && state === 'in') {
+    // One that nobody asked for would put off the next ping, and with it the question whether the key still may.
+    if (message.kind === 'pong' && isPinged && !isGone()) {
+      isPinged = false;
       clearTimeout(limit);
       clearTimeout(pings);
       pings = setTimeout(ping, PING_MS);

@@ -26,8 +26,8 @@ export interface Hub {
   close(): void;
 }
 
-/** A client that takes nothing is let go; it asks for states by itself then. */
-const MAX_UNREAD_BYTES = 4 * 1024 * 1024;
+/** A client that takes nothing is let go; it asks for states by itself then. All members together could hold this in memory. */
+const MAX_UNREAD_BYTES = 512 * 1024;
 /** Changes of an organization that wait to be told; more are not: clients ask now and then all the same. */
 const MAX_WAITING = 1_000;
 const GOING = 1001;
