@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { MNT_DETACH, mount, unmount } from '../platform/libc.ts';
+import { keepMounted } from './layer-disk.ts';
 import { createLayerStore } from './layer-store.ts';
 
 let root: string;
@@ -63,6 +64,10 @@ test('one that nobody asked for in an hour is not mounted any more, and what use
   // Somebody still reads it.
   expect(mountedBelow(join(root, 'store'))).toEqual([made.path]);
   closeSync(reading);
+  const use = keepMounted(made.path);
+  await store.sweep(needed);
+  expect(readdirSync(made.path)).toEqual(['file']);
+  use[Symbol.dispose]();
   await store.sweep(needed);
   expect(mountedBelow(join(root, 'store'))).toEqual([]);
   expect(readFileSync(join(kept, 'file'), 'utf8')).toBe('captured');

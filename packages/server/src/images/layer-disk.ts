@@ -1,4 +1,4 @@
-import { closeSync, lstatSync, mkdirSync, openSync, rmdirSync } from 'node:fs';
+import { closeSync, constants, lstatSync, mkdirSync, openSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { DarkroomError, errnoOf, messageOf } from '../platform/errors.ts';
 import { MNT_DETACH, MS_BIND, MS_NOATIME, MS_NODEV, MS_NOSUID, MS_RDONLY, mount, unmount } from '../platform/libc.ts';
@@ -16,6 +16,8 @@ const BLOCK_SIZE = 4096;
 export async function mountLayerDisk(layerDirectory: string, root: string): Promise<void> {
   const target = join(layerDirectory, 'diff');
   if (isMounted(layerDirectory)) return;
+  // Only a place to mount on: where it is lost, nothing is.
+  mkdirSync(target, { recursive: true, mode: 0o700 });
   const whole = join(layerDirectory, 'mnt');
   mkdirSync(whole, { recursive: true, mode: 0o700 });
   try {
@@ -64,6 +66,15 @@ export function unmountIdleLayerDisk(layerDirectory: string): boolean {
     if (errnoOf(error) === 'EBUSY') return false;
     throw error;
   }
+}
+
+/**
+ * A layer that is read for long, by its path: until this is disposed, one on a disk stays mounted, however long ago it was asked for. Without
+ * that, it would be empty from one moment to the next. Called as soon as the store has given the layer out.
+ */
+export function keepMounted(path: string): Disposable {
+  const fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
+  return { [Symbol.dispose]: () => closeSync(fd) };
 }
 
 function isMounted(layerDirectory: string): boolean {

@@ -1,4 +1,5 @@
 import { type Kysely, sql } from 'kysely';
+import { keepMounted } from '../images/layer-disk.ts';
 import { mergeLayers } from '../images/merge-layers.ts';
 import type { Layer } from '../images/types.ts';
 import type { Database } from '../platform/db/schema.ts';
@@ -46,6 +47,9 @@ export async function flattenSnapshot(
   if (before.length < found.length || !isDeep(before)) return;
   const top = capturedOnTop(before);
   const paths = top.map(({ path }) => path);
+  // One that is not mounted any more when its turn comes would be missing in the result, and its files with it.
+  using mounts = new DisposableStack();
+  for (const path of paths) mounts.use(keepMounted(path));
   const merged = await layers.make(async (directory) => {
     await mergeLayers(paths, directory, signal);
     return { sizeBytes: await bytesOf(directory) };

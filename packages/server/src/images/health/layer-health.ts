@@ -103,6 +103,8 @@ export async function createLayerHealth(deps: LayerHealthDeps): Promise<LayerHea
   async function compareContents(layer: Layer): Promise<void> {
     const path = treeRecordPath(layer.path);
     if (Date.now() - (await stat(path)).mtimeMs < CONTENTS_EVERY_MS) return;
+    // It may have waited long.
+    if (layer.onDisk === true) await store.get(layer.diffId);
     const verdict = await verifier.verifyLayer(layer.path, quietly);
     if (verdict.kind === 'damaged') await noteDamage(layer, verdict.differences);
     else await utimes(path, new Date(), new Date());

@@ -1,6 +1,7 @@
 import { dirname, join } from 'node:path';
 import type { Worker } from 'node:worker_threads';
-import { DarkroomError, messageOf } from '../../platform/errors.ts';
+import { DarkroomError, errnoOf, messageOf } from '../../platform/errors.ts';
+import { keepMounted } from '../layer-disk.ts';
 import { createWorkerPool, type WorkerPool } from '../unpack/worker-pool.ts';
 import type { LayerVerdict } from './compare-tree.ts';
 import type { HealthAnswer, HealthJob } from './health-worker.ts';
@@ -48,6 +49,8 @@ export function createLayerVerifier(): LayerVerifier {
 
   async function perform(kind: HealthJob['kind'], path: string, options: VerifyOptions): Promise<LayerVerdict> {
     const { contents, signal, background = false } = options;
+    // Before anything is waited for.
+    using _mount = keep(path);
     const pool = background ? back : front;
     const worker = await pool.acquire(signal);
     jobs += 1;
@@ -98,6 +101,16 @@ async function runIn(pool: WorkerPool, worker: Worker, job: HealthJob, signal: A
     signal.removeEventListener('abort', onAbort);
     worker.off('message', onMessage).off('error', onEnd).off('exit', onEnd);
     pool.release(worker, { reusable });
+  }
+}
+
+/** What cannot be opened has nothing mounted on it either; the walk says what is wrong with it. */
+function keep(path: string): Disposable | undefined {
+  try {
+    return keepMounted(path);
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR', 'EIO', 'EUCLEAN', 'EBADMSG', 'ESTALE'].includes(errnoOf(error) ?? '')) return undefined;
+    throw error;
   }
 }
 
