@@ -178,6 +178,26 @@ test('a server that stops gives its jobs back, and the next one takes them up at
   expect(await ran.promise).toMatchObject({ attempt: 1, isLastAttempt: false });
 }, 30_000);
 
+test('a server that stops gives back also a job that was at its last attempt', async () => {
+  const runnerId = crypto.randomUUID();
+  const first = await openQueue(runnerId);
+  await send(first, 'a');
+  await sql`update pgboss.job set state = 'retry', retry_count = retry_limit - 1, started_on = now()`.execute(
+    database.db,
+  );
+  const started = Promise.withResolvers<JobContext>();
+  await first.work('snapshot.pull', { concurrency: 1 }, async (_data, context) => {
+    started.resolve(context);
+    await untilAborted(context);
+  });
+  expect(await started.promise).toMatchObject({ isLastAttempt: true });
+  await first.stop({ graceMs: 5_000 });
+  const next = await openQueue(runnerId);
+  const ran = Promise.withResolvers<JobContext>();
+  await next.work('snapshot.pull', { concurrency: 1 }, async (_data, context) => ran.resolve(context));
+  expect(await ran.promise).toMatchObject({ attempt: 5, isLastAttempt: true });
+}, 30_000);
+
 test('a job of a server that died is taken up by the next start of its runner, without waiting for the heartbeat', async () => {
   const runnerId = crypto.randomUUID();
   const dead = await openQueue(runnerId);

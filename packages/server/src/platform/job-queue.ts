@@ -7,7 +7,7 @@ import type { Database } from './db/schema.ts';
 import { DarkroomError, messageOf } from './errors.ts';
 import { failpoint } from './failpoints.ts';
 import type { Instance } from './instance.ts';
-import { claimRun, dueAgain, type JobRun, jobsOfNobody, releaseRun, takeDeadRuns } from './job-runs.ts';
+import { allowOneMore, claimRun, dueAgain, type JobRun, jobsOfNobody, releaseRun, takeDeadRuns } from './job-runs.ts';
 import { settleJobTimes } from './job-times.ts';
 import { JOB_LIMIT_SECONDS, type JobContext, type JobName, type JobQueue, type JobTypes } from './jobs.ts';
 
@@ -79,11 +79,10 @@ export function createJobQueue(options: {
 
   /** Gives the job back to the queue, to be handed out again after a while. */
   async function handBack(job: JobWithMetadata, afterMs: number, why: unknown, counts: boolean): Promise<void> {
+    // A run that was cut short from outside is no failed attempt, and after the last one there would be no job to hand out.
+    if (!counts) await allowOneMore(db, job);
     await boss.fail(job.name, job, { message: messageOf(why) });
-    const startAfter = `${Math.round(afterMs)} milliseconds`;
-    // A run that was cut short from outside is no failed attempt.
-    const retryLimit = counts ? job.retryLimit : job.retryLimit + 1;
-    await boss.update(job.name, undefined, { id: job.id, startAfter, retryLimit });
+    await boss.update(job.name, undefined, { id: job.id, startAfter: `${Math.round(afterMs)} milliseconds` });
     if (afterMs > 0 && !draining) wakeLater(job.name, afterMs);
   }
 

@@ -72,3 +72,9 @@ export async function dueAgain(db: Kysely<Database>): Promise<string[]> {
     select distinct name from pgboss.job where state = 'retry' and start_after <= now()`.execute(db);
   return rows.map(({ name }) => name);
 }
+
+/** One attempt more for a job that is handed out. */
+export async function allowOneMore(db: Kysely<Database>, { name, id }: { name: string; id: string }): Promise<void> {
+  await sql`update pgboss.job set retry_limit = retry_limit + 1
+    where name = ${name} and id = ${id} and state = 'active'`.execute(db);
+}
