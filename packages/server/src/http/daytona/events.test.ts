@@ -139,9 +139,15 @@ it('keeps a place of a database that was restored', async () => {
   const ahead = (rows[0]?.txid ?? 0) + 1_000_000;
   await sql`update events set txid = ${ahead}`.execute(api.db);
   const { settleRestoredEvents } = await import('../../lifecycle/events/settle-restored.ts');
+  const hook = { url: 'https://example.com/hook', enabled: false };
+  const endpoint = await api.ask('POST', '/api/webhooks/endpoints', { key, body: hook });
+  await sql`update webhook_endpoints set cursor_txid = ${ahead + 1}, cursor_id = 0`.execute(api.db);
   const last = await api.db.selectFrom('events').select('id').where('subject_id', '=', before.id).executeTakeFirst();
   expect(await settleRestoredEvents(api.db)).toBe(true);
   expect(await settleRestoredEvents(api.db)).toBe(false);
+  expect(
+    await api.db.selectFrom('webhook_endpoints').select('cursor_id').where('id', '=', endpoint.body.id).execute(),
+  ).toEqual([{ cursor_id: last?.id }]);
   const after = await add();
   const { body } = await api.ask('GET', `/api/events?after=${ahead}-${last?.id}`, { key });
   expect(body.items).toMatchObject([{ subjectId: after.id }]);

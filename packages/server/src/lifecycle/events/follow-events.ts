@@ -17,8 +17,9 @@ export interface FollowOptions {
 
 /** Less than what proxies wait for; and how late an event is at most whose message got lost. */
 const QUIET_MS = 10_000;
-/** When only an older transaction that is open keeps events back. */
+/** When only an older transaction that is open keeps events back: at first, and where it stays open for long. */
 const HELD_BACK_MS = 50;
+const HELD_BACK_MAX_MS = 1_000;
 const PAGE = 200;
 
 /** The events of an organization behind a place, then each as it comes; `undefined` when nothing has happened for a while. Ends with the signal. */
@@ -33,6 +34,8 @@ export async function* followEvents(
   const onAbort = () => changed.resolve();
   signal.addEventListener('abort', onAbort);
   let place = after;
+  let heldBackMs = HELD_BACK_MS;
+  let toldAt = performance.now();
   try {
     while (!signal.aborted) {
       // Before the look, so that no change falls between it and the wait.
@@ -42,10 +45,15 @@ export async function* followEvents(
         if (signal.aborted) return;
         yield event;
         place = event.cursor;
+        toldAt = performance.now();
       }
+      if (found.length > 0 || !isHeldBack) heldBackMs = HELD_BACK_MS;
       if (found.length > 0 || signal.aborted) continue;
-      const isQuiet = await passed(changed.promise, isHeldBack ? HELD_BACK_MS : QUIET_MS);
-      if (isQuiet && !isHeldBack) yield undefined;
+      const isQuiet = await passed(changed.promise, isHeldBack ? heldBackMs : QUIET_MS);
+      if (isHeldBack) heldBackMs = Math.min(HELD_BACK_MAX_MS, heldBackMs * 2);
+      if (!isQuiet || (isHeldBack && performance.now() - toldAt < QUIET_MS)) continue;
+      yield undefined;
+      toldAt = performance.now();
     }
   } finally {
     stop();

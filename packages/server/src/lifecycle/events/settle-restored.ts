@@ -12,7 +12,12 @@ export async function settleRestoredEvents(db: Kysely<Database>): Promise<boolea
   );
   if (rows[0]?.restored !== true) return false;
   await db.transaction().execute(async (trx) => {
-    await sql`update webhook_endpoints set cursor_txid = 0`.execute(trx);
+    // A place that is behind no event yet would be before all of them.
+    await sql`update webhook_endpoints e set cursor_txid = 0,
+      cursor_id = case when cursor_id > 0 then cursor_id else coalesce((
+        select max(id) from events where organization_id = e.organization_id and txid < e.cursor_txid), 0) end`.execute(
+      trx,
+    );
     await sql`update events set txid = 0`.execute(trx);
   });
   return true;
