@@ -35,7 +35,11 @@ export async function askServer(
 export async function* askLines(stateDir: string, path: string, body: object): AsyncGenerator<unknown> {
   const credentials = await readCredentials(stateDir);
   const { url } = credentials;
-  const response = await explained(url, () => send(stateDir, credentials, path, { body }));
+  const headLimit = new AbortController();
+  const late = setTimeout(() => headLimit.abort(new Error('it did not answer in time')), ANSWER_MS);
+  const response = await explained(url, () =>
+    send(stateDir, credentials, path, { body, signal: headLimit.signal }),
+  ).finally(() => clearTimeout(late));
   const quiet = setTimeout(
     () => response.destroy(new Error(`it said nothing for ${QUIET_MS / 60_000} minutes`)),
     QUIET_MS,

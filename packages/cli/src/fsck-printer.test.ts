@@ -55,6 +55,11 @@ test('a finding says what, where, why, and what a repair would do', () => {
   });
 });
 
+test('names of files in layers do not steer the terminal', () => {
+  const { out } = printed([{ ...finding, problem: 'damaged: /a\x1b]0;x\x07\n/b' }], {});
+  expect(out).toContain('  why    damaged: /a\\x1b]0;x\\x07\\x0a/b\n');
+});
+
 test('with repair it says what was done, and what could not be', () => {
   const repaired: FsckLineDto = { ...finding, outcome: 'repaired', note: 'fetched again' };
   const failed: FsckLineDto = { ...finding, outcome: 'failed', note: 'no registry answers' };

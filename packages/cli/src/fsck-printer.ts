@@ -1,4 +1,5 @@
 import type { FsckLineDto } from '@darkroom/contract';
+import { printable } from '@darkroom/server/machine';
 import { hasColor } from './doctor.ts';
 
 export interface FsckPrinter {
@@ -57,7 +58,8 @@ export function renderFinding(
   const mark = color ? `\x1b[${COLORS[outcome]}m${outcome}\x1b[0m` : outcome;
   const action = does === null ? 'no repair: see above' : repair ? `repair: ${does}` : `--repair would: ${does}`;
   const done = note === null ? '' : ` (${note})`;
-  return [`${mark} ${kind} ${id}`, `  where  ${where}`, `  why    ${problem}`, `  ${action}${done}`].join('\n');
+  const lines = [`${kind} ${id}`, `  where  ${where}`, `  why    ${problem}`, `  ${action}${done}`];
+  return `${mark} ${lines.map(printable).join('\n')}`;
 }
 
 export function renderEnd({ findings, repaired, left, seconds }: End, { repair }: { repair: boolean }): string {

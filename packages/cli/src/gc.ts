@@ -1,5 +1,5 @@
 import { clearedCacheSchema, collectedSchema, type GcItemDto, type GcPlanDto, gcPlanSchema } from '@darkroom/contract';
-import { type LoadConfigOptions, loadConfig } from '@darkroom/server/machine';
+import { type LoadConfigOptions, loadConfig, printable } from '@darkroom/server/machine';
 import { askServer } from './ask-server.ts';
 
 const MB = 1_000_000;
@@ -25,7 +25,7 @@ export async function gc({ dryRun, grace, json, ...options }: GcOptions): Promis
   const asked = { method: 'POST', body: { withoutGrace: !grace }, waitMs: COLLECT_MS } as const;
   const collected = collectedSchema.parse(await askServer(stateDir, '/api/admin/gc', asked));
   process.stdout.write(json ? toJson(collected) : renderCollected(collected.items, await plan()));
-  for (const failure of json ? [] : collected.failures) process.stderr.write(`darkroom: ${failure}\n`);
+  for (const failure of json ? [] : collected.failures) process.stderr.write(`darkroom: ${printable(failure)}\n`);
   return collected.failures.length === 0 ? 0 : 1;
 }
 
@@ -60,7 +60,7 @@ export function renderCollected(items: readonly GcItemDto[], left: GcPlanDto): s
 
 const line = ({ kind, sizeBytes, id, why }: GcItemDto) =>
   [kind.padEnd(14), size(sizeBytes).padStart(10), ` ${id}: ${why}`].join(' ');
-const text = (lines: readonly string[]) => `${lines.join('\n')}\n`;
+const text = (lines: readonly string[]) => `${lines.map(printable).join('\n')}\n`;
 const toJson = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`;
 /** A layer that results of builds have is told with each of them. */
 const total = (items: readonly GcItemDto[]) =>

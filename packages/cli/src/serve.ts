@@ -11,8 +11,6 @@ const STOP_TIMEOUT_MS = 60_000;
 
 /** The second life of `darkroom up`: the server, until a signal ends it. */
 export async function serve(config: Config, options: { hostMountNamespace: string }): Promise<number> {
-  // A reader of our output that ends is no reason to end.
-  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   const lock = lockStateDir(config.stateDir);
   const stopSignal = untilStopSignal().then(announceStop);
   const pool = await ensurePool({ stateDir: config.stateDir, maxBytes: config.pool.maxBytes });

@@ -3,6 +3,7 @@ export { type LoadConfigOptions, loadConfig } from './platform/config.ts';
 export type { Config } from './platform/config-schema.ts';
 export { DarkroomError, messageOf } from './platform/errors.ts';
 export type { FileLock } from './platform/file-lock.ts';
+export { printable } from './platform/printable.ts';
 export { lockStateDir } from './platform/state-lock.ts';
 export { detachPool, ensurePool, isPoolMounted, type Pool, poolFreeBytes } from './runtime/pool.ts';
 export { mountNamespace } from './runtime/prepare-cgroups.ts';

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { printable } from './printable.ts';
 
 const record = z.looseObject({
   level: z.string(),
@@ -18,17 +19,12 @@ export function prettyLine(line: string): string {
   const cause = err?.message !== undefined && !msg.includes(err.message) ? [`(${err.message})`] : [];
   const head = [time.slice(11, 23), level.toUpperCase().padEnd(5), [msg, ...cause, ...fields].join(' ')].join(' ');
   const stack = SERIOUS.has(level) && err?.stack !== undefined ? `\n${indent(err.stack)}` : '';
-  return `${escaped(head)}${stack.split('\n').map(escaped).join('\n')}\n`;
+  return `${printable(head)}${stack.split('\n').map(printable).join('\n')}\n`;
 }
 
 function valueText(value: unknown): string {
   if (typeof value === 'string' && /^[^\s"=]+$/.test(value)) return value;
   return JSON.stringify(value);
-}
-
-/** Others have a say in what stands in a record: it must not steer the terminal that shows it, nor look like a record of its own. */
-function escaped(text: string): string {
-  return text.replace(/\p{Cc}/gu, (letter) => `\\x${letter.charCodeAt(0).toString(16).padStart(2, '0')}`);
 }
 
 const indent = (text: string) => text.replace(/^/gm, '    ');
