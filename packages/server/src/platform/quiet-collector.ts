@@ -16,6 +16,8 @@ export interface QuietCollectorOptions {
 
 const FIRST_LOOK_MS = 5_000;
 const LOOK_MS = 10_000;
+/** Between two: a trickle of requests, which looks quiet, waits for each. */
+const REST_MS = 60_000;
 /** Leases, jobs and the like take a fraction of it. */
 const QUIET = 0.05;
 /** What is not worth a pause. */
@@ -43,6 +45,8 @@ export function startQuietCollector(options: QuietCollectorOptions): { close(): 
     const before = resident();
     if (utilization() > QUIET || before < least + WORTH_BYTES) return;
     collect();
+    clearTimeout(timer);
+    timer = setTimeout(look, REST_MS).unref();
     least = resident();
     // The pause itself is no work.
     utilization();
