@@ -24,8 +24,10 @@ export function createFsck(deps: FsckDeps): Fsck {
   return {
     run({ repair, depth, signal }) {
       if (isRunning) throw conflict('The state directory is being looked at already', { hint: 'Wait for its end.' });
-      isRunning = true;
       const report = async function* () {
+        // What is never read never runs.
+        if (isRunning) throw conflict('The state directory is being looked at already');
+        isRunning = true;
         try {
           yield* runFsck({ ...deps, depth, signal }, { repair });
         } finally {

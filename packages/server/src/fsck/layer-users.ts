@@ -7,6 +7,8 @@ export interface LayerUser {
   id: string;
   name: string;
   state: string;
+  /** The machine that it is on; null where its row does not say. */
+  runnerId: string | null;
   buildId: string | null;
   sourceSandboxId: string | null;
   errorReason: string | null;
@@ -21,14 +23,14 @@ export type LayerUsers = ReadonlyMap<string, readonly LayerUser[]>;
  */
 export async function readLayerUsers({ db, runnerId }: Pick<Scene, 'db' | 'runnerId'>): Promise<LayerUsers> {
   const { rows } = await sql<LayerUser>`
-    select 'snapshot' as type, id, name, state, build_id as "buildId", source_sandbox_id as "sourceSandboxId",
+    select 'snapshot' as type, id, name, state, runner_id as "runnerId", build_id as "buildId", source_sandbox_id as "sourceSandboxId",
         error_reason as "errorReason", layers
       from snapshots
       where layers is not null and coalesce(runner_id, ${runnerId}) = ${runnerId}
         and (state in ('active', 'snapshotting')
           or (state = 'inactive' and (build_id is not null or source_sandbox_id is not null or retain)))
     union all
-    select 'sandbox', id, name, state, build_id, null, error_reason, layers
+    select 'sandbox', id, name, state, runner_id, build_id, null, error_reason, layers
       from sandboxes
       where coalesce(runner_id, ${runnerId}) = ${runnerId} and state not in ('destroying', 'destroyed')`.execute(db);
   const users = new Map<string, LayerUser[]>();
@@ -41,6 +43,25 @@ export async function readLayerUsers({ db, runnerId }: Pick<Scene, 'db' | 'runne
     }
   }
   return users;
+}
+
+/** Its layers may have been put together into another since it was read. */
+export async function stillNeeds({ db }: Pick<Scene, 'db'>, { type, id }: LayerUser, diffId: string): Promise<boolean> {
+  const { rows } = await sql`select from ${sql.table(type === 'snapshot' ? 'snapshots' : 'sandboxes')}
+    where id = ${id} and layers @> array[${diffId}]`.execute(db);
+  return rows.length > 0;
+}
+
+/**
+ * Whether rows tell of other machines. What does not say on which one it is may then be missing here because it is on another, or because this is not the
+ * state directory that the database belongs to.
+ */
+export async function hasOtherMachines({ db, runnerId }: Pick<Scene, 'db' | 'runnerId'>): Promise<boolean> {
+  const { rows } = await sql<{ found: boolean }>`
+    select exists (select from sandboxes where runner_id <> ${runnerId} and state <> 'destroyed')
+      or exists (select from build_cache where runner_id <> ${runnerId})
+      or exists (select from instances where runner_id <> ${runnerId}) as found`.execute(db);
+  return rows[0]?.found ?? false;
 }
 
 /** How a person, and the reason of a failed row, names a layer. */

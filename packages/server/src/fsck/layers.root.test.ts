@@ -313,6 +313,16 @@ describe('captured layers', () => {
     await expectRepair(lab, ['layer-damaged'], 'bytes');
   });
 
+  test('one whose place to mount on is gone loses nothing', async () => {
+    const layer = await makeCaptured();
+    await lab.addSnapshot('captured', [layer], { source_sandbox_id: crypto.randomUUID() });
+    await lab.store.close();
+    rmSync(layer.path, { recursive: true });
+    await lab.reopen();
+    expect(await lab.repair('bytes')).toEqual([]);
+    expect(readFileSync(join(layer.path, 'file'), 'utf8')).toContain('content of a captured file');
+  });
+
   async function makeCaptured(): Promise<Layer> {
     const directory = join(lab.poolRoot, 'tmp', 'files');
     mkdirSync(join(directory, 'upper'), { recursive: true });

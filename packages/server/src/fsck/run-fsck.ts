@@ -1,4 +1,5 @@
 import { messageOf } from '../platform/errors.ts';
+import { assertPoolAnswers } from './assert-pool-answers.ts';
 import { CHECKS } from './checks/index.ts';
 import type { Check, Finding, FsckReport, Progress, Scene } from './types.ts';
 
@@ -61,6 +62,7 @@ async function settle(scene: Scene, finding: Finding, repair: boolean): Promise<
   const found: Found = { type: 'finding', ...what, repair: given?.does ?? null, outcome: 'found', note: null };
   if (!repair || given === undefined) return found;
   try {
+    await assertPoolAnswers(scene);
     const note = await given.run(scene.signal);
     if (note === undefined) return undefined;
     scene.log.warn({ fsck: what, note }, 'fsck repaired something');

@@ -14,6 +14,7 @@ export function layerDiskFault(layerDirectory: string): string | undefined {
   try {
     fd = openSync(layerDiskOf(layerDirectory), 'r');
   } catch (error) {
+    if (isOfThisProcess(error)) throw error;
     return `its disk cannot be opened: ${errnoOf(error)}`;
   }
   try {
@@ -28,8 +29,14 @@ export function layerDiskFault(layerDirectory: string): string | undefined {
     if ((block.readUInt32LE(0x60) & INCOMPAT_RECOVER) !== 0) return 'its disk was written to: its journal is not empty';
     return undefined;
   } catch (error) {
+    if (isOfThisProcess(error)) throw error;
     return `its disk cannot be read: ${errnoOf(error)}`;
   } finally {
     closeSync(fd);
   }
+}
+
+/** It lacks something itself, which says nothing of the disk. */
+function isOfThisProcess(error: unknown): boolean {
+  return ['EMFILE', 'ENFILE', 'ENOMEM', 'EAGAIN', 'EINTR'].includes(errnoOf(error) ?? '');
 }

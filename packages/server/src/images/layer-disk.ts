@@ -77,6 +77,17 @@ export function keepMounted(path: string): Disposable {
   return { [Symbol.dispose]: () => closeSync(fd) };
 }
 
+/** Whether there is anything of a layer's files: they are gone only where that is certain, and not where the disk does not answer. */
+export function isLayerThere(layerDirectory: string): boolean {
+  return [join(layerDirectory, 'diff'), layerDiskOf(layerDirectory)].some((path) => {
+    try {
+      return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+    } catch {
+      return true;
+    }
+  });
+}
+
 function isMounted(layerDirectory: string): boolean {
   try {
     return lstatSync(join(layerDirectory, 'diff')).dev !== lstatSync(layerDirectory).dev;

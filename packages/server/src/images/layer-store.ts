@@ -1,12 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
 import { open, rename, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { DarkroomError, errnoOf } from '../platform/errors.ts';
 import { failpoint } from '../platform/failpoints.ts';
 import { syncDirectory } from '../platform/sync-directory.ts';
 import { type DamagedLayer, type LayerDirectory, openLayerDirectory, type StoredLayer } from './layer-directory.ts';
-import { layerDiskOf, mountLayerDisk, unmountIdleLayerDisk, unmountLayerDisk } from './layer-disk.ts';
+import { isLayerThere, layerDiskOf, mountLayerDisk, unmountIdleLayerDisk, unmountLayerDisk } from './layer-disk.ts';
 import { type LayerRecord, replaceLayerRecord } from './layer-record.ts';
 import type { RestoredRecord } from './restore-records.ts';
 import { createSharedRuns } from './shared-runs.ts';
@@ -328,7 +327,7 @@ export async function createLayerStore(root: string, options: LayerStoreOptions 
     forgetGone: (diffId) =>
       oneAtATime(async () => {
         const layer = stored.get(diffId);
-        if (layer === undefined || existsSync(describe(layer).path)) return false;
+        if (layer === undefined || isLayerThere(dirname(describe(layer).path))) return false;
         stored.delete(diffId);
         givenOut.delete(diffId);
         mounts.delete(diffId);

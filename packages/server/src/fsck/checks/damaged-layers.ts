@@ -1,9 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { damageMarkPath } from '../../images/health/verify-layer.ts';
+import { isLayerThere } from '../../images/layer-disk.ts';
 import { layerDiskFault } from '../../images/layer-disk-fault.ts';
 import type { Layer } from '../../images/types.ts';
 import { messageOf } from '../../platform/errors.ts';
+import { SystemCallError } from '../../platform/libc.ts';
 import { groupsOf, isBuilt, namesOf, readLayerUsers, shortLayer } from '../layer-users.ts';
 import { repairLayer } from '../repairs/repair-layer.ts';
 import type { Check, Finding, Progress, Scene } from '../types.ts';
@@ -19,11 +21,20 @@ export const damagedLayers: Check = {
     const layers = (await scene.store.list()).filter(({ diffId }) => users.has(diffId) && present.has(diffId));
     for (const [index, layer] of layers.entries()) {
       yield { done: index, total: layers.length } satisfies Progress;
-      const differences = await damageOf(scene, layer);
+      const { diffId } = layer;
+      const differences = await damageOf(scene, layer).catch((error: unknown) => {
+        scene.signal.throwIfAborted();
+        return { unknown: messageOf(error) };
+      });
+      if ('unknown' in differences) {
+        // What is not known to be damaged is not repaired, and keeps nobody from looking at the others.
+        const problem = `the files of layer ${shortLayer(diffId)} could not be looked at: ${differences.unknown}`;
+        yield { kind: 'check-failed', id: diffId, where: dirname(layer.path), problem } satisfies Finding;
+        continue;
+      }
       if (differences.length === 0) continue;
       const [first = '', ...more] = differences;
       const why = more.length === 0 ? first : `${first}, and ${more.length} more`;
-      const { diffId } = layer;
       for (const group of groupsOf(diffId, users.get(diffId) ?? [])) {
         const advice = isBuilt(diffId) ? adviceFor(group) : '';
         yield {
@@ -41,6 +52,8 @@ export const damagedLayers: Check = {
 /** What is wrong with a layer, for a person; empty when nothing is. */
 async function damageOf(scene: Scene, layer: Layer): Promise<readonly string[]> {
   const directory = dirname(layer.path);
+  // Swept since it was listed.
+  if (!isLayerThere(directory)) return [];
   if (scene.health.isDamaged(layer.diffId)) return markOf(layer.path);
   const fault = layer.onDisk === true ? layerDiskFault(directory) : undefined;
   if (fault !== undefined) return [fault];
@@ -49,13 +62,21 @@ async function damageOf(scene: Scene, layer: Layer): Promise<readonly string[]> 
     // One on a disk is mounted by that.
     await scene.store.get(layer.diffId);
   } catch (error) {
-    return [messageOf(error)];
+    if (isOfItsDisk(error)) return [messageOf(error)];
+    throw error;
   }
   const verdict = await scene.health.verifyLayer(layer.path, {
     contents: scene.depth === 'bytes',
     signal: scene.signal,
   });
   return verdict.kind === 'damaged' ? verdict.differences : [];
+}
+
+/** What the kernel says of a file system that makes no sense. Too few devices or descriptors say nothing of the layer. */
+function isOfItsDisk(error: unknown): boolean {
+  const cause = error instanceof Error ? error.cause : undefined;
+  if (!(cause instanceof SystemCallError) || cause.syscall !== 'mount') return false;
+  return ['EUCLEAN', 'EBADMSG', 'EINVAL', 'EIO', 'ENOENT'].includes(cause.code);
 }
 
 function markOf(path: string): readonly string[] {

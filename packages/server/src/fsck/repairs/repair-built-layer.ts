@@ -1,6 +1,6 @@
 import { moveSandbox, moveSnapshot } from '../../lifecycle/move.ts';
 import { FSCK } from '../actor.ts';
-import { isBusy, type LayerUser, namesOf, shortLayer } from '../layer-users.ts';
+import { isBusy, type LayerUser, namesOf, shortLayer, stillNeeds } from '../layer-users.ts';
 import type { Repair, Scene } from '../types.ts';
 import { buildAgain, findDefinition } from './build-again.ts';
 import type { LostLayer } from './repair-layer.ts';
@@ -20,15 +20,26 @@ export async function repairBuiltLayer(scene: Scene, lost: LostLayer): Promise<R
   return {
     does: describe(plan, 'build', 'mark', 'as failed'),
     async run() {
+      const [build, fail] = await Promise.all([
+        findStill(scene, plan.build, lost.diffId),
+        findStill(scene, plan.fail, lost.diffId),
+      ]);
+      if (build.length + fail.length === 0) return undefined;
       if (lost.how === 'damaged') await scene.health.noteDamaged(lost.diffId, lost.differences ?? []);
       else await scene.store.forgetGone(lost.diffId);
       const done: Plan = { build: [], fail: [] };
       const what = `Layer ${shortLayer(lost.diffId)} of it is ${lost.how} on the disk (${lost.why})`;
-      for (const user of plan.build) if (await buildAgain(scene, user.id, `${what}.`)) done.build.push(user);
-      for (const user of plan.fail) if (await sayLost(scene, user, lost, what)) done.fail.push(user);
+      for (const user of build) if (await buildAgain(scene, user.id, `${what}.`)) done.build.push(user);
+      for (const user of fail) if (await sayLost(scene, user, lost, what)) done.fail.push(user);
       return done.build.length + done.fail.length === 0 ? undefined : describe(done, 'building', 'marked', 'as failed');
     },
   };
+}
+
+async function findStill(scene: Scene, users: readonly LayerUser[], diffId: string): Promise<LayerUser[]> {
+  const still: LayerUser[] = [];
+  for (const user of users) if (await stillNeeds(scene, user, diffId)) still.push(user);
+  return still;
 }
 
 async function planFor(scene: Scene, users: readonly LayerUser[]): Promise<Plan> {
