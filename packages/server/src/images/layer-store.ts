@@ -282,21 +282,26 @@ export async function createLayerStore(root: string, options: LayerStoreOptions 
       await sweepLitter(options);
       for (const [diffId, layer] of [...stored]) {
         if (options?.signal?.aborted) break;
-        // Asked again for each: removing the one before took time, in which a pull may have come for this one.
-        const isHeld = now() - (givenOut.get(diffId) ?? 0) < graceMs;
-        if (reachable.has(diffId) || isHeld || stored.get(diffId) !== layer) continue;
-        // Gone for `get` and `add` before the first file is: nobody is handed a layer that is on its way out.
-        stored.delete(diffId);
-        givenOut.delete(diffId);
-        await unmounted(diffId, layer);
-        await failpoint('gc.layer-forgotten');
-        // Those that had it mounted need it no more than the layer; the next start would put it back.
-        const aside = await oneAtATime(() => discardDamaged(layer.number));
-        if (aside !== undefined) await removeFiles(aside, options);
-        const discarded = await oneAtATime(() => directory.discard(layer));
+        const isKept = () =>
+          reachable.has(diffId) || now() - (givenOut.get(diffId) ?? 0) < graceMs || stored.get(diffId) !== layer;
+        // In one turn: whoever adds it again meanwhile must not find its name still taken.
+        const discarded = await oneAtATime(async () => {
+          // Asked again for each: removing the one before took time, in which a pull may have come for this one.
+          if (isKept()) return undefined;
+          // Gone for `get` and `add` before the first file is: nobody is handed a layer that is on its way out.
+          stored.delete(diffId);
+          givenOut.delete(diffId);
+          await unmounted(diffId, layer);
+          await failpoint('gc.layer-forgotten');
+          // Those that had it mounted need it no more than the layer; the next start would put it back.
+          const aside = await discardDamaged(layer.number);
+          const own = await directory.discard(layer);
+          return aside === undefined ? [own] : [aside, own];
+        });
+        if (discarded === undefined) continue;
         freed.push(diffId);
         await failpoint('gc.discarded');
-        await removeFiles(discarded, options);
+        for (const path of discarded) await removeFiles(path, options);
         await failpoint('gc.layer-removed');
       }
       unmountIdle();
