@@ -27,8 +27,8 @@ const REAP_LIMIT_MS = 5_000;
  * server dies of. So what stands still goes on without another server. It needs nothing from a disk that may be frozen.
  */
 export function startThawGuard({ withinSeconds, thaw, args = [], fd }: ThawGuardOptions): ThawGuard {
-  const alive = pipe();
   const nowhere = openSync('/dev/null', 'r+');
+  const alive = pipe();
   try {
     const script = `read -r -t ${withinSeconds} -n 1; ${thaw}`;
     const pid = posixSpawn({

@@ -1,4 +1,4 @@
-import { closeSync, fsyncSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { accessSync, closeSync, constants, fsyncSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { parentPort } from 'node:worker_threads';
 import { errnoOf, messageOf } from '../../../platform/errors.ts';
 import { failpointSync } from '../../../platform/failpoints.ts';
@@ -87,14 +87,16 @@ function marked<T>(marker: string, work: () => T): T {
 
 /** For how many milliseconds it was. Whatever becomes of this process, it does not stay so. */
 function frozen(disk: number, work: () => void): number {
-  const slowDown = hurryProcessors();
-  const undo = slowDown === undefined ? '' : `echo 0 > ${EXPEDITED}; `;
+  const hurries = canHurry();
+  const undo = hurries ? `echo 0 > ${EXPEDITED}; ` : '';
   const guard = startThawGuard({
     fd: disk,
     withinSeconds: MAX_FROZEN_SECONDS,
     thaw: `${undo}exec fsfreeze --unfreeze /proc/self/fd/3`,
   });
   try {
+    // The guard is there before anything is that it would have to undo.
+    if (hurries) setHurry(true);
     const began = performance.now();
     fsFreezeOpen(disk, true);
     try {
@@ -104,7 +106,7 @@ function frozen(disk: number, work: () => void): number {
     }
     return performance.now() - began;
   } finally {
-    slowDown?.();
+    if (hurries) setHurry(false);
     guard.end();
   }
 }
@@ -126,13 +128,20 @@ const EXPEDITED = '/sys/kernel/rcu_expedited';
  * held back. That took 10 ms each time, nearly all of the pause, and with processors that are asked instead of waited for, well under one.
  * For the whole machine, so it is for these milliseconds only. Where it may not be written, the pause is longer.
  */
-function hurryProcessors(): (() => void) | undefined {
+function canHurry(): boolean {
   try {
-    if (readFileSync(EXPEDITED, 'utf8').trim() !== '0') return undefined;
-    writeFileSync(EXPEDITED, '1');
-    return () => writeFileSync(EXPEDITED, '0');
+    accessSync(EXPEDITED, constants.W_OK);
+    return readFileSync(EXPEDITED, 'utf8').trim() === '0';
   } catch {
-    return undefined;
+    return false;
+  }
+}
+
+function setHurry(hurry: boolean): void {
+  try {
+    writeFileSync(EXPEDITED, hurry ? '1' : '0');
+  } catch {
+    // Then the pause is longer.
   }
 }
 
