@@ -57,7 +57,7 @@ async function makeForks(
   await context.runtime.fork(source.id, ids);
   await failpoint('fork.placed');
   const rows = await insertForks(context, caller, source, children).catch(async (error: unknown) => {
-    await removeFiles(context, ids);
+    await takeBack(context, caller, ids);
     throw error;
   });
   await failpoint('fork.rows-written');
@@ -102,6 +102,22 @@ async function findAll({ db }: SandboxContext, rows: readonly SandboxRow[]): Pro
   const ids = rows.map(({ id }) => id);
   const found = await db.selectFrom('sandboxes').selectAll().where('id', 'in', ids).execute();
   return rows.map((row) => found.find(({ id }) => id === row.id) ?? row);
+}
+
+/** Where the database was lost in the middle, the rows may be there all the same, and a row without its files would start with none. */
+async function takeBack(context: SandboxContext, caller: Caller, ids: readonly string[]): Promise<void> {
+  try {
+    const rows = await context.db.selectFrom('sandboxes').select('id').where('id', 'in', ids).execute();
+    const written = new Set(rows.map(({ id }) => id));
+    await removeFiles(
+      context,
+      ids.filter((id) => !written.has(id)),
+    );
+    for (const id of written) await destroy(context, caller, id, { reason: 'The forks could not be made' });
+  } catch (error) {
+    // Files of none are removed by the next server.
+    context.log.error({ err: error }, `forks that were not made: ${messageOf(error)}`);
+  }
 }
 
 /** What stays all the same is removed by the next server. */
