@@ -9,6 +9,7 @@ export type DeliveryRow = Selectable<WebhookDeliveryTable>;
 export interface ClaimedDelivery {
   id: string;
   endpoint_id: string;
+  organization_id: string;
   payload: string;
   attempts: number;
   url: string;
@@ -22,44 +23,51 @@ const CLAIM_SECONDS = 60;
 /** After each attempt that failed; after the last nothing more is tried. About 28 hours in all. */
 const WAITS_SECONDS = [5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 10 * 3600];
 const PER_ENDPOINT = 4;
+/** Of one look; who has as many under way waits for them. */
+export const PER_ORGANIZATION = 8;
 
-/** Takes what has been due longest, a few of each endpoint, so that one that answers slowly keeps nobody else waiting. */
-export async function claimDeliveries(
-  db: Kysely<Database>,
-  busyEndpoints: readonly string[],
-  limit: number,
-): Promise<ClaimedDelivery[]> {
+/** Who has as much under way as there may be at once. */
+export interface Busy {
+  endpoints: readonly string[];
+  organizations: readonly string[];
+}
+
+const notBusy = ({ endpoints, organizations }: Busy) =>
+  sql`e.enabled and not e.id = any(${[...endpoints]}::uuid[]) and not e.organization_id = any(${[...organizations]}::uuid[])`;
+
+/** Takes what has been due longest, a few of each endpoint and organization, so that those that answer slowly keep nobody else waiting. */
+export async function claimDeliveries(db: Kysely<Database>, busy: Busy, limit: number): Promise<ClaimedDelivery[]> {
   const { rows } = await sql<ClaimedDelivery>`
     update webhook_deliveries d set attempts = attempts + 1, last_attempt_at = clock_timestamp(),
       next_attempt_at = clock_timestamp() + make_interval(secs => ${CLAIM_SECONDS})
     from (
-      select due.id, e.url, e.secret, e.previous_secret, e.previous_secret_until
-      from webhook_endpoints e cross join lateral (
-        select id, next_attempt_at from webhook_deliveries
-        where endpoint_id = e.id and next_attempt_at <= clock_timestamp()
-        order by next_attempt_at limit ${PER_ENDPOINT} for update skip locked
-      ) due
-      where e.enabled and not e.id = any(${[...busyEndpoints]}::uuid[])
-      order by due.next_attempt_at limit ${limit}
+      select * from (
+        select due.*, e.organization_id, e.url, e.secret, e.previous_secret, e.previous_secret_until,
+          row_number() over (partition by e.organization_id order by due.next_attempt_at) as turn
+        from webhook_endpoints e cross join lateral (
+          select id, next_attempt_at from webhook_deliveries
+          where endpoint_id = e.id and next_attempt_at <= clock_timestamp()
+          order by next_attempt_at limit ${PER_ENDPOINT} for update skip locked
+        ) due
+        where ${notBusy(busy)}
+      ) ranked
+      where turn <= ${PER_ORGANIZATION} order by next_attempt_at limit ${limit}
     ) claimed
     where d.id = claimed.id
-    returning d.id, d.endpoint_id, d.payload, d.attempts, claimed.url, claimed.secret,
+    returning d.id, d.endpoint_id, claimed.organization_id, d.payload, d.attempts, claimed.url, claimed.secret,
       claimed.previous_secret, claimed.previous_secret_until`.execute(db);
   return rows;
 }
 
 /** Milliseconds until something is due; undefined when nothing is. */
-export async function msToNextDelivery(
-  db: Kysely<Database>,
-  busyEndpoints: readonly string[],
-): Promise<number | undefined> {
+export async function msToNextDelivery(db: Kysely<Database>, busy: Busy): Promise<number | undefined> {
   const { rows } = await sql<{ ms: number | null }>`
     select extract(epoch from min(due.at) - clock_timestamp())::float8 * 1000 as ms
     from webhook_endpoints e cross join lateral (
       select next_attempt_at as at from webhook_deliveries
       where endpoint_id = e.id and next_attempt_at is not null order by next_attempt_at limit 1
     ) due
-    where e.enabled and not e.id = any(${[...busyEndpoints]}::uuid[])`.execute(db);
+    where ${notBusy(busy)}`.execute(db);
   return rows[0]?.ms ?? undefined;
 }
 
@@ -79,7 +87,7 @@ export async function noteAttempt(
       state,
       last_status: result.status,
       last_error: result.error,
-      next_attempt_at: state === 'pending' ? new Date(Date.now() + seconds * 1000) : null,
+      next_attempt_at: state === 'pending' ? sql`clock_timestamp() + make_interval(secs => ${seconds})` : null,
     })
     .where('id', '=', id)
     .where('attempts', '=', attempts)
@@ -101,7 +109,7 @@ export async function giveBack(
 ): Promise<void> {
   await db
     .updateTable('webhook_deliveries')
-    .set({ attempts: attempts - 1, next_attempt_at: new Date() })
+    .set({ attempts: attempts - 1, next_attempt_at: sql`clock_timestamp()` })
     .where('id', '=', id)
     .where('attempts', '=', attempts)
     .execute();
@@ -124,7 +132,7 @@ export async function replayDelivery(db: Kysely<Database>, endpointId: string, i
   const row = isUuid(id)
     ? await db
         .updateTable('webhook_deliveries')
-        .set({ state: 'pending', attempts: 0, next_attempt_at: new Date() })
+        .set({ state: 'pending', attempts: 0, next_attempt_at: sql`clock_timestamp()` })
         .where('endpoint_id', '=', endpointId)
         .where('id', '=', id)
         .returningAll()

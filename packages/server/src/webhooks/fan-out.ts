@@ -6,10 +6,14 @@ import { webhookMessage } from './payload.ts';
 
 const BATCH = 200;
 
-/** Ids of endpoints that are switched on. */
-export async function enabledEndpoints(db: Kysely<Database>): Promise<string[]> {
-  const rows = await db.selectFrom('webhook_endpoints').select('id').where('enabled', '=', true).execute();
-  return rows.map((row) => row.id);
+/** Endpoints that are switched on, of some organizations or of all. */
+export function enabledEndpoints(
+  db: Kysely<Database>,
+  organizations: readonly string[] | undefined,
+): Promise<{ id: string; organization_id: string }[]> {
+  const enabled = db.selectFrom('webhook_endpoints').select(['id', 'organization_id']).where('enabled', '=', true);
+  if (organizations === undefined) return enabled.execute();
+  return enabled.where(sql<boolean>`organization_id = any(${[...organizations]}::uuid[])`).execute();
 }
 
 /**

@@ -6,7 +6,15 @@ import type { EventBus } from '../platform/events.ts';
 import { failpoint } from '../platform/failpoints.ts';
 import type { Log } from '../platform/log.ts';
 import type { SecretBox } from '../platform/secrets.ts';
-import { type ClaimedDelivery, claimDeliveries, giveBack, msToNextDelivery, noteAttempt } from './deliveries.ts';
+import {
+  type Busy,
+  type ClaimedDelivery,
+  claimDeliveries,
+  giveBack,
+  msToNextDelivery,
+  noteAttempt,
+  PER_ORGANIZATION,
+} from './deliveries.ts';
 import { secretContext } from './endpoints.ts';
 import { enabledEndpoints, fanOut } from './fan-out.ts';
 import { sendWebhook } from './send.ts';
@@ -27,7 +35,7 @@ export interface Webhooks {
   close(): Promise<void>;
 }
 
-const MAX_IN_FLIGHT = 16;
+const MAX_IN_FLIGHT = 4 * PER_ORGANIZATION;
 /** Changes come in bursts; one look is enough for those of one. */
 const GATHER_MS = 50;
 /** For changes whose message was lost. */
@@ -37,24 +45,40 @@ export function startWebhooks(deps: WebhookDeps): Webhooks {
   const { db, log } = deps;
   const agent = createRemoteAgent(deps.settings);
   const closing = new AbortController();
-  const inFlight = new Map<Promise<void>, string>();
-  const busy = () => [...new Set(inFlight.values())];
+  const inFlight = new Map<Promise<void>, ClaimedDelivery>();
   let hasEndpoints = true;
-  let isDirty = true;
+  let isAllDirty = true;
+  const dirty = new Set<string>();
   let lookedAt = Number.NEGATIVE_INFINITY;
+  const isLate = () => performance.now() - lookedAt >= LOOK_MS;
+
+  function busy(): Busy {
+    const counts = new Map<string, number>();
+    for (const { organization_id: id } of inFlight.values()) counts.set(id, (counts.get(id) ?? 0) + 1);
+    const organizations = [...counts].flatMap(([id, count]) => (count >= PER_ORGANIZATION ? [id] : []));
+    return { endpoints: [...new Set([...inFlight.values()].map((claimed) => claimed.endpoint_id))], organizations };
+  }
 
   async function makeDeliveries(signal: AbortSignal): Promise<void> {
-    isDirty = false;
-    lookedAt = performance.now();
-    const endpoints = await enabledEndpoints(db);
-    hasEndpoints = endpoints.length > 0;
-    for (const id of endpoints) {
-      let state: Awaited<ReturnType<typeof fanOut>>;
-      do {
-        state = await fanOut(db, id);
-        if (state === 'more') sender.wake();
-      } while (state === 'more' && !signal.aborted);
-      if (state === 'soon') isDirty = true;
+    const isOfAll = isAllDirty || isLate();
+    const organizations = isOfAll ? undefined : [...dirty];
+    isAllDirty = false;
+    dirty.clear();
+    if (isOfAll) lookedAt = performance.now();
+    try {
+      const endpoints = await enabledEndpoints(db, organizations);
+      if (isOfAll) hasEndpoints = endpoints.length > 0;
+      for (const { id, organization_id: organizationId } of endpoints) {
+        let state: Awaited<ReturnType<typeof fanOut>>;
+        do {
+          state = await fanOut(db, id);
+          if (state === 'more') sender.wake();
+        } while (state === 'more' && !signal.aborted);
+        if (state === 'soon') dirty.add(organizationId);
+      }
+    } catch (error) {
+      isAllDirty = true;
+      throw error;
     }
   }
 
@@ -78,7 +102,7 @@ export function startWebhooks(deps: WebhookDeps): Webhooks {
         inFlight.delete(work);
         sender.wake();
       });
-    inFlight.set(work, claimed.endpoint_id);
+    inFlight.set(work, claimed);
   }
 
   async function sendDue(signal: AbortSignal): Promise<void> {
@@ -92,7 +116,7 @@ export function startWebhooks(deps: WebhookDeps): Webhooks {
   const maker = startAlarm(
     {
       name: 'events for webhooks',
-      next: async () => (isDirty || performance.now() - lookedAt >= LOOK_MS ? 0 : undefined),
+      next: async () => (isAllDirty || dirty.size > 0 || isLate() ? 0 : undefined),
       run: makeDeliveries,
     },
     log,
@@ -110,17 +134,19 @@ export function startWebhooks(deps: WebhookDeps): Webhooks {
   const look = () => {
     gathering ??= setTimeout(() => {
       gathering = undefined;
-      isDirty = true;
       maker.wake();
     }, GATHER_MS);
   };
-  const unsubscribe = deps.events.subscribe(() => {
-    if (hasEndpoints) look();
+  const unsubscribe = deps.events.subscribe(({ organizationId }) => {
+    if (!hasEndpoints) return;
+    dirty.add(organizationId);
+    look();
   });
 
   return {
     wake() {
       hasEndpoints = true;
+      isAllDirty = true;
       look();
       sender.wake();
     },

@@ -6,6 +6,7 @@ import { insertSnapshot, moveSnapshot } from '../../lifecycle/move.ts';
 import { newSnapshot } from '../../test-support/rows.ts';
 import { startTestApi, type TestApi } from '../../test-support/test-api.ts';
 import { checkUrl } from '../../webhooks/check-url.ts';
+import { claimDeliveries, PER_ORGANIZATION } from '../../webhooks/deliveries.ts';
 
 let api: TestApi;
 let receiver: Server;
@@ -188,6 +189,33 @@ describe('an endpoint', () => {
   it('is one of twenty at most', async () => {
     for (let n = 0; n < 20; n++) expect((await create()).status).toBe(200);
     expect((await create()).status).toBe(400);
+  });
+});
+
+it('leaves places to other organizations, however much of one waits', async () => {
+  const quiet = await api.addOrganization();
+  const undo = new Error('undo');
+  const claims = api.db.transaction().execute(async (trx) => {
+    const owners = [organizationId, organizationId, organizationId, quiet];
+    for (const [index, owner] of owners.entries()) {
+      const { id } = await trx
+        .insertInto('webhook_endpoints')
+        .values({ organization_id: owner, url, secret: Buffer.alloc(0), cursor_txid: 0, cursor_id: 0 })
+        .returning('id')
+        .executeTakeFirstOrThrow();
+      const due = { endpoint_id: id, event_type: 'x', payload: '{}', next_attempt_at: new Date(index) };
+      await trx.insertInto('webhook_deliveries').values(Array(4).fill(due)).execute();
+    }
+    const none = { endpoints: [], organizations: [] };
+    const first = await claimDeliveries(trx, none, PER_ORGANIZATION + 2);
+    const second = await claimDeliveries(trx, { ...none, organizations: [organizationId] }, 100);
+    throw Object.assign(undo, { claimed: [first, second].map((rows) => rows.map((row) => row.organization_id)) });
+  });
+  await expect(claims).rejects.toMatchObject({
+    claimed: [
+      [...Array(PER_ORGANIZATION).fill(organizationId), quiet, quiet],
+      [quiet, quiet],
+    ],
   });
 });
 
