@@ -19,7 +19,7 @@ export async function addOpenApi(app: FastifyInstance, options: OpenApiOptions):
         version: options.version,
         description:
           'Snapshots and sandboxes for agents. Speaks the Daytona API under `/api` and `/toolbox`. ' +
-          'WebSocket routes of the toolbox are not in this list: `…/process/pty/{sessionId}/connect`, `…/process/pty/create-connect`, ' +
+          'WebSocket routes are not in this list: `/api/socket.io`, and of the toolbox `…/process/pty/{sessionId}/connect`, `…/process/pty/create-connect`, ' +
           '`…/process/interpreter/execute`, and logs of session commands with `follow=true`.',
       },
       components: { securitySchemes: { apiKey: { type: 'http', scheme: 'bearer', bearerFormat: 'dtn_…' } } },
