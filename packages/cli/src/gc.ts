@@ -3,7 +3,7 @@ import { type LoadConfigOptions, loadConfig, printable } from '@darkroom/server/
 import { askServer } from './ask-server.ts';
 
 const MB = 1_000_000;
-/** Layers of a machine that was not swept for long. */
+/** Layers of a machine that was not swept for long; all are measured. */
 const COLLECT_MS = 60 * 60_000;
 
 export interface GcOptions extends LoadConfigOptions {
@@ -16,7 +16,7 @@ export interface GcOptions extends LoadConfigOptions {
 /** `darkroom gc`: what the server that runs would take away and why, or took away just now. */
 export async function gc({ dryRun, grace, json, ...options }: GcOptions): Promise<number> {
   const { stateDir } = loadConfig(options);
-  const plan = async () => gcPlanSchema.parse(await askServer(stateDir, '/api/admin/gc'));
+  const plan = async () => gcPlanSchema.parse(await askServer(stateDir, '/api/admin/gc', { waitMs: COLLECT_MS }));
   if (dryRun) {
     const planned = await plan();
     process.stdout.write(json ? toJson(planned) : renderPlan(planned));
