@@ -194,7 +194,7 @@ test('labels, intervals, public and activity can be set', async () => {
 
 test('what cannot be done yet is refused in words', async () => {
   const { id } = await create();
-  for (const path of ['archive', 'backup', 'fork', 'snapshot']) {
+  for (const path of ['archive', 'backup']) {
     const { status, body } = await client.post(`/api/sandbox/${id}/${path}`, {});
     expect({ path, status, message: body.message }).toMatchObject({
       status: 400,
