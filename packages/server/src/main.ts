@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import { Server as TlsServer } from 'node:tls';
 import type { FastifyInstance } from 'fastify';
 import { openAuditJournal } from './audit/audit-journal.ts';
@@ -27,7 +26,7 @@ import { createMetrics } from './platform/metrics.ts';
 import { startOldRowSweeper } from './platform/old-rows.ts';
 import { startQuietCollector } from './platform/quiet-collector.ts';
 import { readStateCounts } from './platform/state-counts.ts';
-import { createSandboxes, type Sandboxes } from './sandboxes/index.ts';
+import type { Sandboxes } from './sandboxes/index.ts';
 import { createLayerSweeper } from './snapshots/layer-sweeper.ts';
 import { createSnapshotReads } from './snapshots/read.ts';
 import type { SshGateway } from './ssh/gateway.ts';
@@ -39,6 +38,7 @@ import { startFsck } from './start/start-fsck.ts';
 import { startGarbage } from './start/start-garbage.ts';
 import { type Machine, startMachine } from './start/start-machine.ts';
 import { JOB_GRACE_MS, startPlatform } from './start/start-platform.ts';
+import { spoolDirectory, startSandboxes } from './start/start-sandboxes.ts';
 import { startSnapshots } from './start/start-snapshots.ts';
 import { startSsh } from './start/start-ssh.ts';
 import { startTls, type Tls } from './start/start-tls.ts';
@@ -157,39 +157,6 @@ export async function startServer(config: Config, options: StartOptions): Promis
     await closers.closeAll();
     throw error;
   }
-}
-
-async function startSandboxes(ground: Ground, machine: Machine, builds: Builds): Promise<Sandboxes> {
-  const { config, log, closers, instance } = ground;
-  const sandboxes = createSandboxes({
-    db: ground.db,
-    clock: ground.clock,
-    jobs: ground.jobs,
-    secrets: ground.secrets,
-    builds,
-    runtime: machine.runtime,
-    layers: machine.layers,
-    settings: {
-      instanceId: instance.id,
-      runnerId: instance.runnerId,
-      defaultSnapshot: config.defaultSnapshot,
-      pidsLimit: config.runtime.pidsLimit,
-      diskLimits: config.runtime.diskLimits,
-      bandwidthMbps: config.network.bandwidthMbps,
-      spoolDirectory: spoolDirectory(config),
-      maxOutputBytes: config.exec.maxOutputBytes,
-      graceSeconds: config.gc.graceMinutes * 60,
-      deleteStoppedAfterDays: config.gc.deleteStoppedAfterDays,
-      maxExecSeconds: config.exec.maxSeconds,
-    },
-    log,
-    onOomKills: (kills) => ground.metrics.addOomKills(kills),
-    onStarted: (seconds) => ground.metrics.observeStart({ outcome: 'started', seconds }),
-  });
-  const recovered = await sandboxes.open();
-  closers.add('sandboxes', () => sandboxes.close());
-  log.info(recovered, 'sandboxes of an earlier server were looked at');
-  return sandboxes;
 }
 
 interface Served {
@@ -327,5 +294,3 @@ async function listen(app: FastifyInstance, config: Config, tls: Tls | undefined
   const host = address.family === 'IPv6' ? `[${address.address}]` : address.address;
   return `${tls === undefined ? 'http' : 'https'}://${host}:${address.port}`;
 }
-
-const spoolDirectory = (config: Config) => join(config.stateDir, 'spool');

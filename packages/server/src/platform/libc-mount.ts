@@ -24,7 +24,6 @@ const FSCONFIG_CMD_CREATE = 6;
 const MOVE_MOUNT_F_EMPTY_PATH = 4;
 const AT_FDCWD = -100;
 
-export const MOUNT_ATTR_NOSUID = 2;
 export const MOUNT_ATTR_NODEV = 4;
 
 /** In the order given: overlayfs takes `lowerdir+` from the top layer down. A key without value is a flag. */
