@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync } from 'node:fs';
+import { mkdirSync, renameSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { damagedLayers } from './checks/damaged-layers.ts';
@@ -51,4 +51,26 @@ test('nothing is given up while the pool does not take what is written', async (
   ]);
   rmSync(join(lab.poolRoot, '.fsck-probe'), { recursive: true });
   expect(await stateOf(lab, 'snapshots', id)).toEqual({ state: 'active', error_reason: null });
+});
+
+test('nothing is given up for what a pool lacks that has nothing at all', async () => {
+  const layer = await makeBuilt(lab, { a: 'a' });
+  const { id } = await lab.addSnapshot('built', [layer]);
+  const sandbox = await lab.addSandbox([layer.diffId]);
+  renameSync(lab.poolRoot, `${lab.poolRoot}-away`);
+  await lab.reopen();
+  mkdirSync(join(lab.poolRoot, 'sandboxes'));
+  const found = await lab.repair('quick');
+  expect(found.map(({ kind, outcome }) => `${kind} ${outcome}`)).toEqual([
+    'layer-missing failed',
+    'sandbox-files failed',
+  ]);
+  expect(found[0]?.note).toContain('no layer at all');
+  await lab.store.close();
+  rmSync(lab.poolRoot, { recursive: true });
+  renameSync(`${lab.poolRoot}-away`, lab.poolRoot);
+  await lab.reopen();
+  expect(await stateOf(lab, 'snapshots', id)).toEqual({ state: 'active', error_reason: null });
+  expect(await stateOf(lab, 'sandboxes', sandbox)).toEqual({ state: 'stopped', error_reason: null });
+  expect(await lab.repair('quick')).toEqual([]);
 });

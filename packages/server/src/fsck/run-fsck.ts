@@ -1,5 +1,5 @@
-import { messageOf } from '../platform/errors.ts';
-import { assertPoolAnswers } from './assert-pool-answers.ts';
+import { DarkroomError, messageOf, withHint } from '../platform/errors.ts';
+import { assertPool } from './assert-pool.ts';
 import { CHECKS } from './checks/index.ts';
 import type { Check, Finding, FsckReport, Progress, Scene } from './types.ts';
 
@@ -62,7 +62,7 @@ async function settle(scene: Scene, finding: Finding, repair: boolean): Promise<
   const found: Found = { type: 'finding', ...what, repair: given?.does ?? null, outcome: 'found', note: null };
   if (!repair || given === undefined) return found;
   try {
-    await assertPoolAnswers(scene);
+    await assertPool(scene);
     const note = await given.run(scene.signal);
     if (note === undefined) return undefined;
     scene.log.warn({ fsck: what, note }, 'fsck repaired something');
@@ -70,6 +70,6 @@ async function settle(scene: Scene, finding: Finding, repair: boolean): Promise<
   } catch (error) {
     scene.signal.throwIfAborted();
     scene.log.warn({ fsck: what, err: error }, 'fsck could not repair something');
-    return { ...found, outcome: 'failed', note: messageOf(error) };
+    return { ...found, outcome: 'failed', note: error instanceof DarkroomError ? withHint(error) : messageOf(error) };
   }
 }
