@@ -22,6 +22,7 @@ export async function streamAnswer(
   raw.writeHead(200, { ...headers, 'cache-control': 'no-store', 'x-accel-buffering': 'no', connection: 'close' });
   raw.flushHeaders();
   const gone = new AbortController();
+  if (raw.destroyed) gone.abort();
   raw.once('close', () => gone.abort());
   raw.on('error', () => gone.abort());
   try {
