@@ -17,7 +17,7 @@ import {
 } from './deliveries.ts';
 import { secretContext } from './endpoints.ts';
 import { enabledEndpoints, fanOut } from './fan-out.ts';
-import { sendWebhook } from './send.ts';
+import { type SendResult, sendWebhook } from './send.ts';
 
 export interface WebhookDeps {
   db: Kysely<Database>;
@@ -82,13 +82,22 @@ export function startWebhooks(deps: WebhookDeps): Webhooks {
     }
   }
 
+  async function send(claimed: ClaimedDelivery): Promise<SendResult> {
+    let secrets: string[];
+    try {
+      secrets = secretsOf(deps, claimed);
+    } catch (error) {
+      // An attempt like any other, or it would be made again every minute.
+      log.error({ err: error, endpoint: claimed.endpoint_id }, 'the secret of a webhook endpoint cannot be read');
+      return { ok: false, status: null, error: 'Its secret cannot be read; rotate it' };
+    }
+    const { id, url, payload } = claimed;
+    return sendWebhook(agent, { id: `msg_${id}`, url, payload, secrets }, closing.signal);
+  }
+
   async function attempt(claimed: ClaimedDelivery): Promise<void> {
     await failpoint('webhook.claimed');
-    const result = await sendWebhook(
-      agent,
-      { id: `msg_${claimed.id}`, url: claimed.url, payload: claimed.payload, secrets: secretsOf(deps, claimed) },
-      closing.signal,
-    );
+    const result = await send(claimed);
     await failpoint('webhook.sent');
     if (!result.ok && closing.signal.aborted) await giveBack(db, claimed);
     else await noteAttempt(db, claimed, result);
