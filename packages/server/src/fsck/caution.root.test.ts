@@ -74,3 +74,15 @@ test('nothing is given up for what a pool lacks that has nothing at all', async 
   expect(await stateOf(lab, 'sandboxes', sandbox)).toEqual({ state: 'stopped', error_reason: null });
   expect(await lab.repair('quick')).toEqual([]);
 });
+
+test('a layer that was said to be damaged and is what it was is not given up', async () => {
+  const layer = await makeBuilt(lab, { a: 'a' });
+  const { id } = await lab.addSnapshot('captured', [layer], { source_sandbox_id: crypto.randomUUID() });
+  await lab.scene.health.noteDamaged(layer.diffId, ['/a: it cannot be read: EIO']);
+  await lab.reopen();
+  const [found] = await lab.repair('quick');
+  expect(found).toMatchObject({ kind: 'layer-damaged', outcome: 'repaired', note: expect.stringContaining('it was') });
+  expect(await stateOf(lab, 'snapshots', id)).toEqual({ state: 'active', error_reason: null });
+  await lab.reopen();
+  expect(await lab.find('bytes')).toEqual([]);
+});

@@ -72,7 +72,7 @@ export interface Scene {
   openedWith: readonly Finding[];
   store: OpenLayerStore;
   layers: LayerKeeper;
-  health: Pick<LayerHealth, 'verifyLayer' | 'isDamaged' | 'noteDamaged' | 'refetch'>;
+  health: Pick<LayerHealth, 'verifyLayer' | 'isDamaged' | 'noteDamaged' | 'noteSound' | 'refetch'>;
   /** As of `LayerHealthDeps`: whether it was fetched. */
   fetchAgain(diffId: string, signal: AbortSignal): Promise<boolean>;
   contexts: ContextStore;

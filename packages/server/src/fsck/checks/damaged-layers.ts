@@ -2,11 +2,10 @@ import { readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { damageMarkPath } from '../../images/health/verify-layer.ts';
 import { isLayerThere } from '../../images/layer-disk.ts';
-import { layerDiskFault } from '../../images/layer-disk-fault.ts';
 import type { Layer } from '../../images/types.ts';
 import { messageOf } from '../../platform/errors.ts';
-import { SystemCallError } from '../../platform/libc.ts';
 import { groupsOf, isBuilt, namesOf, readLayerUsers, shortLayer } from '../layer-users.ts';
+import { lookAtLayer } from '../look-at-layer.ts';
 import { repairLayer } from '../repairs/repair-layer.ts';
 import type { Check, Finding, Progress, Scene } from '../types.ts';
 import { adviceFor, presentLayers } from './missing-layers.ts';
@@ -55,28 +54,8 @@ async function damageOf(scene: Scene, layer: Layer): Promise<readonly string[]> 
   // Swept since it was listed.
   if (!isLayerThere(directory)) return [];
   if (scene.health.isDamaged(layer.diffId)) return markOf(layer.path);
-  const fault = layer.onDisk === true ? layerDiskFault(directory) : undefined;
-  if (fault !== undefined) return [fault];
-  if (scene.depth === 'quick') return [];
-  try {
-    // One on a disk is mounted by that.
-    await scene.store.get(layer.diffId);
-  } catch (error) {
-    if (isOfItsDisk(error)) return [messageOf(error)];
-    throw error;
-  }
-  const verdict = await scene.health.verifyLayer(layer.path, {
-    contents: scene.depth === 'bytes',
-    signal: scene.signal,
-  });
+  const verdict = await lookAtLayer(scene, layer);
   return verdict.kind === 'damaged' ? verdict.differences : [];
-}
-
-/** What the kernel says of a file system that makes no sense. Too few devices or descriptors say nothing of the layer. */
-function isOfItsDisk(error: unknown): boolean {
-  const cause = error instanceof Error ? error.cause : undefined;
-  if (!(cause instanceof SystemCallError) || cause.syscall !== 'mount') return false;
-  return ['EUCLEAN', 'EBADMSG', 'EINVAL', 'EIO', 'ENOENT'].includes(cause.code);
 }
 
 function markOf(path: string): readonly string[] {

@@ -1,6 +1,7 @@
 import { moveSandbox, moveSnapshot } from '../../lifecycle/move.ts';
 import { FSCK } from '../actor.ts';
 import { isBusy, type LayerUser, namesOf, shortLayer, stillNeeds } from '../layer-users.ts';
+import { isSoundAfterAll } from '../look-at-layer.ts';
 import type { Repair, Scene } from '../types.ts';
 import { buildAgain, findDefinition } from './build-again.ts';
 import type { LostLayer } from './repair-layer.ts';
@@ -25,6 +26,10 @@ export async function repairBuiltLayer(scene: Scene, lost: LostLayer): Promise<R
         findStill(scene, plan.fail, lost.diffId),
       ]);
       if (build.length + fail.length === 0) return undefined;
+      if (lost.how === 'damaged' && (await isSoundAfterAll(scene, lost.diffId))) {
+        await scene.health.noteSound(lost.diffId);
+        return 'it is what it was, and is not said to be damaged any more';
+      }
       if (lost.how === 'damaged') await scene.health.noteDamaged(lost.diffId, lost.differences ?? []);
       else await scene.store.forgetGone(lost.diffId);
       const done: Plan = { build: [], fail: [] };

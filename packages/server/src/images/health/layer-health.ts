@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { stat, utimes, writeFile } from 'node:fs/promises';
+import { rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { DarkroomError, messageOf } from '../../platform/errors.ts';
 import { failpoint } from '../../platform/failpoints.ts';
 import { abortable } from '../registry/deadline.ts';
@@ -20,6 +20,8 @@ export interface LayerHealth extends Pick<LayerVerifier, 'verifyLayer'> {
   ensureSound(diffIds: readonly string[], signal: AbortSignal): Promise<void>;
   /** Of what somebody else found by `verifyLayer`: it is known as damaged from then on. */
   noteDamaged(diffId: string, differences: readonly string[]): Promise<void>;
+  /** Of one that was known as damaged and is what it was, bytes and all: an error of a moment, or a person who put it right. */
+  noteSound(diffId: string): Promise<void>;
   /** Damaged layers that were pulled are taken out of the store and fetched again. Resolves to those that could not be, which stay. */
   refetch(diffIds: readonly string[], signal: AbortSignal): Promise<string[]>;
   /** Results that have such a layer are not to be used. */
@@ -179,6 +181,12 @@ export async function createLayerHealth(deps: LayerHealthDeps): Promise<LayerHea
     async noteDamaged(diffId, differences) {
       const layer = (await store.list()).find((each) => each.diffId === diffId);
       if (layer !== undefined) await noteDamage(layer, differences);
+    },
+    async noteSound(diffId) {
+      const layer = (await store.list()).find((each) => each.diffId === diffId);
+      if (layer === undefined) return;
+      await rm(damageMarkPath(layer.path), { force: true });
+      damaged.delete(diffId);
     },
     async refetch(diffIds, signal) {
       await repairInTurn(diffIds, signal);
