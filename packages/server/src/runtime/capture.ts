@@ -123,6 +123,12 @@ async function standingStill(
     await host.cgroups.freeze(container.id, true);
     await failpoint('capture.frozen');
     await copy();
+    if (performance.now() - began > withinSeconds * 1000) {
+      throw new DarkroomError(
+        'unavailable',
+        'the files of the sandbox took too long to copy, and it went on meanwhile',
+      );
+    }
   } finally {
     await host.cgroups.freeze(container.id, false);
     container.isPaused = false;
