@@ -45,11 +45,17 @@ export function createLayerSweeper(deps: LayerSweeperDeps): LayerSweeper {
   const closing = new AbortController();
   let last: Promise<unknown> = Promise.resolve();
   let isClosed = false;
+  /** Who waits for room does not wait for a sweep that takes its time: what that leaves goes with the next. */
+  let urgent = 0;
+  let gentle: AbortController | undefined;
 
   /** Both phases: what was marked in an earlier sweep and is still unneeded goes, what is found now is marked. */
   async function sweep({ withoutGrace, gently }: CollectOptions & { gently: boolean }): Promise<Layer[]> {
     const mark = { runnerId, kind: 'layer', graceSeconds: withoutGrace ? 0 : graceSeconds } as const;
     let waiting: Marked[] = [];
+    const isGentle = gently && urgent === 0;
+    const ended = new AbortController();
+    gentle = isGentle ? ended : undefined;
     const freed = await layers.sweep(
       async (stored) => {
         const unreachable = await unreachableLayers(
@@ -70,7 +76,7 @@ export function createLayerSweeper(deps: LayerSweeperDeps): LayerSweeper {
         waiting = marked.filter(({ dueInMs }) => dueInMs > 0);
         return new Set(marked.filter(({ dueInMs }) => dueInMs <= 0).map(({ id }) => id));
       },
-      { gently, signal: closing.signal },
+      { gently: isGentle, signal: AbortSignal.any([closing.signal, ended.signal]) },
     );
     await forgetMarks(
       db,
@@ -87,7 +93,10 @@ export function createLayerSweeper(deps: LayerSweeperDeps): LayerSweeper {
   function inTurn(options: CollectOptions & { gently: boolean }): Promise<Layer[]> {
     const turn = last.then(() => (isClosed ? [] : sweep(options)));
     last = turn.catch(() => {});
-    return turn;
+    if (options.gently) return turn;
+    urgent++;
+    gentle?.abort();
+    return turn.finally(() => urgent--);
   }
 
   async function inBackground(): Promise<void> {
