@@ -1,7 +1,8 @@
 import type { AuditEntry } from './audit-entry.ts';
 
 const MAX_TEXT = 1_000;
-const MAX_ITEMS = 50;
+/** As many as forks can be made at once. */
+const MAX_ITEMS = 100;
 
 /** What of an entry is kept. Requests that were refused are written down as well, and may be of any size, shape and depth. */
 export function storableEntry(entry: AuditEntry): AuditEntry {

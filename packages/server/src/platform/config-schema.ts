@@ -90,6 +90,9 @@ export const configSchema = z.strictObject({
         .default(95)
         .describe('When it is so full, nothing new is begun (507), so that what runs can go on; 101: never.'),
     })
+    .refine(({ makeRoomAtPercent, refuseAtPercent }) => makeRoomAtPercent <= refuseAtPercent, {
+      error: 'makeRoomAtPercent must not be above refuseAtPercent: room is made before work is refused',
+    })
     .prefault({}),
   gc: z
     .strictObject({
