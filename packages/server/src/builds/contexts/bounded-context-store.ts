@@ -107,8 +107,11 @@ export function boundedContextStore(store: ContextStore, limits: ContextLimits):
       }
     },
     async completeUpload(key, uploadId, parts) {
-      // One that is gone may be completed: what it made says so.
-      await uploadOf(key, uploadId).catch(ignoreMissing);
+      const isOpen = uploads.has(uploadId);
+      // One that is gone may have been completed by a server that could not say so any more: the store knows.
+      await uploadOf(key, uploadId).catch((error: unknown) => {
+        if (isOpen || !isNotFound(error)) throw error;
+      });
       const stored = await replacing(key, () => store.completeUpload(key, uploadId, parts));
       forget(uploadId);
       return stored;
@@ -143,9 +146,7 @@ function assertSame(one: ContextKey, other: ContextKey): void {
   if (one.organizationId !== other.organizationId || one.hash !== other.hash) throw notFound('There is no such upload');
 }
 
-function ignoreMissing(error: unknown): void {
-  if (!(error instanceof DarkroomError) || error.code !== 'not_found') throw error;
-}
+const isNotFound = (error: unknown) => error instanceof DarkroomError && error.code === 'not_found';
 
 const bytesOf = ({ parts }: Upload) => [...parts.values()].reduce((total, size) => total + size, 0);
 
