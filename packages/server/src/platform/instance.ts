@@ -1,21 +1,18 @@
 import { randomUUID } from 'node:crypto';
-import { open, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Kysely, sql } from 'kysely';
 import type { BaseLogger } from 'pino';
 import type { ClockWatch } from './clock-watch.ts';
 import type { Database } from './db/schema.ts';
-import { DarkroomError, errnoOf, messageOf } from './errors.ts';
+import { messageOf } from './errors.ts';
 import { failpoint } from './failpoints.ts';
-import { syncDirectory } from './sync-directory.ts';
+import { readIdFile, writeIdFile } from './id-file.ts';
 
 /** This server process, as other processes know it: a row with a lease. What it works on names it as the owner. */
 export interface Instance {
   readonly id: string;
   /** The same over restarts: the machine whose layers and sandboxes these are. */
   readonly runnerId: string;
-  /** Processes that own something and whose lease is over. */
-  deadInstances(): Promise<string[]>;
   /** Time until the next lease of another process would end if it is not renewed. */
   msToNextLeaseEnd(): Promise<number | undefined>;
   /**
@@ -86,16 +83,6 @@ export async function openInstance(options: {
   return {
     id,
     runnerId,
-    async deadInstances() {
-      const { rows } = await sql<{ owner_id: string }>`
-        select distinct owner_id from (
-          select owner_id from snapshots where owner_id is not null
-          union all select owner_id from sandboxes where owner_id is not null) owned
-        where not exists (select from instances i where i.id = owned.owner_id and i.lease_expires_at > now())`.execute(
-        db,
-      );
-      return rows.map((row) => row.owner_id);
-    },
     async msToNextLeaseEnd() {
       const { rows } = await sql<{ ms: number | null }>`
         select extract(epoch from min(lease_expires_at) - now())::float8 * 1000 as ms
@@ -115,26 +102,14 @@ const leaseEnd = sql<Date>`now() + make_interval(secs => ${LEASE_SECONDS})`;
 
 /** The runner's id, made at the first start and kept in the state directory. */
 export async function readRunnerId(stateDir: string): Promise<string> {
-  const path = join(stateDir, 'runner-id');
-  try {
-    const id = (await readFile(path, 'utf8')).trim();
-    if (/^[\w.-]{1,64}$/.test(id)) return id;
-    throw new DarkroomError('internal', `${path} does not hold a runner id`, {
-      hint: 'Restore the file; sandboxes and snapshots of this machine are known by it.',
-    });
-  } catch (error) {
-    if (errnoOf(error) !== 'ENOENT') throw error;
-  }
+  const file = {
+    path: join(stateDir, 'runner-id'),
+    what: 'a runner id',
+    hint: 'Restore the file; sandboxes and snapshots of this machine are known by it.',
+  };
+  const known = await readIdFile(file);
+  if (known !== undefined) return known;
   const id = randomUUID();
-  const draft = `${path}.new`;
-  const file = await open(draft, 'w', 0o644);
-  try {
-    await file.writeFile(`${id}\n`);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(draft, path);
-  await syncDirectory(stateDir);
+  await writeIdFile(file, id);
   return id;
 }

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { constants, watch } from 'node:fs';
-import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -119,7 +119,7 @@ test.each(['pool.img.new-', 'pool.img', 'pool'])(
     expect(child.signalCode).toBe('SIGKILL');
     expect(await ensure()).toMatchObject({ kind: 'image', reflink: true });
     expect(await loopDevicesOver(image)).toHaveLength(1);
-    expect((await readdir(stateDir)).sort()).toEqual(['pool', 'pool.img', 'pool.lock']);
+    expect((await readdir(stateDir)).sort()).toEqual(['pool', 'pool-id', 'pool.img', 'pool.lock']);
   },
 );
 
@@ -198,7 +198,86 @@ test('a state directory on a file system with reflinks needs no image', async ()
   await run('mount', ['-o', 'loop', disk, inner], LIMIT);
   const pool = await ensurePool({ stateDir: inner });
   expect(pool).toEqual({ root: join(inner, 'pool'), kind: 'directory', fileSystem: 'xfs', reflink: true });
-  expect((await readdir(inner)).sort()).toEqual(['pool', 'pool.lock']);
+  expect((await readdir(inner)).sort()).toEqual(['pool', 'pool-id', 'pool.lock']);
+});
+
+const idsOf = async () => [
+  await readFile(join(stateDir, 'pool-id'), 'utf8'),
+  await readFile(join(root, 'pool-id'), 'utf8'),
+];
+const missed = (why: string) => ({
+  code: 'conflict',
+  message: expect.stringContaining(why),
+  hint: expect.stringContaining(`remove ${join(stateDir, 'pool-id')}`),
+});
+
+test('a pool on a disk of the operator’s own is missed when that is not mounted, until its note is removed', async () => {
+  const disk = join(stateDir, 'disk.img');
+  await makePoolImage(disk, 600 * MIB);
+  await mkdir(root);
+  const mountDisk = () => run('mount', ['-o', 'loop', disk, root], LIMIT);
+  await mountDisk();
+  expect(await ensure()).toMatchObject({ kind: 'directory' });
+  await writeFile(join(root, 'layers', 'kept'), 'x');
+  unmount(root);
+
+  await expect(ensure()).rejects.toMatchObject(missed('nothing is mounted there'));
+  expect(await readdir(root)).toEqual([]);
+  expect(await readdir(stateDir)).not.toContain('pool.img');
+  await mountDisk();
+  await ensure();
+  expect(await readFile(join(root, 'layers', 'kept'), 'utf8')).toBe('x');
+
+  unmount(root);
+  await rm(join(stateDir, 'pool-id'));
+  expect(await ensure()).toMatchObject({ kind: 'image' });
+});
+
+test('a directory is missed too, where the disk below it has reflinks itself', async () => {
+  const disk = join(stateDir, 'disk.img');
+  await makePoolImage(disk, 600 * MIB);
+  const inner = join(stateDir, 'xfs');
+  await mkdir(inner);
+  await run('mount', ['-o', 'loop', disk, inner], LIMIT);
+  await ensurePool({ stateDir: inner });
+  await rename(join(inner, 'pool'), join(inner, 'away'));
+  await expect(ensurePool({ stateDir: inner })).rejects.toMatchObject({
+    code: 'conflict',
+    message: expect.stringContaining('nothing there says which pool it is'),
+  });
+  expect(await readdir(join(inner, 'pool'))).toEqual([]);
+});
+
+test('an image that is lost, empty or of another pool is refused and not left mounted', async () => {
+  await ensure();
+  await detachPool(stateDir);
+  await rename(image, `${image}.kept`);
+  await expect(ensure()).rejects.toMatchObject(missed('there is no image'));
+  await makePoolImage(image, 600 * MIB);
+  await expect(ensure()).rejects.toMatchObject(missed('nothing there says which pool it is'));
+  mount(await attachLoopDevice(image, 4096), root, 'xfs', 0, null);
+  await writeFile(join(root, 'pool-id'), 'another\n');
+  await expect(ensure()).rejects.toMatchObject(missed('it is pool another'));
+  await detachPool(stateDir);
+  for (const { name } of await loopDevicesOver(image)) await detachWhenUnused(name);
+  await expect(ensure()).rejects.toMatchObject(missed('it is pool another'));
+  expect(await mountsOfPool()).toEqual([]);
+  await rename(`${image}.kept`, image);
+  expect(await ensure()).toMatchObject({ kind: 'image' });
+});
+
+test('a pool from before pools had ids gets one, and one whose note was not written any more is noted', async () => {
+  await ensure();
+  const [before] = await idsOf();
+  await rm(join(stateDir, 'pool-id'));
+  await ensure();
+  expect(await idsOf()).toEqual([before, before]);
+  await rm(join(stateDir, 'pool-id'));
+  await rm(join(root, 'pool-id'));
+  await ensure();
+  const [note, marker] = await idsOf();
+  expect(note).toBe(marker);
+  expect(note).not.toBe(before);
 });
 
 test('a larger limit makes the pool larger, mounted or not; a smaller one changes nothing', async () => {
@@ -229,6 +308,9 @@ test('a pool does not grow beyond its disk', async () => {
 
 test('a full pool still opens, so that something can be deleted', async () => {
   await ensure();
+  // As one from before pools had ids: there may be no room for one.
+  await rm(join(stateDir, 'pool-id'));
+  await rm(join(root, 'pool-id'));
   await run('fallocate', ['--length', '2G', join(root, 'layers', 'big')], { ...LIMIT, okCodes: [1] });
   for (let size = 256 * MIB; size >= 4096; size = Math.floor(size / 2)) {
     const file = join(root, 'layers', `fill-${size}`);

@@ -7,6 +7,7 @@ import { unmount } from '../platform/libc.ts';
 import { lockStateDir } from '../platform/state-lock.ts';
 import { mountAt, readMounts } from './mount-info.ts';
 import { growPoolImage } from './pool-growth.ts';
+import { assertNoPoolIsMissed, assertSamePool, notePool } from './pool-id.ts';
 import { isMountOfImage, makePoolImage, mountPoolImage, temporaryPrefix } from './pool-image.ts';
 import { canReflink, fileSystemOf, REFLINK_LITTER } from './reflink.ts';
 
@@ -35,7 +36,7 @@ const LOCK_TIMEOUT_MS = 60_000;
 /**
  * Finds or makes the pool of a state directory, in the mount namespace of the caller, where it outlives the caller. Any number
  * of calls, also of other processes at the same time, end with the same one mount. A killed call leaves what the next goes on from.
- * Raises `insufficient_storage`, `conflict` (the image is in use elsewhere) or `unavailable` (no loop devices, no XFS).
+ * Raises `insufficient_storage`, `conflict` (the image is in use elsewhere, or the pool is not the one from before) or `unavailable` (no loop devices, no XFS).
  */
 export async function ensurePool(options: PoolOptions): Promise<Pool> {
   await mkdir(options.stateDir, { recursive: true, mode: 0o711 });
@@ -49,7 +50,9 @@ export async function ensurePool(options: PoolOptions): Promise<Pool> {
     if (kind === 'image' && options.maxBytes !== undefined) await growMounted(stateDir, root, options.maxBytes);
     await chmod(root, 0o711);
     for (const [name, mode] of Object.entries(SUBDIRECTORIES)) await makeDirectory(join(root, name), mode);
-    return { root, kind, fileSystem: await fileSystemOf(root), reflink: await reflinksIn(join(root, 'tmp')) };
+    const reflink = await reflinksIn(join(root, 'tmp'));
+    await notePool(stateDir, root);
+    return { root, kind, fileSystem: await fileSystemOf(root), reflink };
   });
 }
 
@@ -88,13 +91,28 @@ export async function holdsPoolDirectory(directory: string): Promise<boolean> {
 async function provide(stateDir: string, root: string, maxBytes: number | undefined): Promise<Pool['kind']> {
   const image = join(stateDir, 'pool.img');
   const mounted = mountAt(await readMounts(), root);
-  if (mounted !== undefined) return (await isMountOfImage(mounted, image)) ? 'image' : 'directory';
+  if (mounted !== undefined) {
+    const kind = (await isMountOfImage(mounted, image)) ? 'image' : 'directory';
+    await assertSamePool(stateDir, root);
+    return kind;
+  }
   if (!existsSync(image)) {
-    if (await holdsPoolDirectory(root)) return 'directory';
+    if (await holdsPoolDirectory(root)) {
+      await assertSamePool(stateDir, root);
+      return 'directory';
+    }
     if (existsSync(join(root, 'layers'))) throw lostReflinks(root);
+    await assertNoPoolIsMissed(stateDir, root);
     await makePoolImage(image, maxBytes);
   }
   await mountPoolImage(image, root);
+  try {
+    await assertSamePool(stateDir, root);
+  } catch (error) {
+    // Else the right image could not be put in its place.
+    unmountPool(root);
+    throw error;
+  }
   return 'image';
 }
 
