@@ -4,6 +4,7 @@ import { createContextCollector } from '../builds/contexts/collect-contexts.ts';
 import { insertSnapshot } from '../lifecycle/move.ts';
 import { newSnapshot } from '../test-support/rows.ts';
 import { startTestApi, type TestApi } from '../test-support/test-api.ts';
+import { forgetMarks, readMarks, remark } from './marks.ts';
 
 let api: TestApi;
 beforeAll(async () => {
@@ -120,4 +121,15 @@ it('is for operators', async () => {
   ] as const) {
     expect((await api.ask(method, url, { key })).status).toBe(403);
   }
+});
+
+it('forgets marks of more things than a statement has parameters', async () => {
+  const mark = { runnerId: 'test', kind: 'build-log' } as const;
+  await remark(api.db, { ...mark, graceSeconds: 60 }, [
+    { id: '1', why: 'x' },
+    { id: 'other', why: 'x' },
+  ]);
+  const ids = Array.from({ length: 70_000 }, (_, index) => String(index));
+  await forgetMarks(api.db, mark, ids);
+  expect([...(await readMarks(api.db, mark)).keys()]).toEqual(['other']);
 });

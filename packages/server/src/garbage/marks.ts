@@ -57,7 +57,8 @@ export async function forgetMarks(
     .deleteFrom('garbage_marks')
     .where('runner_id', '=', runnerId)
     .where('kind', '=', kind)
-    .where('id', 'in', [...ids])
+    // One parameter, however many they are.
+    .where(sql<boolean>`id = any(${[...ids]}::text[])`)
     .execute();
 }
 
