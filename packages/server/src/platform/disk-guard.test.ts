@@ -86,3 +86,22 @@ it('says that it cannot look, and looks again the next time', async () => {
   await disk.assertRoom();
   await disk.close();
 });
+
+it('ends though room is still being made', async () => {
+  vi.useFakeTimers();
+  try {
+    const disk = createDiskGuard({
+      use: async () => ({ usedBytes: 90, freeBytes: 10 }),
+      makeRoomAtPercent: 85,
+      refuseAtPercent: 95,
+      makeRoom: () => new Promise(() => {}),
+      log: { info() {}, warn() {} },
+    });
+    await disk.assertRoom();
+    const closing = disk.close();
+    await vi.advanceTimersByTimeAsync(10_000);
+    await closing;
+  } finally {
+    vi.useRealTimers();
+  }
+});

@@ -41,6 +41,7 @@ const MAKE_ROOM_PERIOD_MS = 10 * 60_000;
 const MAKE_ROOM_REFUSING_MS = 60_000;
 /** A request waits this long for room that is being made. */
 const WAIT_MS = 3_000;
+const CLOSE_MS = 10_000;
 
 /** Keeps an eye on the file system of layers and sandboxes. */
 export function createDiskGuard(options: DiskGuardOptions): DiskGuard {
@@ -125,7 +126,8 @@ export function createDiskGuard(options: DiskGuardOptions): DiskGuard {
     },
     async close() {
       clearInterval(timer);
-      await making;
+      // Giving up takes as long as what is given up is large; what is left of it the next server finds.
+      if (making !== undefined) await atMost(CLOSE_MS, making);
     },
   };
 }
