@@ -36,6 +36,9 @@ export const webhookEndpointSchema = z
     description: z.string(),
     eventTypes: z.array(z.string()).nullable(),
     enabled: z.boolean(),
+    /** When and why the server switched it off by itself; null else. */
+    disabledAt: z.iso.datetime().nullable(),
+    disabledReason: z.string().nullable(),
     createdAt: z.iso.datetime(),
     updatedAt: z.iso.datetime(),
   })

@@ -101,6 +101,8 @@ export async function updateEndpoint(
   const before = await getEndpoint(db, organizationId, id);
   const { eventTypes } = settings;
   const place = settings.enabled === true && !before.enabled ? await latestCursor(db) : undefined;
+  // What somebody has said about it since then counts.
+  const isJudgedAnew = settings.enabled !== undefined || settings.url !== undefined;
   return db
     .updateTable('webhook_endpoints')
     .set({
@@ -109,6 +111,8 @@ export async function updateEndpoint(
       ...(settings.description === undefined ? {} : { description: settings.description }),
       ...(eventTypes === undefined ? {} : { event_types: eventTypes === null ? null : [...eventTypes] }),
       ...(settings.enabled === undefined ? {} : { enabled: settings.enabled }),
+      ...(isJudgedAnew ? { failing_since: null } : {}),
+      ...(settings.enabled === undefined ? {} : { disabled_at: null, disabled_reason: null }),
       ...(place === undefined ? {} : { cursor_txid: place.txid, cursor_id: place.id }),
     })
     .where('id', '=', before.id)

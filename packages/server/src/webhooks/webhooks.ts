@@ -16,6 +16,7 @@ import {
   PER_ORGANIZATION,
 } from './deliveries.ts';
 import { secretContext } from './endpoints.ts';
+import { noteFailure, noteSuccess } from './failing-endpoints.ts';
 import { enabledEndpoints, fanOut } from './fan-out.ts';
 import { type SendResult, sendWebhook } from './send.ts';
 
@@ -71,7 +72,12 @@ export function startWebhooks(deps: WebhookDeps): Webhooks {
       for (const { id, organization_id: organizationId } of endpoints) {
         let state: Awaited<ReturnType<typeof fanOut>>;
         do {
-          state = await fanOut(db, id);
+          state = await fanOut(db, id, (count) =>
+            log.warn(
+              { endpoint: id, count },
+              'too much waits for a webhook endpoint, and new events are not sent to it',
+            ),
+          );
           if (state === 'more') sender.wake();
         } while (state === 'more' && !signal.aborted);
         if (state === 'soon') dirty.add(organizationId);
@@ -95,12 +101,20 @@ export function startWebhooks(deps: WebhookDeps): Webhooks {
     return sendWebhook(agent, { id: `msg_${id}`, url, payload, secrets }, closing.signal);
   }
 
+  async function note(claimed: ClaimedDelivery, result: SendResult): Promise<void> {
+    await noteAttempt(db, claimed, result);
+    const { endpoint_id: endpoint, organization_id: organization } = claimed;
+    if (result.ok) return noteSuccess(db, endpoint);
+    const reason = await noteFailure(db, endpoint);
+    if (reason !== undefined) log.warn({ endpoint, organization, reason }, 'a webhook endpoint was switched off');
+  }
+
   async function attempt(claimed: ClaimedDelivery): Promise<void> {
     await failpoint('webhook.claimed');
     const result = await send(claimed);
     await failpoint('webhook.sent');
     if (!result.ok && closing.signal.aborted) await giveBack(db, claimed);
-    else await noteAttempt(db, claimed, result);
+    else await note(claimed, result);
     await failpoint('webhook.noted');
   }
 

@@ -1,12 +1,14 @@
 import { createHmac } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type IncomingHttpHeaders, type Server } from 'node:http';
+import { sql } from 'kysely';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { insertSnapshot, moveSnapshot } from '../../lifecycle/move.ts';
 import { newSnapshot } from '../../test-support/rows.ts';
 import { startTestApi, type TestApi } from '../../test-support/test-api.ts';
 import { checkUrl } from '../../webhooks/check-url.ts';
 import { claimDeliveries, PER_ORGANIZATION } from '../../webhooks/deliveries.ts';
+import { fanOut, MAX_PENDING } from '../../webhooks/fan-out.ts';
 
 let api: TestApi;
 let receiver: Server;
@@ -175,6 +177,62 @@ describe('an endpoint', () => {
     expect((await api.ask('DELETE', `${base}/${endpoint.id}`, { key })).status).toBe(204);
     expect((await api.ask('GET', `${base}/${endpoint.id}`, { key })).status).toBe(404);
     expect((await api.ask('GET', base, { key })).body).toEqual([]);
+  });
+
+  it('is switched off when all attempts of days have failed, says so, and can be switched on again', async () => {
+    answers = Array(100).fill(500);
+    const { body: endpoint } = await create();
+    expect(endpoint).toMatchObject({ enabled: true, disabledAt: null, disabledReason: null });
+    const path = `${base}/${endpoint.id}`;
+    const failing = (days: number) =>
+      api.db
+        .updateTable('webhook_endpoints')
+        .set({ failing_since: new Date(Date.now() - days * 24 * 3600_000) })
+        .execute();
+    await add();
+    await deliveries(endpoint.id, ([item]) => item?.lastStatus === 500);
+    await failing(6);
+    await add();
+    await deliveries(endpoint.id, (items) => items.filter((item) => item.lastStatus === 500).length === 2);
+    // Two attempts in six days say little.
+    expect((await api.ask('GET', path, { key })).body).toMatchObject({ enabled: true });
+    await api.db.updateTable('webhook_deliveries').set({ attempts: 5 }).execute();
+    await add();
+    await expect
+      .poll(async () => (await api.ask('GET', path, { key })).body)
+      .toMatchObject({
+        ...{ enabled: false, disabledAt: expect.any(String), disabledReason: expect.stringContaining('5 days') },
+      });
+    answers = [];
+    const again = await api.ask('PATCH', path, { key, body: { enabled: true } });
+    expect(again.body).toMatchObject({ enabled: true, disabledAt: null, disabledReason: null });
+    await add();
+    await deliveries(endpoint.id, (items) => items.some((item) => item.state === 'delivered'));
+  });
+
+  it('keeps the oldest ten thousand that wait for it', async () => {
+    const { body: endpoint } = await create({ enabled: false });
+    await sql`insert into webhook_deliveries (endpoint_id, event_type, payload, next_attempt_at)
+      select ${endpoint.id}::uuid, 'x', '{}', now() + interval '1 day' from generate_series(1, ${MAX_PENDING - 1})`.execute(
+      api.db,
+    );
+    await add();
+    await add();
+    // From the first event on, all of which found it switched off.
+    await api.db
+      .updateTable('webhook_endpoints')
+      .set({ enabled: true, cursor_txid: 0, cursor_id: 0 })
+      .where('id', '=', endpoint.id)
+      .execute();
+    const waiting = async () => {
+      // The server does that, too, and who comes second finds nothing.
+      await fanOut(api.db, endpoint.id, () => {});
+      const { body } = await api.ask('GET', `${base}/${endpoint.id}/deliveries`, { key });
+      return body.items.filter((item: { eventType: string }) => item.eventType !== 'x').length;
+    };
+    await expect.poll(waiting).toBe(1);
+    await add();
+    expect(await waiting()).toBe(1);
   });
 
   it('shows its secret once, and is of its organization alone', async () => {

@@ -162,6 +162,8 @@ function endpointDto(row: EndpointRow): WebhookEndpointDto {
     description: row.description,
     eventTypes: row.event_types,
     enabled: row.enabled,
+    disabledAt: row.disabled_at?.toISOString() ?? null,
+    disabledReason: row.disabled_reason,
     createdAt: row.created_at.toISOString(),
     updatedAt: row.updated_at.toISOString(),
   };

@@ -13,6 +13,7 @@ import * as buildCache from './migrations/0010-build-cache.ts';
 import * as captures from './migrations/0011-captures.ts';
 import * as lifecycle from './migrations/0012-lifecycle.ts';
 import * as garbage from './migrations/0013-garbage.ts';
+import * as failingWebhooks from './migrations/0015-failing-webhooks.ts';
 import type { Database } from './schema.ts';
 
 const MIGRATIONS: Readonly<Record<string, Migration>> = {
@@ -28,6 +29,7 @@ const MIGRATIONS: Readonly<Record<string, Migration>> = {
   '0011-captures': captures,
   '0012-lifecycle': lifecycle,
   '0013-garbage': garbage,
+  '0015-failing-webhooks': failingWebhooks,
 };
 
 /** Brings the tables up to this version's. Servers that start at the same time take turns (an advisory lock). */

@@ -360,6 +360,11 @@ export interface WebhookEndpointTable {
   /** Still signs until then, so that receivers can change over. */
   previous_secret: Buffer | null;
   previous_secret_until: NullableTimestamp;
+  /** Since when every attempt has failed; null when the last one did not. */
+  failing_since: NullableTimestamp;
+  /** When it was switched off by itself, and why; null when it is on, or was switched off by a person. */
+  disabled_at: NullableTimestamp;
+  disabled_reason: Generated<string | null>;
   /** The last event that deliveries were made of. */
   cursor_txid: number;
   cursor_id: number;
