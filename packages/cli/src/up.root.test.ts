@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -31,9 +31,11 @@ afterEach(async () => {
   rmSync(stateDir, { recursive: true, force: true });
 });
 
-function up(node = process.execPath, ...flags: string[]) {
-  const config = ['--config', join(stateDir, 'darkroom.yaml'), '--state-dir', stateDir, '--listen', '127.0.0.1:0'];
-  const child = spawn(node, [LAUNCHER, 'up', ...config, ...flags], { stdio: ['ignore', 'pipe', 'pipe'] });
+const up = (node = process.execPath, ...flags: string[]) => darkroom(node, 'up', '--listen', '127.0.0.1:0', ...flags);
+
+function darkroom(node: string, command: string, ...flags: string[]) {
+  const config = ['--config', join(stateDir, 'darkroom.yaml'), '--state-dir', stateDir];
+  const child = spawn(node, [LAUNCHER, command, ...config, ...flags], { stdio: ['ignore', 'pipe', 'pipe'] });
   children.push(child);
   const output: string[] = [];
   const listening = new Promise<string>((resolve, reject) => {
@@ -94,6 +96,33 @@ test('started by the machine’s own Node it does the same, and takes the state 
   second.child.kill('SIGTERM');
   expect(await second.ended).toMatchObject({ code: 0 });
 });
+
+test('without its own database, or its own pool, nothing starts and fsck looks at nothing', async () => {
+  const first = up();
+  await first.listening;
+  first.child.kill('SIGTERM');
+  await first.ended;
+  const inState = (name: string) => join(stateDir, name);
+  const refusedWith = async (message: string) => {
+    expect(await up().ended).toMatchObject({ code: 1, output: expect.stringContaining(message) });
+    const fsck = await darkroom(process.execPath, 'fsck', '--quick', '--repair').ended;
+    expect(fsck).toMatchObject({ code: 2, output: expect.stringContaining(message) });
+  };
+
+  renameSync(inState('postgres'), inState('postgres-kept'));
+  await refusedWith('the database is not the one that the pool');
+  rmSync(inState('postgres'), { recursive: true });
+  renameSync(inState('postgres-kept'), inState('postgres'));
+
+  await detachPool(stateDir);
+  renameSync(inState('pool.img'), inState('pool.img-kept'));
+  await refusedWith('is not the pool that this state directory had');
+  expect(existsSync(inState('pool.img'))).toBe(false);
+  renameSync(inState('pool.img-kept'), inState('pool.img'));
+
+  const again = up();
+  expect((await fetch(`${await again.listening}/health`)).status).toBe(200);
+}, 60_000);
 
 test('a machine that is not ready starts nothing and makes nothing', async () => {
   writeFileSync(join(stateDir, 'darkroom.yaml'), 'runtime:\n  crun: no-such-crun\n');

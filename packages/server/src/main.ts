@@ -82,7 +82,7 @@ export async function startServer(config: Config, options: StartOptions): Promis
   const closers = createClosers(log);
   try {
     const tls = await startTls({ config, log, closers });
-    const platform = await startPlatform(config, log, closers);
+    const platform = await startPlatform({ config, log, closers }, options.pool.root);
     // The machine starts later, and with these.
     let running: Machine | undefined;
     let guard: DiskGuard | undefined;

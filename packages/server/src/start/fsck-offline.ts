@@ -30,7 +30,7 @@ export async function* fsckOffline(
   if (config.failpoints !== '') armFailpoints(config.failpoints);
   const closers = createClosers(log);
   try {
-    const platform = await startPlatform(config, log, closers);
+    const platform = await startPlatform({ config, log, closers }, poolRoot);
     const ground = { config, log, closers, ...platform };
     const layers = await startLayers(ground, poolRoot);
     const contexts = await openContextStore(config, poolRoot);

@@ -7,7 +7,6 @@ import type { DatabaseConnection } from '../platform/db/connection.ts';
 import { openDatabase } from '../platform/db/database.ts';
 import { startEmbeddedPostgres } from '../platform/db/embedded-postgres.ts';
 import { type Listener, openListener } from '../platform/db/listener.ts';
-import { migrate } from '../platform/db/migrate.ts';
 import { openReader, type Reader } from '../platform/db/reader.ts';
 import type { Database } from '../platform/db/schema.ts';
 import { createEventBus, type EventBus } from '../platform/events.ts';
@@ -17,6 +16,8 @@ import type { JobQueue } from '../platform/jobs.ts';
 import type { Log } from '../platform/log.ts';
 import { openSecretBox, type SecretBox } from '../platform/secrets.ts';
 import type { Closers } from './closers.ts';
+import type { Ground } from './ground.ts';
+import { migrateDatabaseOfPool } from './pool-database.ts';
 
 export interface Platform {
   db: Kysely<Database>;
@@ -31,8 +32,11 @@ export interface Platform {
 /** Jobs that run when the server stops get this long to notice their signal. */
 export const JOB_GRACE_MS = 10_000;
 
-/** The ground floor: database, events, jobs, keys. */
-export async function startPlatform(config: Config, log: Log, closers: Closers): Promise<Platform> {
+/** The ground floor: database, events, jobs, keys. Raises `conflict` where the database is not the one of the pool. */
+export async function startPlatform(
+  { config, log, closers }: Pick<Ground, 'config' | 'log' | 'closers'>,
+  poolRoot: string,
+): Promise<Platform> {
   await mkdir(config.stateDir, { recursive: true });
   const secrets = await openSecretBox(config.stateDir);
   const connection = await connectionOf(config, log, closers);
@@ -40,7 +44,7 @@ export async function startPlatform(config: Config, log: Log, closers: Closers):
 
   const db = openDatabase(connection, { maxConnections, log });
   closers.add('database connections', () => db.destroy());
-  await migrate(db);
+  await migrateDatabaseOfPool(db, poolRoot);
   if (await settleRestoredEvents(db))
     log.info({}, 'the database was restored from a dump; its events keep their order');
   const reader = openReader(connection, { maxConnections, log });

@@ -13,6 +13,7 @@ import * as buildCache from './migrations/0010-build-cache.ts';
 import * as captures from './migrations/0011-captures.ts';
 import * as lifecycle from './migrations/0012-lifecycle.ts';
 import * as garbage from './migrations/0013-garbage.ts';
+import * as belonging from './migrations/0014-belonging.ts';
 import * as failingWebhooks from './migrations/0015-failing-webhooks.ts';
 import type { Database } from './schema.ts';
 
@@ -29,6 +30,7 @@ const MIGRATIONS: Readonly<Record<string, Migration>> = {
   '0011-captures': captures,
   '0012-lifecycle': lifecycle,
   '0013-garbage': garbage,
+  '0014-belonging': belonging,
   '0015-failing-webhooks': failingWebhooks,
 };
 

@@ -23,6 +23,7 @@ export interface Database {
   webhook_endpoints: WebhookEndpointTable;
   webhook_deliveries: WebhookDeliveryTable;
   garbage_marks: GarbageMarkTable;
+  database_identity: DatabaseIdentityTable;
 }
 
 type Timestamp = ColumnType<Date, Date | string | undefined, Date | string>;
@@ -396,4 +397,10 @@ export interface GarbageMarkTable {
   id: string;
   reason: string;
   marked_at: Timestamp;
+}
+
+/** One row: which database this is (`database-id.ts`). */
+export interface DatabaseIdentityTable {
+  only_row: Generated<boolean>;
+  id: Generated<string>;
 }
