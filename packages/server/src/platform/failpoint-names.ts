@@ -43,12 +43,13 @@ export const FAILPOINTS = [
   'build.active',
   'build.failed',
 
-  // A capture: the row is there; the disk is written back, and marked; it is FROZEN; the image is cloned, still frozen; thawed, still marked; the
-  // copy is complete; its layer is in the store; `active` is written.
+  // A capture: the row is there; the disk is written back, and marked; it is FROZEN; the image is cloned, still frozen; it is about to be thawed;
+  // thawed, still marked; the copy is complete; its layer is in the store; `active` is written.
   'capture.row-written',
   'capture.marked',
   'capture.frozen',
   'capture.cloned',
+  'capture.thawing',
   'capture.thawed',
   'capture.copied',
   'capture.layer-published',

@@ -67,6 +67,16 @@ test.each([
   },
 );
 
+test('a disk that this server cannot thaw is thawed all the same, and stays marked for the next one until then', async () => {
+  lab = await openLab(undefined, { imageBytes: 1024 * MIB });
+  const limits = { cpu: 1, memoryBytes: 256 * MIB, pids: 128, diskBytes: 64 * MIB };
+  await lab.start('stuck', { limits });
+  armFailpoints('capture.thawing=error');
+  await expect(lab.runtime.capture('stuck')).rejects.toMatchObject({ code: 'unavailable' });
+  expect(readdirSync(join(lab.runDir, 'frozen'))).toEqual(['stuck']);
+  expect(await lab.sh('stuck', 'echo on > /root/file && sync && cat /root/file')).toMatchObject({ stdout: 'on\n' });
+});
+
 test.each(['capture.frozen', 'capture.cloned'])(
   'a copy that fails at %s is a failure, and the sandbox goes on',
   async (failpoint) => {

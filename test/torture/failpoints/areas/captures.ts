@@ -89,6 +89,7 @@ export const captures = {
   'capture.marked': capture,
   'capture.frozen': capture,
   'capture.cloned': capture,
+  'capture.thawing': capture,
   'capture.thawed': capture,
   'capture.copied': capture,
   'capture.layer-published': capture,

@@ -7,6 +7,8 @@ import { posixSpawn, reap } from '../../platform/libc-process.ts';
 export interface ThawGuard {
   /** It does nothing any more when this returns. */
   end(): void;
+  /** Lets it undo the freeze now, and waits for that a while; it goes on by itself, however long it takes. */
+  act(): void;
 }
 
 export interface ThawGuardOptions {
@@ -41,7 +43,11 @@ export function startThawGuard({ withinSeconds, thaw, args = [], fd }: ThawGuard
       end() {
         process.kill(pid, 'SIGKILL');
         closeSync(alive.write);
-        waitFor(pid);
+        if (!hasEnded(pid)) throw new DarkroomError('internal', `the guard of a freeze (${pid}) does not end`);
+      },
+      act() {
+        closeSync(alive.write);
+        hasEnded(pid);
       },
     };
   } catch (cause) {
@@ -57,12 +63,12 @@ export function startThawGuard({ withinSeconds, thaw, args = [], fd }: ThawGuard
   }
 }
 
-/** It has nothing to wait for, so that it is gone in a moment; a thread of a freeze has no event loop to hear of it. */
-function waitFor(pid: number): void {
+/** A thread of a freeze has no event loop to hear of it. What was killed has nothing to wait for, and is gone in a moment. */
+function hasEnded(pid: number): boolean {
   const nothing = new Int32Array(new SharedArrayBuffer(4));
   for (const deadline = performance.now() + REAP_LIMIT_MS; reap(pid) === undefined; ) {
-    if (performance.now() > deadline)
-      throw new DarkroomError('internal', `the guard of a freeze (${pid}) does not end`);
+    if (performance.now() > deadline) return false;
     Atomics.wait(nothing, 0, 0, REAP_POLL_MS);
   }
+  return true;
 }

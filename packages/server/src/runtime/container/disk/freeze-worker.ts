@@ -75,14 +75,24 @@ function writeBack(disk: number): void {
 
 function marked<T>(marker: string, work: () => T): T {
   writeFileSync(marker, '');
+  let mayBeFrozen = false;
   try {
     failpointSync('capture.marked');
     const result = work();
     failpointSync('capture.thawed');
     return result;
+  } catch (error) {
+    mayBeFrozen = error instanceof StillFrozen;
+    throw error;
   } finally {
-    rmSync(marker, { force: true });
+    // Else the next server thaws it, if nothing does before.
+    if (!mayBeFrozen) rmSync(marker, { force: true });
   }
+}
+
+/** Somebody else must thaw it. */
+class StillFrozen extends Error {
+  override readonly name = 'StillFrozen';
 }
 
 /** For how many milliseconds it was. Whatever becomes of this process, it does not stay so. */
@@ -94,28 +104,44 @@ function frozen(disk: number, work: () => void): number {
     withinSeconds: MAX_FROZEN_SECONDS,
     thaw: `${undo}exec fsfreeze --unfreeze /proc/self/fd/3`,
   });
+  let mayBeFrozen = false;
   try {
     // The guard is there before anything is that it would have to undo.
     if (hurries) setHurry(true);
     const began = performance.now();
-    fsFreezeOpen(disk, true);
+    freeze(disk);
     try {
       work();
     } finally {
       thaw(disk);
     }
     return performance.now() - began;
+  } catch (error) {
+    mayBeFrozen = error instanceof StillFrozen;
+    throw error;
   } finally {
     if (hurries) setHurry(false);
-    guard.end();
+    if (mayBeFrozen) guard.act();
+    else guard.end();
+  }
+}
+
+function freeze(disk: number): void {
+  try {
+    fsFreezeOpen(disk, true);
+  } catch (cause) {
+    // One that could not be thawed before.
+    if (errnoOf(cause) === 'EBUSY') throw new StillFrozen('it still stands still for an earlier copy', { cause });
+    throw cause;
   }
 }
 
 function thaw(disk: number): void {
   try {
+    failpointSync('capture.thawing');
     fsFreezeOpen(disk, false);
-  } catch (error) {
-    if (errnoOf(error) !== 'EINVAL') throw error;
+  } catch (cause) {
+    if (errnoOf(cause) !== 'EINVAL') throw new StillFrozen(`it could not be thawed: ${messageOf(cause)}`, { cause });
     // Then the copy may have some of what was written after it.
     throw new Error(`it would have stood still for more than ${MAX_FROZEN_SECONDS} s`);
   }
