@@ -71,6 +71,19 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
     return container?.isAlive() ? container : undefined;
   };
 
+  /** A copy that takes too long is a failure for who asked for it, and goes on; what comes next waits for it. */
+  function copyInOrder<T>(id: string, copy: () => Promise<T>): Promise<T> {
+    const { promise, resolve } = Promise.withResolvers<T>();
+    const work = inOrder(id, async () => {
+      const copying = Promise.resolve().then(copy);
+      resolve(copying);
+      await copying.catch(() => {});
+      await opened?.disks.copied(id);
+    });
+    work.catch(() => {});
+    return promise;
+  }
+
   /** For what needs its processes to move. */
   function findMoving(id: string): LiveContainer {
     const container = find(id);
@@ -275,12 +288,12 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
 
     capture(id) {
       checkId(id);
-      return inOrder(id, () => captureFiles(host(), id, alive(id)));
+      return copyInOrder(id, () => captureFiles(host(), id, alive(id)));
     },
 
     fork(id, children) {
       for (const each of [id, ...children]) checkId(each);
-      return inOrder(id, () => forkFiles(host(), id, children, alive(id)));
+      return copyInOrder(id, () => forkFiles(host(), id, children, alive(id)));
     },
 
     isUnsettledFork(id) {

@@ -7,8 +7,13 @@ import type { FreezeAnswer, FreezeJob } from './freeze-worker.ts';
 
 /** Clones images of mounted disks, each as it is at one moment. */
 export interface DiskFreezer {
-  /** Resolves with the milliseconds for which who writes to the disk had to wait. A failed call leaves the disk as it was. */
+  /**
+   * Resolves with the milliseconds for which who writes to the disk had to wait. A failed call leaves the disk as it was, and one that
+   * took too long will have: until then the disk is busy.
+   */
   clone(job: Omit<FreezeJob, 'id'>): Promise<number>;
+  /** Resolves, in bounded time, when nothing is done any more with the disk that has this marker. */
+  settled(marker: string): Promise<void>;
   /** Waits, in bounded time, until nothing is frozen. */
   close(): Promise<void>;
 }
@@ -17,14 +22,17 @@ const AT_ONCE = 4;
 const IDLE_MS = 10_000;
 /** Writing back what was not written is part of it, and a disk may be slow. */
 const TIMEOUT_MS = 60_000;
+/** A disk that does not answer for so long is lost, and who waits for its sandbox will hear of that otherwise. */
+const SETTLE_MS = 5 * 60_000;
 const HEAP_MB = 32;
 
-export function createDiskFreezer(): DiskFreezer {
+export function createDiskFreezer({ timeoutMs = TIMEOUT_MS } = {}): DiskFreezer {
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
   const script = new URL(`./freeze-worker.${extension}`, import.meta.url);
   const place = createSemaphore(AT_ONCE);
   const idle = new Map<Worker, NodeJS.Timeout>();
-  const busy = new Set<Promise<unknown>>();
+  /** By the markers of their disks; a thread goes on when its caller waits no longer. */
+  const busy = new Map<string, Promise<unknown>>();
   let jobs = 0;
 
   function take(): Worker {
@@ -78,31 +86,33 @@ export function createDiskFreezer(): DiskFreezer {
   }
 
   return {
-    clone: (job) =>
-      place(async () => {
-        jobs += 1;
-        const work = answerOf(take(), { ...job, id: jobs });
-        const watched: Promise<unknown> = work.catch(messageOf).finally(() => busy.delete(watched));
-        busy.add(watched);
-        const timer = new AbortController();
-        const late = sleep(TIMEOUT_MS, undefined, { signal: timer.signal, ref: false }).then(() => {
-          throw new DarkroomError('timeout', 'the disk of the sandbox could not be written back in time', {
-            retryable: true,
-            hint: 'The disk of the machine is slow, or the sandbox writes without end.',
-          });
-        });
-        late.catch(() => {});
-        try {
-          return await Promise.race([work, late]);
-        } finally {
-          timer.abort();
-        }
-      }),
-    async close() {
+    async clone(job) {
+      if (busy.has(job.marker)) throw tooLate('an earlier copy of the disk of the sandbox has not ended yet');
       const timer = new AbortController();
-      const late = sleep(TIMEOUT_MS, undefined, { signal: timer.signal }).catch(() => {});
-      await Promise.race([Promise.all(busy), late]);
-      timer.abort();
+      const late = sleep(timeoutMs, undefined, { signal: timer.signal, ref: false }).then(() => {
+        // Whoever still waits for a place does not want it any more.
+        timer.abort();
+        throw tooLate('the disk of the sandbox could not be written back in time');
+      });
+      late.catch(() => {});
+      const work = place(async () => {
+        timer.signal.throwIfAborted();
+        jobs += 1;
+        return answerOf(take(), { ...job, id: jobs });
+      }).finally(() => busy.delete(job.marker));
+      busy.set(job.marker, work.catch(messageOf));
+      try {
+        return await Promise.race([work, late]);
+      } finally {
+        timer.abort();
+      }
+    },
+    async settled(marker) {
+      const work = busy.get(marker);
+      if (work !== undefined) await atMost(SETTLE_MS, work);
+    },
+    async close() {
+      await atMost(TIMEOUT_MS, Promise.all(busy.values()));
       for (const [worker, timeout] of idle) {
         clearTimeout(timeout);
         await worker.terminate();
@@ -110,6 +120,19 @@ export function createDiskFreezer(): DiskFreezer {
       idle.clear();
     },
   };
+}
+
+const tooLate = (message: string) =>
+  new DarkroomError('timeout', message, {
+    retryable: true,
+    hint: 'The disk of the machine is slow, or the sandbox writes without end.',
+  });
+
+async function atMost(ms: number, work: Promise<unknown>): Promise<void> {
+  const timer = new AbortController();
+  const late = sleep(ms, undefined, { signal: timer.signal }).catch(() => {});
+  await Promise.race([work, late]);
+  timer.abort();
 }
 
 function copyError({ failed, errno }: { failed: string; errno: string | undefined }): DarkroomError {

@@ -34,6 +34,8 @@ export interface SandboxDisks {
    * running one waits meanwhile, for `pausedMs`. What is copied can be mounted without its journal.
    */
   copy(id: string, directories: readonly string[], options: { running: boolean }): Promise<{ pausedMs: number }>;
+  /** Resolves, in bounded time, when a copy that took longer than its caller waited has ended. */
+  copied(id: string): Promise<void>;
   /** For a running sandbox that is about to be removed: what it has not written yet is never written. */
   abandon(id: string): Promise<void>;
   /** Of one that does not run; undefined when it has no disk of its own. */
@@ -78,6 +80,7 @@ export async function openSandboxDisks({ layout, idBase, ready, log }: SandboxDi
   const freezer = createDiskFreezer();
   const markersDir = join(layout.runDir, 'frozen');
   await mkdir(markersDir, { recursive: true, mode: 0o700 });
+  const markerOf = (id: string) => join(markersDir, id);
   const directoryOf = (id: string) => sandboxPaths(layout, id).dir;
 
   async function mountSomewhere(directory: string, name: string): Promise<MountedDisk> {
@@ -128,7 +131,7 @@ export async function openSandboxDisks({ layout, idBase, ready, log }: SandboxDi
         }
       });
     }
-    rmSync(join(markersDir, id), { force: true });
+    rmSync(markerOf(id), { force: true });
   }
 
   /** A copy is read without its journal: what that has for it is put in its place first. */
@@ -187,12 +190,13 @@ export async function openSandboxDisks({ layout, idBase, ready, log }: SandboxDi
           root,
           image: imageOf(directoryOf(id)),
           targets: directories.map(imageOf),
-          marker: join(markersDir, id),
+          marker: markerOf(id),
         }),
       );
       for (const directory of directories) await settle(directory);
       return { pausedMs };
     },
+    copied: (id) => freezer.settled(markerOf(id)),
     async abandon(id) {
       if (hasDisk(directoryOf(id))) await disks.withMounted(id, async (root) => shutDownExt4(root));
     },
