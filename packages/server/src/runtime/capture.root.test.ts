@@ -108,3 +108,15 @@ test('forks have the files of one moment, each its own from then on', async () =
   const image = join(lab.poolRoot, 'sandboxes/child-1/disk.img');
   expect(await loopDevicesOver(image)).toHaveLength(1);
 });
+
+test('forks of a sandbox without a disk of its own have its files, too, the last as the first', async () => {
+  const plain = { cpu: 1, memoryBytes: 256 * MIB, pids: 128 };
+  await lab.start('flat', { limits: plain });
+  await lab.sh('flat', 'echo shared > /root/file && ln /root/file /root/same');
+  await lab.runtime.fork('flat', ['flat-1', 'flat-2', 'flat-3']);
+  for (const id of ['flat-1', 'flat-3']) {
+    await lab.start(id, { limits: plain });
+    expect(await lab.sh(id, 'echo own >> /root/file && cat /root/same')).toMatchObject({ stdout: 'shared\nown\n' });
+  }
+  expect(await lab.sh('flat', 'cat /root/file')).toMatchObject({ stdout: 'shared\n' });
+});
