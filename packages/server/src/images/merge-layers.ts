@@ -1,5 +1,5 @@
-import type { Dirent } from 'node:fs';
-import { lstat, readdir } from 'node:fs/promises';
+import type { Dir, Dirent } from 'node:fs';
+import { lstat, opendir } from 'node:fs/promises';
 import { errnoOf } from '../platform/errors.ts';
 import { getXattr, listXattrs, removeXattr, setXattr } from '../platform/libc.ts';
 import { run } from '../platform/process.ts';
@@ -9,6 +9,8 @@ const YES = Buffer.from('y');
 /** Gigabytes on a slow disk, at the lowest priority. */
 const TOOL_MS = 30 * 60_000;
 const SLASH = Buffer.from('/');
+/** Names that are read at once; a directory may have millions. */
+const NAMES = 128;
 
 /**
  * Puts layers, base first, together into one in an empty directory. It shows over anything what they show over it: whiteouts and opaque
@@ -43,12 +45,19 @@ interface Way {
 
 /** Takes away what is in the way of a layer's entries, or must not show under them. */
 async function clearTheWay(layer: Buffer, merged: Buffer, way: Way): Promise<void> {
-  // Not by recursion: a tree may be as deep as paths are long.
-  const left: Buffer[] = [Buffer.alloc(0)];
-  for (let path = left.pop(); path !== undefined; path = left.pop()) {
-    way.signal.throwIfAborted();
-    for (const entry of await readdir(Buffer.concat([layer, path]), { withFileTypes: true, encoding: 'buffer' })) {
-      const below = Buffer.concat([path, SLASH, entry.name]);
+  // One reader for each directory of the way down, which is as deep as paths are long; what waits in them is all that is kept.
+  const open: { reader: Dir; path: Buffer }[] = [];
+  try {
+    open.push({ reader: await readerOf(layer), path: Buffer.alloc(0) });
+    for (let at = open.at(-1); at !== undefined; at = open.at(-1)) {
+      const entry = await at.reader.read();
+      if (entry === null) {
+        open.pop();
+        await at.reader.close();
+        continue;
+      }
+      way.signal.throwIfAborted();
+      const below = Buffer.concat([at.path, SLASH, Buffer.from(entry.name, 'latin1')]);
       const target = Buffer.concat([merged, below]);
       const before = await statOf(target);
       // Then nothing of what is in it is there either.
@@ -56,11 +65,16 @@ async function clearTheWay(layer: Buffer, merged: Buffer, way: Way): Promise<voi
       const above = Buffer.concat([layer, below]);
       if (entry.isDirectory() && before.isDirectory() && !isOpaque(above)) {
         forgetAttributes(target, above);
-        left.push(below);
+        open.push({ reader: await readerOf(above), path: below });
       } else await replace(entry, target, before.isDirectory(), way);
     }
+  } finally {
+    for (const { reader } of open) await reader.close();
   }
 }
+
+/** One letter for each byte, which is the way to have names of any bytes here. */
+const readerOf = (path: Buffer) => opendir(path, { encoding: 'latin1', bufferSize: NAMES });
 
 /** Of a directory that stays, those that the layer has taken away; the others are copied. */
 function forgetAttributes(target: Buffer, above: Buffer): void {
@@ -69,7 +83,7 @@ function forgetAttributes(target: Buffer, above: Buffer): void {
 }
 
 async function replace(
-  entry: Dirent<Buffer>,
+  entry: Pick<Dirent, 'isDirectory'>,
   target: Buffer,
   wasDirectory: boolean,
   { opaque, signal }: Way,
