@@ -71,6 +71,15 @@ describe('layers of images', () => {
     expect(readdirSync(join(lab.store.root, 'damaged'))).toEqual([]);
   });
 
+  test('files that are set aside while their layer is fetched again are somebody’s, however long that takes', async () => {
+    const { layers } = await lab.addPulled('app', [{ files: { a: 'a' } }]);
+    const aside = await lab.store.setAside(layers[0]?.diffId ?? '');
+    expect(readdirSync(join(lab.store.root, 'damaged'))).toHaveLength(1);
+    expect(kinds(await lab.find('quick', { offline: true }))).not.toContain('layer-set-aside found');
+    await aside?.putBack();
+    expect(await lab.find('files', { offline: true })).toEqual([]);
+  });
+
   test('old files of a damaged layer are kept as long as a sandbox runs on them', async () => {
     const { layers } = await lab.addPulled('app', [{ files: { a: 'a' } }]);
     const sandbox = await lab.addSandbox(

@@ -37,6 +37,8 @@ export interface OpenLayerStore extends LayerStore {
   forgetGone(diffId: string): Promise<boolean>;
   /** What was set aside and is there anew. What has it mounted has only these files. */
   listDamaged(): Promise<DamagedLayer[]>;
+  /** Numbers of those that were set aside and are not there anew: they are fetched again, or put back. */
+  numbersUnderRepair(): ReadonlySet<number>;
   /** Nothing to do for one that is not in that list. */
   removeDamaged(number: number, options?: SweepOptions): Promise<void>;
   /** Directories of calls that never ended. */
@@ -313,6 +315,7 @@ export async function createLayerStore(root: string, options: LayerStoreOptions 
       const all = await directory.listDamaged();
       return all.filter(({ record }) => stored.has(record.diffId));
     },
+    numbersUnderRepair: () => new Set(places.values()),
     async removeDamaged(number, options) {
       const discarded = await oneAtATime(async () => {
         const layer = (await directory.listDamaged()).find((damaged) => damaged.number === number);
@@ -345,9 +348,15 @@ export async function createLayerStore(root: string, options: LayerStoreOptions 
       oneAtATime(async () => {
         const layer = stored.get(diffId);
         if (layer === undefined) return undefined;
-        await directory.setAside(layer);
-        stored.delete(diffId);
+        // Before it can be seen there.
         places.set(diffId, layer.number);
+        try {
+          await directory.setAside(layer);
+        } catch (error) {
+          places.delete(diffId);
+          throw error;
+        }
+        stored.delete(diffId);
         const putBack = async () => {
           if (stored.has(diffId) || places.get(diffId) !== layer.number) return;
           await directory.putBack(layer);

@@ -24,14 +24,12 @@ export const setAsideLayers: Check = {
         repair: { does: 'remove them', run: () => remove(scene, number) },
       } satisfies Finding;
     }
-    const places = new Set(known.map(({ number }) => String(number)));
     for (const name of await readdir(directory)) {
       const where = join(directory, name);
       // Whose it was is not known, so anything that runs might have it.
-      if (places.has(name) || !(await isLeft(scene, where)) || (await anythingRuns(scene))) continue;
-      if ((await scene.store.listDamaged()).some(({ path }) => path === where)) continue;
+      if (!(await isLeft(scene, where)) || (await anythingRuns(scene)) || !(await isUnknown(scene, name))) continue;
       const problem = 'nothing says what was set aside here, and nothing runs that could have it';
-      const repair = { does: 'remove it', run: () => removeUnknown(scene, where) };
+      const repair = { does: 'remove it', run: () => removeUnknown(scene, name, where) };
       yield { kind: 'layer-set-aside', id: name, where, problem, repair } satisfies Finding;
     }
   },
@@ -51,8 +49,15 @@ async function remove(scene: Scene, number: number): Promise<string | undefined>
 
 const anythingRuns = async ({ containers }: Scene) => (await containers.list()).some(({ running }) => running);
 
-async function removeUnknown(scene: Scene, path: string): Promise<string | undefined> {
-  if (await anythingRuns(scene)) return undefined;
+/** One whose repair fails is put back, so it is known as long as that takes; the list is read before, since it may end meanwhile. */
+async function isUnknown({ store }: Scene, name: string): Promise<boolean> {
+  if (store.numbersUnderRepair().has(Number(name))) return false;
+  const known = await store.listDamaged();
+  return !store.numbersUnderRepair().has(Number(name)) && !known.some(({ number }) => String(number) === name);
+}
+
+async function removeUnknown(scene: Scene, name: string, path: string): Promise<string | undefined> {
+  if ((await anythingRuns(scene)) || !(await isUnknown(scene, name))) return undefined;
   await removeTree(path, scene.signal);
   return 'removed';
 }
