@@ -7,7 +7,7 @@ import { createBuiltSandbox } from './create-built.ts';
 import { type CreateRequest, checkCreateRequest } from './create-request.ts';
 import { assertUsable, findForCreate } from './find-for-create.ts';
 import { answerWithin } from './hold.ts';
-import { finishLaunch, layerPaths, runContainer } from './launch.ts';
+import { assertLayers, finishLaunch, runContainer } from './launch.ts';
 import { nameTaken, requestedColumns, withFreeName } from './new-row.ts';
 import { assertRoom, reserveRoom } from './quota.ts';
 import { withClass } from './sandbox-class.ts';
@@ -51,7 +51,7 @@ export async function createSandbox(
     disk,
   };
   const image = withClass(snapshot.image, snapshot.sandbox_class);
-  await layerPaths(context, snapshot.layers, snapshot.name);
+  await assertLayers(context, common);
   const running = runContainer(context, { ...common, env: { ...request.env }, image }, 'creating');
   // Whoever waits for it tells of its failure; nobody does when the insert fails.
   running.catch(() => {});

@@ -5,7 +5,7 @@ import { assertNotSuspended, getOrganization } from '../tenancy/organizations.ts
 import { findCopyable } from './capture.ts';
 import { type Child, checkEnvironments, checkForks, type ForkChild, insertForks, reserveForks } from './fork-rows.ts';
 import { answerWithin } from './hold.ts';
-import { finishLaunch, layerPaths, runContainer } from './launch.ts';
+import { assertLayers, finishLaunch, runContainer } from './launch.ts';
 import { destroy } from './remove.ts';
 import type { SameFiles } from './settle-files.ts';
 import { noteSnapshotUse } from './snapshot-use.ts';
@@ -31,7 +31,7 @@ export async function forkSandbox(
   checkEnvironments(source, wanted);
   assertNotSuspended(await getOrganization(context.db, caller.organizationId));
   const children = wanted.map((child) => ({ ...child, id: randomUUID() }));
-  await layerPaths(context, source.layers, source.snapshot_name);
+  await assertLayers(context, source);
   // Asked here too, so that what is refused copies nothing.
   await context.db.transaction().execute((trx) => reserveForks(trx, source, children));
   const work = makeForks(context, caller, source, children);

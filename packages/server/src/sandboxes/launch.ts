@@ -3,6 +3,7 @@ import { settle } from '../lifecycle/settle.ts';
 import { DarkroomError, messageOf } from '../platform/errors.ts';
 import { failpoint } from '../platform/failpoints.ts';
 import type { ContainerSpec } from '../runtime/types.ts';
+import { mountedLayers } from '../snapshots/mounted-layers.ts';
 import { sandboxEnvironment } from './environment.ts';
 import { changeInProgress, readRow } from './find.ts';
 import { applyNetwork } from './network.ts';
@@ -37,7 +38,11 @@ export async function runContainer(
     await context.runtime.stop(source.id, { graceMs: 0 });
     await context.entrypoints.prepare(source.id);
   }
-  await context.runtime.start(await containerSpec(context, source));
+  {
+    using mounted = await mountedLayers(context.layers, source.layers, `snapshot ${source.snapshot_name}`);
+    const paths = mounted.layers.map(({ path }) => path);
+    await context.runtime.start(containerSpec(context, source, paths));
+  }
   return files === 'fresh' ? context.profiles.ofFresh(source) : settleFiles(context, source, files);
 }
 
@@ -132,22 +137,12 @@ async function markFailed(
   });
 }
 
-/**
- * Where the layers lie. Also tells the store that they are wanted, so that a sweep which began before the sandbox's row was
- * there leaves them alone.
- */
-export async function layerPaths(
+/** Before anything is written down: what a sandbox would be made of is there. */
+export async function assertLayers(
   context: SandboxContext,
-  layers: readonly string[],
-  snapshotName: string,
-): Promise<string[]> {
-  return Promise.all(
-    layers.map(async (diffId) => {
-      const layer = await context.layers.get(diffId);
-      if (layer !== undefined) return layer.path;
-      throw new DarkroomError('unavailable', `Layer ${diffId} of snapshot ${snapshotName} is not on this machine`);
-    }),
-  );
+  { layers, snapshot_name: name }: Pick<SandboxRow, 'layers' | 'snapshot_name'>,
+): Promise<void> {
+  using _found = await mountedLayers(context.layers, layers, `snapshot ${name}`);
 }
 
 export function machineLimits(row: Pick<SandboxRow, 'cpu' | 'memory'>) {
@@ -156,11 +151,11 @@ export function machineLimits(row: Pick<SandboxRow, 'cpu' | 'memory'>) {
 
 export const diskBytes = (row: Pick<SandboxRow, 'disk'>) => Math.round(row.disk * GIB);
 
-async function containerSpec(context: SandboxContext, row: ContainerSource): Promise<ContainerSpec> {
+function containerSpec(context: SandboxContext, row: ContainerSource, layers: string[]): ContainerSpec {
   return {
     id: row.id,
     hostname: row.id,
-    layers: await layerPaths(context, row.layers, row.snapshot_name),
+    layers,
     env: sandboxEnvironment(row),
     limits: {
       ...machineLimits(row),

@@ -1,5 +1,4 @@
 import type { Kysely, Transaction } from 'kysely';
-import type { Layer } from '../images/types.ts';
 import { insertSnapshot, moveSnapshot, type SandboxRow, type SnapshotRow } from '../lifecycle/move.ts';
 import { settle } from '../lifecycle/settle.ts';
 import { databaseProblem } from '../platform/db/problems.ts';
@@ -14,6 +13,7 @@ import { capturedImage, capturedLayer } from './captured-files.ts';
 import { checkSnapshotName } from './check-names.ts';
 import { isDeep } from './flatten-job.ts';
 import type { LayerKeeper } from './layer-keeper.ts';
+import { mountedLayers } from './mounted-layers.ts';
 import { claimQuota } from './quota.ts';
 import { BYTES_PER_GB } from './types.ts';
 
@@ -59,6 +59,7 @@ export async function beginCapture(
         disk: source.disk,
         region_id: source.region_id,
         sandbox_class: 'sandboxClass' in source.image ? String(source.image.sandboxClass) : 'container',
+        runner_id: source.runner_id,
         source_sandbox_id: source.id,
         parent_snapshot_id: source.snapshot_id,
         // Needed from now on, whatever becomes of the sandbox.
@@ -132,12 +133,9 @@ const readRow = (db: Kysely<Database>, id: string): Promise<SnapshotRow | undefi
   db.selectFrom('snapshots').selectAll().where('id', '=', id).executeTakeFirst();
 
 async function capturedLayers({ runtime, layers }: CaptureDeps, source: SandboxRow) {
-  const below: Layer[] = [];
-  for (const diffId of source.layers) {
-    const layer = await layers.get(diffId);
-    if (layer === undefined) throw new DarkroomError('unavailable', `Layer ${diffId} is not on this machine`);
-    below.push(layer);
-  }
+  // The root of the topmost is looked at when the copy is there, which may take long.
+  using mounted = await mountedLayers(layers, source.layers, `sandbox ${source.name}`);
+  const below = mounted.layers;
   const files = await runtime.capture(source.id);
   try {
     await failpoint('capture.copied');
