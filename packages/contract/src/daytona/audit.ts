@@ -32,7 +32,6 @@ export const auditLogPageSchema = z
     nextToken: z.string().optional(),
   })
   .meta({ id: 'PaginatedAuditLogs' });
-export type AuditLogPageDto = z.infer<typeof auditLogPageSchema>;
 
 const time = z.iso.datetime({ offset: true });
 

@@ -46,6 +46,5 @@ export const collectGarbageSchema = z
 export const collectedSchema = z
   .object({ items: z.array(gcItemSchema), failures: z.array(z.string()) })
   .meta({ id: 'CollectedGarbage' });
-export type CollectedDto = z.infer<typeof collectedSchema>;
 
 export const clearedCacheSchema = z.object({ removed: z.int() }).meta({ id: 'ClearedCache' });

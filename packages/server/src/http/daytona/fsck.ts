@@ -1,4 +1,4 @@
-import { fsckRequestSchema } from '@darkroom/contract';
+import { fsckLineSchema, fsckRequestSchema } from '@darkroom/contract';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { Fsck, FsckReport } from '../../fsck/index.ts';
 import { forbidden, messageOf } from '../../platform/errors.ts';
@@ -16,9 +16,15 @@ export function fsckRoutes(fsck: Fsck): FastifyPluginAsyncZod {
       {
         schema: {
           summary:
-            'Compare the database with the disk, and repair what differs; answers a line of JSON (`FsckLine`) for each finding',
+            'Compare the database with the disk, and repair what differs; answers a line of JSON for each finding',
           tags: ['admin'],
           body: fsckRequestSchema,
+          response: {
+            200: {
+              description: 'Lines of JSON, each of them this',
+              content: { 'application/x-ndjson': { schema: fsckLineSchema } },
+            },
+          },
         },
       },
       async ({ body }, reply) => {
