@@ -41,6 +41,18 @@ test('where rows tell of other machines, what does not say where it is is not gi
   expect(await stateOf(lab, 'snapshots', id)).toEqual({ state: 'active', error_reason: null });
 });
 
+test('where a snapshot says that it is on this machine it is, and on another one it is not missed', async () => {
+  const [here, there] = [await makeBuilt(lab, { a: 'a' }), await makeBuilt(lab, { b: 'b' })];
+  const { id } = await lab.addSnapshot('here', [here]);
+  const other = await lab.addSnapshot('there', [there], { runner_id: 'elsewhere' });
+  await lab.addSandbox([], { runner_id: 'elsewhere' });
+  for (const { path } of [here, there]) rmSync(dirname(path), { recursive: true });
+  const found = (await lab.repair('quick')).filter(({ kind }) => kind === 'layer-missing');
+  expect(found).toEqual([expect.objectContaining({ id: here.diffId, outcome: 'repaired' })]);
+  expect(await stateOf(lab, 'snapshots', id)).toMatchObject({ state: 'error' });
+  expect(await stateOf(lab, 'snapshots', other.id)).toEqual({ state: 'active', error_reason: null });
+});
+
 test('nothing is given up while the pool does not take what is written', async () => {
   const layer = await makeBuilt(lab, { a: 'a' });
   const { id } = await lab.addSnapshot('built', [layer]);

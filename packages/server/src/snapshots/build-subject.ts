@@ -2,12 +2,16 @@ import type { Kysely } from 'kysely';
 import type { FindSubject } from '../builds/subject.ts';
 import { moveSnapshot } from '../lifecycle/move.ts';
 import type { Database } from '../platform/db/schema.ts';
+import type { Instance } from '../platform/instance.ts';
 
 const ACTOR = 'job:snapshot.build';
 const BUILDING = ['building'] as const;
 
 /** A snapshot as what a build is for. It is `building` from the first moment on. */
-export function snapshotSubject(db: Kysely<Database>, instanceId: string): FindSubject {
+export function snapshotSubject(
+  db: Kysely<Database>,
+  { id: instanceId, runnerId }: Pick<Instance, 'id' | 'runnerId'>,
+): FindSubject {
   return ({ snapshot_id: id }) => {
     if (id === null) return undefined;
     const held = { from: BUILDING, actor: ACTOR, heldBy: instanceId };
@@ -27,6 +31,7 @@ export function snapshotSubject(db: Kysely<Database>, instanceId: string): FindS
           ...held,
           to: 'active',
           set: {
+            runner_id: runnerId,
             layers,
             image: JSON.stringify(config),
             size_bytes: sizeBytes,

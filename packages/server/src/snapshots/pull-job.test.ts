@@ -40,7 +40,7 @@ function run(pull: ImagePuller['pull'], context: Partial<JobContext> = {}): Prom
   const sweeper = { makeRoom: async () => 0 };
   const credentialsFor = () => async () => undefined;
   return pullSnapshot(
-    { db, layers, instanceId, sweeper, credentialsFor, puller: { pull }, log: quiet },
+    { db, layers, instanceId, runnerId: 'here', sweeper, credentialsFor, puller: { pull }, log: quiet },
     { snapshotId: row.id },
     { signal: new AbortController().signal, attempt: 1, isLastAttempt: false, ...context },
   );
@@ -52,7 +52,7 @@ it('is tried again when the database was away for a moment', async () => {
   await expect(lost).rejects.toMatchObject({ code: 'unavailable', retryable: true });
   expect((await now()).state).toBe('pulling');
   await run(async () => PULLED);
-  expect((await now()).state).toBe('active');
+  expect(await now()).toMatchObject({ state: 'active', runner_id: 'here' });
 });
 
 it('leaves a snapshot alone that was given to another server meanwhile', async () => {

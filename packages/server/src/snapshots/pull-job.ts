@@ -23,6 +23,8 @@ export interface PullJobDeps {
   credentialsFor(organizationId: string): CredentialLookup;
   /** This server process: the owner of the snapshots that it pulls. */
   instanceId: string;
+  /** The machine that their layers are on then. */
+  runnerId: string;
   log: { error(details: object, message: string): void };
 }
 
@@ -93,6 +95,7 @@ async function finish(deps: PullJobDeps, row: SnapshotRow, image: PulledImage): 
     actor: ACTOR,
     heldBy: deps.instanceId,
     set: {
+      runner_id: deps.runnerId,
       layers: image.layers,
       image: JSON.stringify(image.config),
       size_bytes: image.sizeBytes,

@@ -55,6 +55,7 @@ beforeAll(async () => {
     sweeper,
     credentialsFor: (organization) => credentialsFor({ db, secrets }, organization),
     instanceId,
+    runnerId: 'here',
     pullConcurrency: 4,
     log,
   });
@@ -109,6 +110,7 @@ describe('a new snapshot', () => {
     const row = await settled(id);
     expect(row).toMatchObject({
       state: 'active',
+      runner_id: 'here',
       ref: `${registry.host}/team/app@${app.digest}`,
       layers: diffIds(app),
       entrypoint: ['/app/main'],

@@ -28,11 +28,12 @@ export async function startSnapshots(
     sweeper,
     credentialsFor: (organizationId) => credentialsFor({ db, secrets }, organizationId),
     instanceId: instance.id,
+    runnerId: instance.runnerId,
     pullConcurrency: config.jobs.pullConcurrency,
     log,
   });
   closers.add('builds', () => builds.close());
-  await builds.open([snapshotSubject(db, instance.id), sandboxes.buildSubject]);
+  await builds.open([snapshotSubject(db, instance), sandboxes.buildSubject]);
   await recoverSnapshots({ db, jobs });
   // What a server that was killed left in the middle of a pull.
   sweeper.request();

@@ -30,7 +30,12 @@ const run = async (sandbox: string, command: string) =>
 test('a snapshot is built, its log is followed to the end, and sandboxes start from it', async () => {
   const id = await builds.create('first', ['ENV GREETING=hello', 'RUN echo $GREETING | tee /greeting', 'WORKDIR /app']);
   const lines = await builds.log(at(id));
-  expect(await snapshot(id)).toMatchObject({ state: 'active', errorReason: null, entrypoint: null });
+  expect(await snapshot(id)).toMatchObject({
+    state: 'active',
+    initialRunnerId: 'test-runner',
+    errorReason: null,
+    entrypoint: null,
+  });
   expect(lines[0]).toBe('Build of first');
   expect(lines).toContain('hello');
   expect(lines.at(-1)).toMatch(/^Built in .* layers/);

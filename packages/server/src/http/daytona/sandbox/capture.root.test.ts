@@ -47,6 +47,7 @@ test('what was prepared by hand is a snapshot when the call answers, and the san
   const taken = await read('prepared');
   expect(taken).toMatchObject({
     state: 'active',
+    initialRunnerId: 'test-runner',
     sourceSandboxId: source.id,
     cpu: 1,
     mem: 1,
