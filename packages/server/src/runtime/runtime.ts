@@ -7,6 +7,7 @@ import { captureFiles, forkFiles } from './capture.ts';
 import { findContainers } from './container/adopt.ts';
 import type { ContainerHost } from './container/container-host.ts';
 import { notRunning } from './container/container-root.ts';
+import { hasDisk } from './container/disk/sandbox-disks.ts';
 import { cleanUpContainer } from './container/end-container.ts';
 import { execInContainer } from './container/exec.ts';
 import { containerFiles } from './container/files.ts';
@@ -289,6 +290,13 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
     capture(id) {
       checkId(id);
       return copyInOrder(id, () => captureFiles(host(), id, alive(id)));
+    },
+
+    writeBack(id) {
+      checkId(id);
+      return inOrder(id, async () => {
+        if (alive(id) !== undefined && hasDisk(sandboxPaths(layout, id).dir)) await host().disks.writeBack(id);
+      });
     },
 
     fork(id, children) {

@@ -184,6 +184,8 @@ export interface SandboxRuntime {
    * a disk of its own this takes as long for one file as for a million. Raises `not_found` for one that never ran.
    */
   capture(id: string): Promise<CapturedFiles>;
+  /** Does beforehand what takes longest in a capture or fork. Nothing has to wait for it, or for its success. */
+  writeBack(id: string): Promise<void>;
   /**
    * Gives each of these new sandboxes, which `start` then starts, what this one has written, as it is at one moment. A failed call
    * leaves none of them.

@@ -30,6 +30,11 @@ export async function captureSandbox(
     throw invalidRequest('The memory of a sandbox can be captured for virtual machines only');
   }
   const deps = { ...context, instanceId: context.settings.instanceId };
+  // Most of a capture is waiting for the disk, which need not wait for the row.
+  context.background(
+    `write back the disk of sandbox ${source.id}`,
+    context.runtime.writeBack(source.id).catch(() => {}),
+  );
   const row = await beginCapture(deps, caller, source, request.name);
   await failpoint('capture.row-written');
   const work = finishCapture(deps, caller, source, row);

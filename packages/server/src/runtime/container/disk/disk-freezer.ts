@@ -7,6 +7,8 @@ import type { FreezeAnswer, FreezeJob } from './freeze-worker.ts';
 
 /** Clones images of mounted disks, each as it is at one moment. */
 export interface DiskFreezer {
+  /** There will be something to clone soon: a thread is made ready for it. */
+  warm(): void;
   /**
    * Resolves with the milliseconds for which who writes to the disk had to wait. A failed call leaves the disk as it was, and one that
    * took too long will have: until then the disk is busy.
@@ -19,7 +21,7 @@ export interface DiskFreezer {
 }
 
 const AT_ONCE = 4;
-const IDLE_MS = 10_000;
+const IDLE_MS = 60_000;
 /** Writing back what was not written is part of it, and a disk may be slow. */
 const TIMEOUT_MS = 60_000;
 /** A disk that does not answer for so long is lost, and who waits for its sandbox will hear of that otherwise. */
@@ -86,6 +88,9 @@ export function createDiskFreezer({ timeoutMs = TIMEOUT_MS } = {}): DiskFreezer 
   }
 
   return {
+    warm() {
+      if (idle.size === 0 && busy.size === 0) giveBack(take());
+    },
     async clone(job) {
       if (busy.has(job.marker)) throw tooLate('an earlier copy of the disk of the sandbox has not ended yet');
       const timer = new AbortController();

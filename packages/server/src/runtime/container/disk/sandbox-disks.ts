@@ -4,6 +4,7 @@ import { mkdir, open, readdir, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DarkroomError, errnoOf, messageOf } from '../../../platform/errors.ts';
 import { fsFreeze, shutDownExt4 } from '../../../platform/libc-block.ts';
+import { run } from '../../../platform/process.ts';
 import { readMounts } from '../../mount-info.ts';
 import type { RuntimeLog } from '../container-host.ts';
 import { type Layout, sandboxPaths } from '../layout.ts';
@@ -36,6 +37,8 @@ export interface SandboxDisks {
   copy(id: string, directories: readonly string[], options: { running: boolean }): Promise<{ pausedMs: number }>;
   /** Resolves, in bounded time, when a copy that took longer than its caller waited has ended. */
   copied(id: string): Promise<void>;
+  /** Begins what makes a copy of a running one take long: writes to its disk what it has only in memory. */
+  writeBack(id: string): Promise<void>;
   /** For a running sandbox that is about to be removed: what it has not written yet is never written. */
   abandon(id: string): Promise<void>;
   /** Of one that does not run; undefined when it has no disk of its own. */
@@ -43,6 +46,9 @@ export interface SandboxDisks {
   /** Gives the stock up. */
   close(): Promise<void>;
 }
+
+/** A copy that comes after it does what is left. */
+const WRITE_BACK_MS = 30_000;
 
 export interface MountedDisk {
   root: string;
@@ -179,6 +185,12 @@ export async function openSandboxDisks({ layout, idBase, ready, log }: SandboxDi
       } finally {
         unmount();
       }
+    },
+    async writeBack(id) {
+      freezer.warm();
+      await disks.withMounted(id, async (root) => {
+        await run('sync', ['--file-system', root], { timeoutMs: WRITE_BACK_MS });
+      });
     },
     async copy(id, directories, { running }) {
       if (!running) {
