@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { runTorture } from './run-torture.ts';
 
 /** As many as there is time for in every run of the tests; `npm run torture` goes on for as long as one likes. */
-const CYCLES = 40;
+const CYCLES = 20;
 const SEED = 'ci';
 
 test(`what was promised holds over ${CYCLES} kills`, async () => {

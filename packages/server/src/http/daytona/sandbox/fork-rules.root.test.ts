@@ -175,7 +175,7 @@ test('the audit log has the parent and its children', async () => {
   const parent = await create({ name: 'parent' });
   const { body } = await forkMany('parent', [{ name: 'one', env: { SECRET: 'never-kept' } }, { name: 'two' }]);
   const read = async () => (await client.get(`/api/audit/organizations/${organizationId}?limit=3`)).body.items;
-  await expect.poll(async () => (await read())[0]?.action).toBe('fork');
+  await expect.poll(async () => (await read())[0]).toMatchObject({ action: 'fork', targetId: parent.id });
   const [row] = await read();
   expect(row).toMatchObject({ action: 'fork', targetType: 'sandbox', targetId: parent.id, statusCode: 200 });
   expect(row.metadata.children).toEqual(idsOf({ body }));
