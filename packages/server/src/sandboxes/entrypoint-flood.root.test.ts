@@ -1,9 +1,9 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { busybox } from '../test-support/busybox.ts';
 import { httpClient } from '../test-support/http-client.ts';
-import { fillWithBusybox, shiftOwners } from '../test-support/root-file-system.ts';
-import { startTestServer, TEST_ID_BASE, type TestServer } from '../test-support/test-server.ts';
+import { startTestServer, type TestServer } from '../test-support/test-server.ts';
 import { LOG_FILE_BYTES } from './rotating-log.ts';
 
 const PIECE_BYTES = 64 * 1024;
@@ -13,14 +13,6 @@ beforeAll(async () => {
   server = await startTestServer();
 }, 120_000);
 afterAll(() => server?.stop());
-
-const busybox = {
-  name: 'busybox',
-  async fill(directory: string) {
-    await fillWithBusybox(directory);
-    await shiftOwners(directory, TEST_ID_BASE);
-  },
-};
 
 async function organization(entrypoint: string[]) {
   const id = await server.addOrganization();

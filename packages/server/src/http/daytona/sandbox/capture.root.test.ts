@@ -1,20 +1,12 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { busybox } from '../../../test-support/busybox.ts';
 import { type HttpClient, httpClient } from '../../../test-support/http-client.ts';
-import { fillWithBusybox, shiftOwners } from '../../../test-support/root-file-system.ts';
-import { startTestServer, TEST_ID_BASE, type TestServer } from '../../../test-support/test-server.ts';
+import { startTestServer, type TestServer } from '../../../test-support/test-server.ts';
 
 let server: TestServer;
 let client: HttpClient;
 let organizationId: string;
 let snapshot: string;
-
-const busybox = {
-  name: 'busybox',
-  async fill(directory: string) {
-    await fillWithBusybox(directory);
-    await shiftOwners(directory, TEST_ID_BASE);
-  },
-};
 
 beforeAll(async () => {
   server = await startTestServer();

@@ -2,23 +2,15 @@ import * as newest from '@daytona/sdk';
 import * as v0190 from 'daytona-sdk-0190';
 import * as legacy from 'daytona-sdk-legacy';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { busybox } from '../../../test-support/busybox.ts';
 import { type HttpClient, httpClient } from '../../../test-support/http-client.ts';
 import { type OutsideWorld, openOutsideWorld } from '../../../test-support/outside-world.ts';
-import { fillWithBusybox, shiftOwners } from '../../../test-support/root-file-system.ts';
-import { startTestServer, TEST_ID_BASE, type TestServer } from '../../../test-support/test-server.ts';
+import { startTestServer, type TestServer } from '../../../test-support/test-server.ts';
 
 let world: OutsideWorld;
 let server: TestServer;
 let apiKey: string;
 let client: HttpClient;
-
-const busybox = {
-  name: 'busybox',
-  async fill(directory: string) {
-    await fillWithBusybox(directory);
-    await shiftOwners(directory, TEST_ID_BASE);
-  },
-};
 
 beforeAll(async () => {
   world = await openOutsideWorld();

@@ -2,20 +2,12 @@ import { Daytona, type Sandbox } from '@daytona/sdk';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import WebSocket from 'ws';
 import { fileSignature } from '../../../sandboxes/file-links.ts';
-import { fillWithBusybox, shiftOwners } from '../../../test-support/root-file-system.ts';
-import { startTestServer, TEST_ID_BASE, type TestServer } from '../../../test-support/test-server.ts';
+import { busybox } from '../../../test-support/busybox.ts';
+import { startTestServer, type TestServer } from '../../../test-support/test-server.ts';
 
 let server: TestServer;
 let sandbox: Sandbox;
 let other: Sandbox;
-
-const busybox = {
-  name: 'busybox',
-  async fill(directory: string) {
-    await fillWithBusybox(directory);
-    await shiftOwners(directory, TEST_ID_BASE);
-  },
-};
 
 beforeAll(async () => {
   server = await startTestServer();

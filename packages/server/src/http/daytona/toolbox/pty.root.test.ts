@@ -4,22 +4,14 @@ import * as v0190 from 'daytona-sdk-0190';
 import * as legacy from 'daytona-sdk-legacy';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import WebSocket from 'ws';
+import { busybox } from '../../../test-support/busybox.ts';
 import { type HttpClient, httpClient } from '../../../test-support/http-client.ts';
-import { fillWithBusybox, shiftOwners } from '../../../test-support/root-file-system.ts';
-import { startTestServer, TEST_ID_BASE, type TestServer } from '../../../test-support/test-server.ts';
+import { startTestServer, type TestServer } from '../../../test-support/test-server.ts';
 
 let server: TestServer;
 let client: HttpClient;
 let apiKey: string;
 let id: string;
-
-const busybox = {
-  name: 'busybox',
-  async fill(directory: string) {
-    await fillWithBusybox(directory);
-    await shiftOwners(directory, TEST_ID_BASE);
-  },
-};
 
 beforeAll(async () => {
   server = await startTestServer();
