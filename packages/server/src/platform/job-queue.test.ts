@@ -1,6 +1,6 @@
 import { sql } from 'kysely';
 import { pino } from 'pino';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { startTestDatabase, type TestDatabase } from '../test-support/test-database.ts';
 import { createClockWatch } from './clock-watch.ts';
 import { type Listener, openListener } from './db/listener.ts';
@@ -229,4 +229,48 @@ test('a job that was handed out and not begun is taken up as well, where no othe
   await next.work('snapshot.pull', { concurrency: 1 }, async ({ snapshotId }) => ran.resolve(snapshotId));
   // The test's own limit is shorter than the heartbeat's.
   expect(await ran.promise).toBe('a');
+}, 15_000);
+
+/** Every change of a job is refused, as by a disk that is full. */
+const fillDisk = () =>
+  sql`
+    create sequence refusals;
+    create function disk_full() returns trigger language plpgsql as
+      $$ begin perform nextval('refusals'); raise exception 'could not extend file' using errcode = '53100'; end $$;
+    create trigger disk_full before update on pgboss.job for each row execute function disk_full()`.execute(
+    database.db,
+  );
+const makeRoom = () =>
+  sql`drop function if exists disk_full() cascade; drop sequence if exists refusals`.execute(database.db);
+/** A sequence goes on also where the transaction does not. */
+const refusals = async () =>
+  (await sql<{ count: string }>`select last_value as count from refusals`.execute(database.db)).rows[0]?.count;
+
+test('a job that fails while the database cannot be written to is tried again as soon as it can, also after its last attempt', async () => {
+  const queue = await openQueue();
+  await send(queue, 'a');
+  await sql`update pgboss.job set state = 'retry', retry_count = retry_limit - 1, started_on = now()`.execute(
+    database.db,
+  );
+  const contexts: JobContext[] = [];
+  const full = Promise.withResolvers<void>();
+  const again = Promise.withResolvers<void>();
+  try {
+    await queue.work('snapshot.pull', { concurrency: 1 }, async (_data, context) => {
+      if (contexts.push(context) === 2) return again.resolve();
+      await fillDisk();
+      full.resolve();
+      await sql`update pgboss.job set output = '{}'`.execute(database.db);
+    });
+    await full.promise;
+    // That of the job itself, and then of what gives it back.
+    await vi.waitFor(async () => expect(Number(await refusals())).toBeGreaterThan(2), { timeout: 5_000 });
+  } finally {
+    await makeRoom();
+  }
+  await again.promise;
+  expect(contexts).toMatchObject([
+    { attempt: 5, isLastAttempt: true },
+    { attempt: 5, isLastAttempt: true },
+  ]);
 }, 15_000);

@@ -3,6 +3,8 @@ import { fromKysely, type JobResult, type JobWithMetadata, PgBoss } from 'pg-bos
 import type { BaseLogger } from 'pino';
 import type { ClockWatch } from './clock-watch.ts';
 import type { Listener } from './db/listener.ts';
+import { persistently } from './db/persistently.ts';
+import { isOfDatabase } from './db/problems.ts';
 import type { Database } from './db/schema.ts';
 import { DarkroomError, messageOf } from './errors.ts';
 import { failpoint } from './failpoints.ts';
@@ -20,6 +22,8 @@ const HEARTBEAT_CHECK_SECONDS = 15;
 const POLL_SECONDS = 30;
 const FIRST_RETRY_MS = 1_000;
 const MAX_RETRY_MS = 60_000;
+/** How long a job is tried to be handed back while the database cannot take it; then its missing heartbeat does that. */
+const HAND_BACK_MS = 60_000;
 /** A job of a key that is running elsewhere is looked at again after this. */
 const BUSY_RETRY_MS = 2_000;
 const KEEP_ENDED_SECONDS = 24 * 60 * 60;
@@ -40,7 +44,7 @@ export function createJobQueue(options: {
   const running = new Map<string, AbortController>();
   const deferred = new Map<string, Set<string>>();
   const timers = new Set<NodeJS.Timeout>();
-  let draining = false;
+  const draining = new AbortController();
   let wakeWorkers: (name: string) => void = () => {};
   let stopListening = () => {};
   let supervising: NodeJS.Timeout | undefined;
@@ -72,18 +76,21 @@ export function createJobQueue(options: {
       if (instance.isSteady()) await boss.supervise();
       for (const name of await dueAgain(db)) wakeWorkers(name);
     } catch (error) {
-      if (!draining) log.warn({ err: error }, `jobs: they could not be looked through: ${messageOf(error)}`);
+      if (!draining.signal.aborted)
+        log.warn({ err: error }, `jobs: they could not be looked through: ${messageOf(error)}`);
     }
-    if (!draining) supervising = setTimeout(supervise, HEARTBEAT_CHECK_SECONDS * 1000).unref();
+    if (!draining.signal.aborted) supervising = setTimeout(supervise, HEARTBEAT_CHECK_SECONDS * 1000).unref();
   }
 
   /** Gives the job back to the queue, to be handed out again after a while. */
   async function handBack(job: JobWithMetadata, afterMs: number, why: unknown, counts: boolean): Promise<void> {
+    const signal = AbortSignal.any([AbortSignal.timeout(HAND_BACK_MS), draining.signal]);
     // A run that was cut short from outside is no failed attempt, and after the last one there would be no job to hand out.
-    if (!counts) await allowOneMore(db, job);
-    await boss.fail(job.name, job, { message: messageOf(why) });
-    await boss.update(job.name, undefined, { id: job.id, startAfter: `${Math.round(afterMs)} milliseconds` });
-    if (afterMs > 0 && !draining) wakeLater(job.name, afterMs);
+    if (!counts) await persistently(() => allowOneMore(db, job), signal);
+    await persistently(() => boss.fail(job.name, job, { message: messageOf(why) }), signal);
+    const startAfter = `${Math.round(afterMs)} milliseconds`;
+    await persistently(() => boss.update(job.name, undefined, { id: job.id, startAfter }), signal);
+    if (afterMs > 0 && !draining.signal.aborted) wakeLater(job.name, afterMs);
   }
 
   function wakeLater(name: string, ms: number): void {
@@ -122,7 +129,7 @@ export function createJobQueue(options: {
       status,
       ...(output && { output }),
     });
-    if (draining) {
+    if (draining.signal.aborted) {
       await handBack(job, 0, 'the server is stopping', false);
       return settled('failed');
     }
@@ -172,18 +179,20 @@ export function createJobQueue(options: {
       return settled('completed');
     } catch (error) {
       const about = { job: job.name, key: job.singletonKey, attempt, err: error };
-      if (draining) {
+      if (draining.signal.aborted) {
         log.info(about, 'a job was interrupted because the server stops; it goes on after the start');
         await handBack(job, 0, error, false);
         return settled('failed');
       }
-      if (isLastAttempt || !mayRetry(error)) {
+      // While the database is away or full no job can say how it ended, so no attempt is the last one then.
+      const counts = !isOfDatabase(error);
+      if (counts && (isLastAttempt || !mayRetry(error))) {
         log.warn(about, `a job failed: ${messageOf(error)}`);
         return settled('deadletter', { message: messageOf(error) });
       }
-      const waitMs = retryDelay(attempt);
+      const waitMs = retryDelay(job.retryCount + 1);
       log.warn({ ...about, waitMs }, `a job failed and will be tried again: ${messageOf(error)}`);
-      await handBack(job, waitMs, error, true);
+      await handBack(job, waitMs, error, counts);
       return settled('failed');
     } finally {
       job.signal.removeEventListener('abort', onLost);
@@ -220,7 +229,7 @@ export function createJobQueue(options: {
         async (jobs) => {
           const results = await Promise.all(jobs.map((job) => runOne<N>(job, handler)));
           // The workers heard of jobs that came while they were busy, and took one each: there may be more.
-          if (!draining) wakeWorkers(name);
+          if (!draining.signal.aborted) wakeWorkers(name);
           return results;
         },
       );
@@ -253,7 +262,7 @@ export function createJobQueue(options: {
       supervising = setTimeout(supervise, HEARTBEAT_CHECK_SECONDS * 1000).unref();
     },
     async stop({ graceMs }) {
-      draining = true;
+      draining.abort();
       clearTimeout(supervising);
       for (const timer of timers) clearTimeout(timer);
       for (const controller of running.values()) {
@@ -271,6 +280,6 @@ const runId = (name: string, key: string) => `${name}:${key}`;
 const mayRetry = (error: unknown) => !(error instanceof DarkroomError) || error.retryable;
 
 /** Doubles each time; between half and all of it, so that jobs that failed together do not come back together. */
-function retryDelay(attempt: number): number {
-  return Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** (attempt - 1)) * (0.5 + Math.random() / 2);
+function retryDelay(tries: number): number {
+  return Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** (tries - 1)) * (0.5 + Math.random() / 2);
 }

@@ -3,6 +3,7 @@ import { parseReference } from '../images/reference.ts';
 import type { CredentialLookup, ImagePuller, PulledImage } from '../images/types.ts';
 import { moveSnapshot, type SnapshotRow } from '../lifecycle/move.ts';
 import { SNAPSHOT_TABLE } from '../lifecycle/tables.ts';
+import { persistently } from '../platform/db/persistently.ts';
 import { databaseProblem } from '../platform/db/problems.ts';
 import type { Database } from '../platform/db/schema.ts';
 import { DarkroomError, messageOf, withHint } from '../platform/errors.ts';
@@ -46,7 +47,8 @@ export async function pullSnapshot(
     await failpoint('pull.taken-up');
     const image = await pull(deps, row, AbortSignal.any([context.signal, deadline]));
     await failpoint('pull.layers-ready');
-    await finish(deps, row, image);
+    // What was fetched is not thrown away for a moment without the database.
+    await persistently(() => finish(deps, row, image), context.signal);
     await failpoint('pull.active');
   } catch (error) {
     await settle(deps, row, deadline.aborted ? pulledTooLong(error) : error, context);

@@ -48,3 +48,9 @@ export function databaseProblem(error: unknown): DarkroomError | undefined {
   }
   return undefined;
 }
+
+/** Whether an error comes of the database, however often it was wrapped on its way. */
+export function isOfDatabase(error: unknown): boolean {
+  if (databaseProblem(error) !== undefined) return true;
+  return error instanceof Error && error.cause !== undefined && isOfDatabase(error.cause);
+}
