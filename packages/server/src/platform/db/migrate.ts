@@ -15,6 +15,7 @@ import * as lifecycle from './migrations/0012-lifecycle.ts';
 import * as garbage from './migrations/0013-garbage.ts';
 import * as belonging from './migrations/0014-belonging.ts';
 import * as failingWebhooks from './migrations/0015-failing-webhooks.ts';
+import * as snapshotUsers from './migrations/0016-snapshot-users.ts';
 import type { Database } from './schema.ts';
 
 const MIGRATIONS: Readonly<Record<string, Migration>> = {
@@ -32,6 +33,7 @@ const MIGRATIONS: Readonly<Record<string, Migration>> = {
   '0013-garbage': garbage,
   '0014-belonging': belonging,
   '0015-failing-webhooks': failingWebhooks,
+  '0016-snapshot-users': snapshotUsers,
 };
 
 /** Brings the tables up to this version's. Servers that start at the same time take turns (an advisory lock). */
