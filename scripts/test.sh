@@ -22,18 +22,18 @@ step 'format, lint, direction of imports'
 biome check .
 step 'types'
 tsc -b
-step 'rules and parsers'
-vitest run --project unit
-step 'the same database code on an external PostgreSQL'
-scripts/with-external-postgres.sh vitest run --project unit platform/db platform/job-queue platform/events lifecycle snapshots tenancy http/daytona
-
-# They share nothing but the machine, so one goes beside the other; what the second says is kept until the first is done.
-step 'the machine: mounts, namespaces, containers (the end-to-end tests run beside it)'
+# They share nothing with the others but the machine, and take as long as all of those together; what they say is kept until those are done.
 e2e_output=$(mktemp)
 "${in_namespace[@]}" vitest run --project e2e >"$e2e_output" 2>&1 &
 e2e=$!
 trap 'kill "$e2e" 2>/dev/null; rm -f "$e2e_output"' EXIT
+
 failed=0
+step 'rules and parsers (the end-to-end tests run beside all that follows)'
+vitest run --project unit || failed=1
+step 'the same database code on an external PostgreSQL'
+scripts/with-external-postgres.sh vitest run --project unit platform/db platform/job-queue platform/events lifecycle snapshots tenancy http/daytona || failed=1
+step 'the machine: mounts, namespaces, containers'
 "${in_namespace[@]}" vitest run --project root || failed=1
 step 'end to end, with the official clients'
 tail -n +1 -f --pid="$e2e" "$e2e_output"
