@@ -1,9 +1,7 @@
-import { cp, mkdir, mkdtemp, open, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { cp, mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { run } from '../packages/server/src/platform/process.ts';
-import { BASE_IMAGE, baseImageLayout } from '../scripts/base-image.ts';
-import { startLocalRegistry } from '../scripts/local-registry.ts';
+import { baseImageLayout } from '../scripts/base-image.ts';
 import { startDarkroom } from '../test/support/darkroom.ts';
 import { whyNoPackages } from '../test/support/package-index.ts';
 import {
@@ -13,8 +11,9 @@ import {
   dockerContestant,
 } from './lib/build-contestants.ts';
 import { type BuildScenario, scenariosFor } from './lib/build-scenarios.ts';
-import { startDocker, startPodman } from './lib/peers.ts';
+import { startPodman } from './lib/peers.ts';
 import { ms, printTable, ratio, type Summary, summarize, writeResults } from './lib/report.ts';
+import { setUp } from './lib/set-up.ts';
 
 /**
  * Builds against `docker build` (BuildKit) + `docker run` and `buildah bud --layers` + `podman run`: nothing cached, all cached,
@@ -31,30 +30,22 @@ interface Sample {
 type Samples = Map<string, Map<string, Sample[]>>;
 
 let turns = 0;
-const directory = await mkdtemp(join(tmpdir(), 'bench-build-'));
-const cleanup: (() => Promise<void>)[] = [() => rm(directory, { recursive: true, force: true })];
-try {
-  const registry = await startLocalRegistry(join(directory, 'registry'));
-  cleanup.push(registry.close);
-  await registry.push(await layoutWithCertificates(), `library/${BASE_IMAGE}`);
-  const base = `${registry.host}/library/${BASE_IMAGE}`;
-  const contestants = await startContestants(base);
-  const results: Record<string, unknown> = {};
-  for (const scenario of scenariosFor(base, process.env, quick)) {
-    const why = scenario.name === 'packages' ? await whyNoPackages() : undefined;
-    if (why !== undefined) {
-      console.log(`\n${scenario.title}: not run, no packages can be had here: ${why}`);
-      continue;
-    }
-    results[scenario.name] = report(scenario, await runScenario(scenario, contestants), contestants);
+await using bench = await setUp('bench-build-', layoutWithCertificates);
+const base = bench.image;
+const contestants = await startContestants(base);
+const results: Record<string, unknown> = {};
+for (const scenario of scenariosFor(base, process.env, quick)) {
+  const why = scenario.name === 'packages' ? await whyNoPackages() : undefined;
+  if (why !== undefined) {
+    console.log(`\n${scenario.title}: not run, no packages can be had here: ${why}`);
+    continue;
   }
-  await writeResults('build', { quick, ...results });
-} finally {
-  for (const step of cleanup.reverse()) await step().catch((error: unknown) => console.error(error));
+  results[scenario.name] = report(scenario, await runScenario(scenario, contestants), contestants);
 }
+await writeResults('build', { quick, ...results });
 
 /** With the CA certificates of this machine: where an index is behind a proxy with its own, pip reaches it in everyone's steps. */
-async function layoutWithCertificates(): Promise<string> {
+async function layoutWithCertificates(directory: string): Promise<string> {
   const { layout } = await baseImageLayout();
   const copy = join(directory, 'layout');
   await cp(layout.replace(/:[^:]*$/, ''), copy, { recursive: true });
@@ -64,18 +55,16 @@ async function layoutWithCertificates(): Promise<string> {
 }
 
 async function startContestants(base: string): Promise<BuildContestant[]> {
-  const workspace = join(directory, 'work');
+  const workspace = join(bench.directory, 'work');
   await mkdir(workspace);
   const darkroom = await startDarkroom({
     config: { log: { level: 'warn' }, quotas: { snapshots: 1000 }, pool: { maxBytes: 32 * 2 ** 30 } },
     env: { DARKROOM_LOG_LEVEL: 'warn' },
   });
-  cleanup.push(darkroom.destroy);
-  const docker = await startDocker();
-  cleanup.push(docker.close);
-  await docker.docker('pull', '--quiet', base);
+  bench.atEnd(darkroom.destroy);
+  const docker = await bench.docker();
   const podman = await startPodman();
-  cleanup.push(podman.close);
+  bench.atEnd(podman.close);
   const ready: BuildContestant[] = [];
   for (const contestant of [
     darkroomContestant(darkroom, workspace),
@@ -143,7 +132,7 @@ async function oneRun(
 
 /** Its first bytes differ each time, so that nobody has it already. */
 async function newContext(bytes: number): Promise<string> {
-  const context = join(directory, 'context');
+  const context = join(bench.directory, 'context');
   await mkdir(context, { recursive: true });
   const file = join(context, 'big');
   await run('sh', ['-c', `[ -e "$0" ] || head -c ${bytes} /dev/urandom > "$0"`, file], { timeoutMs: 300_000 });

@@ -1,12 +1,7 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { BASE_IMAGE, baseImageLayout } from '../scripts/base-image.ts';
-import { startLocalRegistry } from '../scripts/local-registry.ts';
-import { startDarkroom } from '../test/support/darkroom.ts';
-import { createSandbox, deleteSandbox, execute, makeSnapshot, post } from './lib/darkroom.ts';
-import { type Docker, startDocker, startPodman } from './lib/peers.ts';
+import { createSandbox, deleteSandbox, execute, post } from './lib/darkroom.ts';
+import type { Docker } from './lib/peers.ts';
 import { ms, printTable, ratio, type Summary, summarize, writeResults } from './lib/report.ts';
+import { setUp } from './lib/set-up.ts';
 import { type StandStill, standStill } from './lib/stand-still.ts';
 
 /**
@@ -38,124 +33,102 @@ interface Contestant {
   forget(name: string): Promise<unknown>;
 }
 
-const directory = await mkdtemp(join(tmpdir(), 'bench-capture-'));
-const cleanup: (() => Promise<void>)[] = [() => rm(directory, { recursive: true, force: true })];
-try {
-  const registry = await startLocalRegistry(join(directory, 'registry'));
-  cleanup.push(registry.close);
-  const { layout } = await baseImageLayout();
-  await registry.push(layout, `library/${BASE_IMAGE}`);
-  const darkroom = await startDarkroom({
-    // What was captured is removed a minute later.
-    config: {
-      pool: { maxBytes: 40 * 2 ** 30 },
-      registries: { mirrors: { 'docker.io': [registry.url] } },
-      log: { level: 'warn' },
-    },
-    env: { DARKROOM_LOG_LEVEL: 'warn' },
-  });
-  cleanup.push(darkroom.destroy);
-  await makeSnapshot(darkroom, 'it', BASE_IMAGE);
-  const docker = await startDocker();
-  cleanup.push(docker.close);
-  const podman = await startPodman();
-  cleanup.push(podman.close);
-  const image = `${registry.host}/library/${BASE_IMAGE}`;
-  await docker.docker('pull', '--quiet', image);
-  await podman.docker('pull', '--quiet', '--tls-verify=false', image);
+await using bench = await setUp('bench-capture-');
+// What was captured is removed a minute later.
+const darkroom = await bench.darkroom('it', { pool: { maxBytes: 40 * 2 ** 30 } });
+const docker = await bench.docker();
+const podman = await bench.podman();
+const { image } = bench;
 
-  const peer = ({ docker: call }: Docker): Contestant => ({
-    begin: () => call('run', '-d', image, 'sleep', '100000'),
-    run: (id, script) => call('exec', id, 'sh', '-c', script),
-    capture: (id, name) => call('commit', id, name),
-    end: (id) => call('rm', '--force', id),
-    forget: (name) => call('rmi', '--force', name),
-  });
-  const contestants: Record<'darkroom' | 'docker' | 'podman', Contestant> = {
-    darkroom: {
-      begin: async () => (await createSandbox(darkroom, 'it')).id,
-      run: (id, script) => execute(darkroom, id, script),
-      capture: (id, name) => post(darkroom, `/api/sandbox/${id}/snapshot`, { name }),
-      end: (id) => deleteSandbox(darkroom, id),
-      forget: (name) => darkroom.api(`/snapshots/${name}`, { method: 'DELETE' }),
-    },
-    docker: peer(docker),
-    podman: peer(podman),
-  };
+const peer = ({ docker: call }: Docker): Contestant => ({
+  begin: () => call('run', '-d', image, 'sleep', '100000'),
+  run: (id, script) => call('exec', id, 'sh', '-c', script),
+  capture: (id, name) => call('commit', id, name),
+  end: (id) => call('rm', '--force', id),
+  forget: (name) => call('rmi', '--force', name),
+});
+const contestants: Record<'darkroom' | 'docker' | 'podman', Contestant> = {
+  darkroom: {
+    begin: async () => (await createSandbox(darkroom, 'it')).id,
+    run: (id, script) => execute(darkroom, id, script),
+    capture: (id, name) => post(darkroom, `/api/sandbox/${id}/snapshot`, { name }),
+    end: (id) => deleteSandbox(darkroom, id),
+    forget: (name) => darkroom.api(`/snapshots/${name}`, { method: 'DELETE' }),
+  },
+  docker: peer(docker),
+  podman: peer(podman),
+};
 
-  const results = [];
-  for (const { name, script } of cases) {
-    const samples = { darkroom: [] as number[], docker: [] as number[], podman: [] as number[] };
-    for (let index = 0; index < RUNS; index++) {
-      for (const who of ['darkroom', 'docker', 'podman'] as const) {
-        const { begin, run, capture, end, forget } = contestants[who];
-        const snapshot = `capture-${results.length}-${index}`;
-        const id = await begin();
-        await run(id, script);
-        samples[who].push(await timed(() => capture(id, snapshot)));
-        await end(id);
-        await forget(snapshot);
-      }
-    }
-    const { darkroom: ours, docker: theirs, podman: others } = samples;
-    results.push({ name, darkroom: summarize(ours), docker: summarize(theirs), podman: summarize(others) });
-  }
-  printTable(`Captures, p50 of ${RUNS}`, [
-    ['', 'Darkroom', 'docker commit', 'podman commit', '/ docker', '/ podman'],
-    ...results.map((each) => [
-      each.name,
-      ms(each.darkroom.p50),
-      ms(each.docker.p50),
-      ms(each.podman.p50),
-      ratio(each.darkroom.p50, each.docker.p50),
-      ratio(each.darkroom.p50, each.podman.p50),
-    ]),
-  ]);
-
-  const pauses = [];
-  for (const load of ['nothing', 'writes without end'] as const) {
-    // Podman does not stop what runs in a container, and copies what it finds.
-    for (const who of ['darkroom', 'docker'] as const) {
+const results = [];
+for (const { name, script } of cases) {
+  const samples = { darkroom: [] as number[], docker: [] as number[], podman: [] as number[] };
+  for (let index = 0; index < RUNS; index++) {
+    for (const who of ['darkroom', 'docker', 'podman'] as const) {
       const { begin, run, capture, end, forget } = contestants[who];
-      const waits: Record<keyof StandStill, number[]> = { disk: [], memory: [], diskBefore: [], memoryBefore: [] };
-      for (let index = 0; index < RUNS; index++) {
-        const id = await begin();
-        await run(id, CHANGED);
-        const seen = await standStill(
-          (script) => run(id, script),
-          load,
-          () => capture(id, `pause-${index}`),
-        );
-        for (const key of ['disk', 'memory', 'diskBefore', 'memoryBefore'] as const) waits[key].push(seen[key]);
-        await end(id);
-        await forget(`pause-${index}`);
-      }
-      pauses.push({
-        who,
-        load,
-        disk: summarize(waits.disk),
-        memory: summarize(waits.memory),
-        diskBefore: summarize(waits.diskBefore),
-        memoryBefore: summarize(waits.memoryBefore),
-      });
+      const snapshot = `capture-${results.length}-${index}`;
+      const id = await begin();
+      await run(id, script);
+      samples[who].push(await timed(() => capture(id, snapshot)));
+      await end(id);
+      await forget(snapshot);
     }
   }
-  const both = (summary: Summary) => `${ms(summary.p50)}, ${ms(summary.max)}`;
-  printTable(`The longest that a program inside stood still, with 100 MB changed: p50 and most of ${RUNS}`, [
-    ['', 'beside it', 'writing to disk', 'to memory', 'to disk, no capture', 'to memory, no capture'],
-    ...pauses.map((each) => [
-      each.who,
-      each.load,
-      both(each.disk),
-      both(each.memory),
-      both(each.diskBefore),
-      both(each.memoryBefore),
-    ]),
-  ]);
-  await writeResults('capture', { runs: RUNS, results, pauses });
-} finally {
-  for (const step of cleanup.reverse()) await step().catch((error: unknown) => console.error(error));
+  const { darkroom: ours, docker: theirs, podman: others } = samples;
+  results.push({ name, darkroom: summarize(ours), docker: summarize(theirs), podman: summarize(others) });
 }
+printTable(`Captures, p50 of ${RUNS}`, [
+  ['', 'Darkroom', 'docker commit', 'podman commit', '/ docker', '/ podman'],
+  ...results.map((each) => [
+    each.name,
+    ms(each.darkroom.p50),
+    ms(each.docker.p50),
+    ms(each.podman.p50),
+    ratio(each.darkroom.p50, each.docker.p50),
+    ratio(each.darkroom.p50, each.podman.p50),
+  ]),
+]);
+
+const pauses = [];
+for (const load of ['nothing', 'writes without end'] as const) {
+  // Podman does not stop what runs in a container, and copies what it finds.
+  for (const who of ['darkroom', 'docker'] as const) {
+    const { begin, run, capture, end, forget } = contestants[who];
+    const waits: Record<keyof StandStill, number[]> = { disk: [], memory: [], diskBefore: [], memoryBefore: [] };
+    for (let index = 0; index < RUNS; index++) {
+      const id = await begin();
+      await run(id, CHANGED);
+      const seen = await standStill(
+        (script) => run(id, script),
+        load,
+        () => capture(id, `pause-${index}`),
+      );
+      for (const key of ['disk', 'memory', 'diskBefore', 'memoryBefore'] as const) waits[key].push(seen[key]);
+      await end(id);
+      await forget(`pause-${index}`);
+    }
+    pauses.push({
+      who,
+      load,
+      disk: summarize(waits.disk),
+      memory: summarize(waits.memory),
+      diskBefore: summarize(waits.diskBefore),
+      memoryBefore: summarize(waits.memoryBefore),
+    });
+  }
+}
+const both = (summary: Summary) => `${ms(summary.p50)}, ${ms(summary.max)}`;
+printTable(`The longest that a program inside stood still, with 100 MB changed: p50 and most of ${RUNS}`, [
+  ['', 'beside it', 'writing to disk', 'to memory', 'to disk, no capture', 'to memory, no capture'],
+  ...pauses.map((each) => [
+    each.who,
+    each.load,
+    both(each.disk),
+    both(each.memory),
+    both(each.diskBefore),
+    both(each.memoryBefore),
+  ]),
+]);
+await writeResults('capture', { runs: RUNS, results, pauses });
 
 /** Nothing is synced before: writing back what was changed is part of the work. */
 async function timed(work: () => Promise<unknown>): Promise<number> {

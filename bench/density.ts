@@ -1,12 +1,7 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { BASE_IMAGE, baseImageLayout } from '../scripts/base-image.ts';
-import { startLocalRegistry } from '../scripts/local-registry.ts';
-import { startDarkroom } from '../test/support/darkroom.ts';
-import { createSandbox, execute, makeSnapshot } from './lib/darkroom.ts';
-import { startDocker } from './lib/peers.ts';
+import { readFile } from 'node:fs/promises';
+import { createSandbox, execute } from './lib/darkroom.ts';
 import { ms, printTable, ratio, writeResults } from './lib/report.ts';
+import { setUp } from './lib/set-up.ts';
 
 /**
  * Idle sandboxes on one machine: what each costs in memory, everything counted (the kernel's own and the server's too), against
@@ -16,50 +11,34 @@ const SANDBOXES = Number(process.env.BENCH_SANDBOXES ?? 500);
 const CONTAINERS = Number(process.env.BENCH_CONTAINERS ?? 100);
 const CLIENTS = 8;
 
-const directory = await mkdtemp(join(tmpdir(), 'bench-density-'));
-const cleanup: (() => Promise<void>)[] = [() => rm(directory, { recursive: true, force: true })];
-try {
-  const registry = await startLocalRegistry(join(directory, 'registry'));
-  cleanup.push(registry.close);
-  await registry.push((await baseImageLayout()).layout, `library/${BASE_IMAGE}`);
-  const image = `${registry.host}/library/${BASE_IMAGE}`;
+await using bench = await setUp('bench-density-');
+const { image } = bench;
+const docker = await bench.docker();
+const container = async () => void (await docker.docker('run', '-d', image, 'sleep', 'infinity'));
+await container();
+const theirs = await fill(CONTAINERS, container);
+const containers = (await docker.docker('ps', '--quiet')).split('\n');
+await docker.docker('rm', '--force', ...containers);
 
-  const docker = await startDocker();
-  cleanup.push(docker.close);
-  await docker.docker('pull', '--quiet', image);
-  const container = async () => void (await docker.docker('run', '-d', image, 'sleep', 'infinity'));
-  await container();
-  const theirs = await fill(CONTAINERS, container);
-  const containers = (await docker.docker('ps', '--quiet')).split('\n');
-  await docker.docker('rm', '--force', ...containers);
-
-  const darkroom = await startDarkroom({
-    config: { registries: { mirrors: { 'docker.io': [registry.url] } }, log: { level: 'warn' } },
-    env: { DARKROOM_LOG_LEVEL: 'warn' },
-  });
-  cleanup.push(darkroom.destroy);
-  await makeSnapshot(darkroom, 'idle', BASE_IMAGE);
-  const ids: string[] = [];
-  const sandbox = async () => void ids.push((await createSandbox(darkroom, 'idle')).id);
-  await sandbox();
-  const ours = await fill(SANDBOXES, sandbox);
-  // All of them still answer.
-  for (const id of ids) {
-    if ((await execute(darkroom, id, 'echo here')).trim() !== 'here') throw new Error(`sandbox ${id} does not answer`);
-  }
-
-  const total = (await memory()).total;
-  const room = (each: number) => String(Math.floor((total * 0.9) / each));
-  printTable('Idle sandboxes', [
-    ['', 'started', 'memory of each', 'time of each', 'would fit'],
-    ['Darkroom', String(SANDBOXES), kib(ours.bytesEach), ms(ours.msEach), room(ours.bytesEach)],
-    ['docker run -d', String(CONTAINERS), kib(theirs.bytesEach), ms(theirs.msEach), room(theirs.bytesEach)],
-    ['ratio', '', ratio(ours.bytesEach, theirs.bytesEach), ratio(ours.msEach, theirs.msEach), ''],
-  ]);
-  await writeResults('density', { sandboxes: SANDBOXES, ours, containers: CONTAINERS, theirs, totalBytes: total });
-} finally {
-  for (const step of cleanup.reverse()) await step().catch((error: unknown) => console.error(error));
+const darkroom = await bench.darkroom('idle');
+const ids: string[] = [];
+const sandbox = async () => void ids.push((await createSandbox(darkroom, 'idle')).id);
+await sandbox();
+const ours = await fill(SANDBOXES, sandbox);
+// All of them still answer.
+for (const id of ids) {
+  if ((await execute(darkroom, id, 'echo here')).trim() !== 'here') throw new Error(`sandbox ${id} does not answer`);
 }
+
+const total = (await memory()).total;
+const room = (each: number) => String(Math.floor((total * 0.9) / each));
+printTable('Idle sandboxes', [
+  ['', 'started', 'memory of each', 'time of each', 'would fit'],
+  ['Darkroom', String(SANDBOXES), kib(ours.bytesEach), ms(ours.msEach), room(ours.bytesEach)],
+  ['docker run -d', String(CONTAINERS), kib(theirs.bytesEach), ms(theirs.msEach), room(theirs.bytesEach)],
+  ['ratio', '', ratio(ours.bytesEach, theirs.bytesEach), ratio(ours.msEach, theirs.msEach), ''],
+]);
+await writeResults('density', { sandboxes: SANDBOXES, ours, containers: CONTAINERS, theirs, totalBytes: total });
 
 /** Makes `count` with a few clients at once; what that took of the machine's memory and time for each. */
 async function fill(count: number, make: () => Promise<void>): Promise<{ bytesEach: number; msEach: number }> {

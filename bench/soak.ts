@@ -1,12 +1,7 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { BASE_IMAGE, baseImageLayout } from '../scripts/base-image.ts';
-import { startLocalRegistry } from '../scripts/local-registry.ts';
-import { type Darkroom, startDarkroom } from '../test/support/darkroom.ts';
-import { makeSnapshot } from './lib/darkroom.ts';
+import type { Darkroom } from '../test/support/darkroom.ts';
 import { descriptorKinds, type Footprint, footprintOf } from './lib/footprint.ts';
 import { printTable, writeResults } from './lib/report.ts';
+import { setUp } from './lib/set-up.ts';
 import { createUses } from './lib/uses.ts';
 
 /**
@@ -31,66 +26,49 @@ const ALLOWED: Record<keyof Footprint, number> = {
   machineMemory: 400,
 };
 
-const directory = await mkdtemp(join(tmpdir(), 'soak-'));
-const cleanup: (() => Promise<void>)[] = [() => rm(directory, { recursive: true, force: true })];
-try {
-  const registry = await startLocalRegistry(join(directory, 'registry'));
-  cleanup.push(registry.close);
-  await registry.push((await baseImageLayout()).layout, `library/${BASE_IMAGE}`);
-  const darkroom = await startDarkroom({
-    config: {
-      registries: { mirrors: { 'docker.io': [registry.url] } },
-      ssh: { listen: '127.0.0.1:0' },
-      log: { level: 'warn' },
-    },
-    env: { DARKROOM_LOG_LEVEL: 'warn' },
-  });
-  cleanup.push(darkroom.destroy);
-  await makeSnapshot(darkroom, 'soak', BASE_IMAGE);
-  const uses = createUses(darkroom, 'soak');
+await using bench = await setUp('soak-');
+const darkroom = await bench.darkroom('soak', { ssh: { listen: '127.0.0.1:0' } });
+const uses = createUses(darkroom, 'soak');
 
-  const failures: string[] = [];
-  async function rounds(count: number): Promise<number> {
-    const started = performance.now();
-    let left = count;
-    await Promise.all(
-      Array.from({ length: CLIENTS }, async (_, client) => {
-        for (let turn = 0; left-- > 0; turn++) {
-          await uses.liveOne(client + turn * CLIENTS).catch((error: unknown) => {
-            failures.push(error instanceof Error ? error.message : String(error));
-          });
-        }
-      }),
-    );
-    return (performance.now() - started) / 1000;
-  }
-
-  await rounds(WARM_UP);
-  const before = await quiet(darkroom);
-  const kindsBefore = await descriptorKinds(darkroom.pid);
-  const seconds = await rounds(SANDBOXES);
-  const after = await quiet(darkroom);
-
-  const keys: (keyof Footprint)[] = Object.keys(before).filter((key): key is keyof Footprint => key in ALLOWED);
-  const grown = keys.filter((key) => after[key] - before[key] > ALLOWED[key]);
-  printTable(`${SANDBOXES} sandboxes by ${CLIENTS} clients in ${seconds.toFixed(0)} s`, [
-    ['', 'before', 'after', 'may grow by', ''],
-    ...keys.map((key) => [
-      key,
-      String(before[key]),
-      String(after[key]),
-      String(ALLOWED[key]),
-      grown.includes(key) ? 'GREW' : 'flat',
-    ]),
-  ]);
-  console.log(`\n  uses: ${JSON.stringify(uses.counts())}`);
-  for (const failure of failures.slice(0, 20)) console.error(`  failed: ${failure}`);
-  if (grown.includes('descriptors')) console.error({ kindsBefore, kindsAfter: await descriptorKinds(darkroom.pid) });
-  await writeResults('soak', { sandboxes: SANDBOXES, clients: CLIENTS, seconds, before, after, uses: uses.counts() });
-  if (grown.length > 0 || failures.length > 0) process.exitCode = 1;
-} finally {
-  for (const step of cleanup.reverse()) await step().catch((error: unknown) => console.error(error));
+const failures: string[] = [];
+async function rounds(count: number): Promise<number> {
+  const started = performance.now();
+  let left = count;
+  await Promise.all(
+    Array.from({ length: CLIENTS }, async (_, client) => {
+      for (let turn = 0; left-- > 0; turn++) {
+        await uses.liveOne(client + turn * CLIENTS).catch((error: unknown) => {
+          failures.push(error instanceof Error ? error.message : String(error));
+        });
+      }
+    }),
+  );
+  return (performance.now() - started) / 1000;
 }
+
+await rounds(WARM_UP);
+const before = await quiet(darkroom);
+const kindsBefore = await descriptorKinds(darkroom.pid);
+const seconds = await rounds(SANDBOXES);
+const after = await quiet(darkroom);
+
+const keys: (keyof Footprint)[] = Object.keys(before).filter((key): key is keyof Footprint => key in ALLOWED);
+const grown = keys.filter((key) => after[key] - before[key] > ALLOWED[key]);
+printTable(`${SANDBOXES} sandboxes by ${CLIENTS} clients in ${seconds.toFixed(0)} s`, [
+  ['', 'before', 'after', 'may grow by', ''],
+  ...keys.map((key) => [
+    key,
+    String(before[key]),
+    String(after[key]),
+    String(ALLOWED[key]),
+    grown.includes(key) ? 'GREW' : 'flat',
+  ]),
+]);
+console.log(`\n  uses: ${JSON.stringify(uses.counts())}`);
+for (const failure of failures.slice(0, 20)) console.error(`  failed: ${failure}`);
+if (grown.includes('descriptors')) console.error({ kindsBefore, kindsAfter: await descriptorKinds(darkroom.pid) });
+await writeResults('soak', { sandboxes: SANDBOXES, clients: CLIENTS, seconds, before, after, uses: uses.counts() });
+if (grown.length > 0 || failures.length > 0) process.exitCode = 1;
 
 /** The footprint when deletes have been carried out, layers of deleted captures are swept, and the stocks are full again. */
 async function quiet(darkroom: Darkroom): Promise<Footprint> {

@@ -1,14 +1,12 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { run } from '../packages/server/src/platform/process.ts';
-import { BASE_IMAGE, baseImageLayout } from '../scripts/base-image.ts';
-import { startLocalRegistry } from '../scripts/local-registry.ts';
-import { startDarkroom } from '../test/support/darkroom.ts';
+import { baseImageLayout } from '../scripts/base-image.ts';
 import { createSandbox, deleteSandbox, execute, makeSnapshot } from './lib/darkroom.ts';
 import { paddedImage } from './lib/images.ts';
-import { type Docker, startDocker, startPodman, toFirstOutput } from './lib/peers.ts';
+import { toFirstOutput } from './lib/peers.ts';
 import { measure, ms, printTable, ratio, type Summary, summarize, writeResults } from './lib/report.ts';
+import { setUp } from './lib/set-up.ts';
 
 /**
  * Create to first output: Darkroom over HTTP against `docker run`, `podman run` and bare `crun run` on the same image in the same
@@ -20,130 +18,98 @@ const AT_ONCE = Number(process.env.BENCH_AT_ONCE ?? 100);
 const COMMAND = 'echo hi';
 const BIG_IMAGE = 'big:2gb';
 
-const directory = await mkdtemp(join(tmpdir(), 'bench-start-'));
-const cleanup: (() => Promise<void>)[] = [() => rm(directory, { recursive: true, force: true })];
-try {
-  const registry = await startLocalRegistry(join(directory, 'registry'));
-  cleanup.push(registry.close);
-  const { layout } = await baseImageLayout();
-  await registry.push(layout, `library/${BASE_IMAGE}`);
-  await registry.push(await paddedImage(2048, 2000), `library/${BIG_IMAGE}`);
+await using bench = await setUp('bench-start-');
+await bench.registry.push(await paddedImage(2048, 2000), `library/${BIG_IMAGE}`);
 
-  const darkroom = await startDarkroom({
-    config: {
-      registries: { mirrors: { 'docker.io': [registry.url] } },
-      runtime: { readyNamespaces: 32 },
-      log: { level: 'warn' },
-    },
-    env: { DARKROOM_LOG_LEVEL: 'warn' },
-  });
-  cleanup.push(darkroom.destroy);
-  await makeSnapshot(darkroom, 'small', BASE_IMAGE);
-  await makeSnapshot(darkroom, 'big', BIG_IMAGE);
-  const docker = await startDocker();
-  cleanup.push(docker.close);
-  const image = `${registry.host}/library/${BASE_IMAGE}`;
-  await docker.docker('pull', '--quiet', image);
-  const podman = await preparePodman(image);
-  if (podman !== undefined) cleanup.push(podman.close);
-  const crun = await prepareCrun(layout);
-  cleanup.push(crun.close);
+const darkroom = await bench.darkroom('small', { runtime: { readyNamespaces: 32 } });
+await makeSnapshot(darkroom, 'big', BIG_IMAGE);
+const docker = await bench.docker();
+const { image } = bench;
+const podman = await bench.podmanIfItRuns(async (it) => {
+  await it.docker('tag', image, 'bench');
+  await it.toFirstOutput('run', '--rm', 'bench', 'sh', '-c', COMMAND);
+});
+const runWithCrun = await prepareCrun();
 
-  const create = async (snapshot: string) => {
-    const started = performance.now();
-    const { id } = await createSandbox(darkroom, snapshot);
-    if ((await execute(darkroom, id, COMMAND)).trim() !== 'hi') throw new Error('the command did not say hi');
-    const sample = performance.now() - started;
-    // As between two people who start one each: the one before is gone.
-    await deleteSandbox(darkroom, id);
-    return sample;
-  };
-  // All take turns, so that a slower minute of the machine meets each of them.
-  const contestants: Record<string, () => Promise<number>> = {
-    small: () => create('small'),
-    big: () => create('big'),
-    docker: () => docker.toFirstOutput('run', '--rm', image, 'sh', '-c', COMMAND),
-    crun: crun.once,
-    ...(podman && {
-      podman: () => podman.toFirstOutput('run', '--rm', 'bench', 'sh', '-c', COMMAND),
-    }),
-  };
-  const samples: Record<string, number[]> = {};
-  for (let index = 0; index < RUNS + WARM_UP; index++) {
-    for (const [name, once] of Object.entries(contestants)) {
-      const sample = await once();
-      if (index >= WARM_UP) samples[name] = [...(samples[name] ?? []), sample];
-    }
-  }
-  const of = (name: string) => summarize(samples[name] ?? []);
-  const [small, big, bareCrun, dockerRun] = [of('small'), of('big'), of('crun'), of('docker')];
-  const podmanRun = podman && of('podman');
-
-  const peers: [string, Summary | undefined][] = [
-    ['docker run', dockerRun],
-    ['podman run', podmanRun],
-    ['crun run (bare, no network)', bareCrun],
-  ];
-  printTable(`Create to first output, ${RUNS} runs`, [
-    ['', 'p50', 'p95', 'p95/p50', 'Darkroom p50 / this'],
-    ['Darkroom, over HTTP', ms(small.p50), ms(small.p95), (small.p95 / small.p50).toFixed(2), '1'],
-    ...peers.flatMap(([name, it]) =>
-      it
-        ? [[name, ms(it.p50), ms(it.p95), (it.p95 / it.p50).toFixed(2), ratio(small.p50, it.p50)]]
-        : [[name, 'not run', '', '', '']],
-    ),
-  ]);
-  const flat = big.p50 / small.p50;
-  printTable('Size of the snapshot', [
-    ['', 'p50', 'p95', 'ratio'],
-    ['small', ms(small.p50), ms(small.p95), ''],
-    ['2 GB', ms(big.p50), ms(big.p95), flat.toFixed(3)],
-  ]);
-
-  const startedAtOnce = performance.now();
-  const sandboxes = await Promise.all(Array.from({ length: AT_ONCE }, () => createSandbox(darkroom, 'small')));
-  const atOnce = performance.now() - startedAtOnce;
-  await Promise.all(sandboxes.map(({ id }) => deleteSandbox(darkroom, id)));
-  const dockerAtOnce = (
-    await measure(1, async () => {
-      await Promise.all(Array.from({ length: AT_ONCE }, () => docker.docker('run', '-d', image, 'sleep', '600')));
-    })
-  )[0];
-  printTable(`${AT_ONCE} at once, until all run`, [
-    ['', 'time', 'ratio'],
-    ['Darkroom', ms(atOnce), ''],
-    ['docker run -d', ms(dockerAtOnce ?? Number.NaN), ratio(atOnce, dockerAtOnce ?? Number.NaN)],
-  ]);
-  await writeResults('start', {
-    small,
-    big,
-    flat,
-    dockerRun,
-    podmanRun,
-    bareCrun,
-    atOnce: { count: AT_ONCE, darkroom: atOnce, docker: dockerAtOnce },
-  });
-} finally {
-  for (const step of cleanup.reverse()) await step().catch((error: unknown) => console.error(error));
-}
-
-async function preparePodman(image: string): Promise<Docker | undefined> {
-  const podman = await startPodman();
-  try {
-    await podman.docker('pull', '--quiet', '--tls-verify=false', image);
-    await podman.docker('tag', image, 'bench');
-    await podman.toFirstOutput('run', '--rm', 'bench', 'sh', '-c', COMMAND);
-    return podman;
-  } catch (error) {
-    console.error(`podman does not run here: ${error instanceof Error ? error.message : error}`);
-    await podman.close();
-    return undefined;
+const create = async (snapshot: string) => {
+  const started = performance.now();
+  const { id } = await createSandbox(darkroom, snapshot);
+  if ((await execute(darkroom, id, COMMAND)).trim() !== 'hi') throw new Error('the command did not say hi');
+  const sample = performance.now() - started;
+  // As between two people who start one each: the one before is gone.
+  await deleteSandbox(darkroom, id);
+  return sample;
+};
+// All take turns, so that a slower minute of the machine meets each of them.
+const contestants: Record<string, () => Promise<number>> = {
+  small: () => create('small'),
+  big: () => create('big'),
+  docker: () => docker.toFirstOutput('run', '--rm', image, 'sh', '-c', COMMAND),
+  crun: runWithCrun,
+  ...(podman && {
+    podman: () => podman.toFirstOutput('run', '--rm', 'bench', 'sh', '-c', COMMAND),
+  }),
+};
+const samples: Record<string, number[]> = {};
+for (let index = 0; index < RUNS + WARM_UP; index++) {
+  for (const [name, once] of Object.entries(contestants)) {
+    const sample = await once();
+    if (index >= WARM_UP) samples[name] = [...(samples[name] ?? []), sample];
   }
 }
+const of = (name: string) => summarize(samples[name] ?? []);
+const [small, big, bareCrun, dockerRun] = [of('small'), of('big'), of('crun'), of('docker')];
+const podmanRun = podman && of('podman');
+
+const peers: [string, Summary | undefined][] = [
+  ['docker run', dockerRun],
+  ['podman run', podmanRun],
+  ['crun run (bare, no network)', bareCrun],
+];
+printTable(`Create to first output, ${RUNS} runs`, [
+  ['', 'p50', 'p95', 'p95/p50', 'Darkroom p50 / this'],
+  ['Darkroom, over HTTP', ms(small.p50), ms(small.p95), (small.p95 / small.p50).toFixed(2), '1'],
+  ...peers.flatMap(([name, it]) =>
+    it
+      ? [[name, ms(it.p50), ms(it.p95), (it.p95 / it.p50).toFixed(2), ratio(small.p50, it.p50)]]
+      : [[name, 'not run', '', '', '']],
+  ),
+]);
+const flat = big.p50 / small.p50;
+printTable('Size of the snapshot', [
+  ['', 'p50', 'p95', 'ratio'],
+  ['small', ms(small.p50), ms(small.p95), ''],
+  ['2 GB', ms(big.p50), ms(big.p95), flat.toFixed(3)],
+]);
+
+const startedAtOnce = performance.now();
+const sandboxes = await Promise.all(Array.from({ length: AT_ONCE }, () => createSandbox(darkroom, 'small')));
+const atOnce = performance.now() - startedAtOnce;
+await Promise.all(sandboxes.map(({ id }) => deleteSandbox(darkroom, id)));
+const dockerAtOnce = (
+  await measure(1, async () => {
+    await Promise.all(Array.from({ length: AT_ONCE }, () => docker.docker('run', '-d', image, 'sleep', '600')));
+  })
+)[0];
+printTable(`${AT_ONCE} at once, until all run`, [
+  ['', 'time', 'ratio'],
+  ['Darkroom', ms(atOnce), ''],
+  ['docker run -d', ms(dockerAtOnce ?? Number.NaN), ratio(atOnce, dockerAtOnce ?? Number.NaN)],
+]);
+await writeResults('start', {
+  small,
+  big,
+  flat,
+  dockerRun,
+  podmanRun,
+  bareCrun,
+  atOnce: { count: AT_ONCE, darkroom: atOnce, docker: dockerAtOnce },
+});
 
 /** An overlay mount over the unpacked image and `crun run` of the command: the floor under everything else. */
-async function prepareCrun(layout: string): Promise<{ once: () => Promise<number>; close: () => Promise<void> }> {
-  const home = join(directory, 'crun');
+async function prepareCrun(): Promise<() => Promise<number>> {
+  const { layout } = await baseImageLayout();
+  const home = join(bench.directory, 'crun');
   await mkdir(home);
   await run('umoci', ['unpack', '--image', layout, join(home, 'image')], { timeoutMs: 300_000 });
   await run('crun', ['spec'], { timeoutMs: 5_000, cwd: home });
@@ -156,8 +122,5 @@ async function prepareCrun(layout: string): Promise<{ once: () => Promise<number
   // As our server does it on hybrid hosts; this is a mount namespace of our own.
   await run('umount', ['/sys/fs/cgroup/unified'], { timeoutMs: 5_000, okCodes: [0, 1, 32] });
   const mountAndRun = `mount -t overlay overlay -o lowerdir=image/rootfs,upperdir=upper,workdir=work merged && crun --root ${home}/state run --bundle . bench-crun; umount merged`;
-  return {
-    once: () => toFirstOutput('sh', ['-c', mountAndRun], { cwd: home }),
-    close: async () => {},
-  };
+  return () => toFirstOutput('sh', ['-c', mountAndRun], { cwd: home });
 }
