@@ -1,4 +1,4 @@
-import { sql } from 'kysely';
+import { type RawBuilder, sql } from 'kysely';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { startTestDatabase, type TestDatabase } from '../test-support/test-database.ts';
@@ -7,6 +7,8 @@ import { type Listener, openListener } from './db/listener.ts';
 import { DarkroomError } from './errors.ts';
 import { type Instance, openInstance } from './instance.ts';
 import { createJobQueue } from './job-queue.ts';
+import { dueNames } from './job-runs.ts';
+import { settleJobTimes } from './job-times.ts';
 import type { JobContext, JobQueue } from './jobs.ts';
 
 const log = pino({ level: 'silent' });
@@ -274,3 +276,32 @@ test('a job that fails while the database cannot be written to is tried again as
     { attempt: 5, isLastAttempt: true },
   ]);
 }, 15_000);
+
+test('after the clock was set back, what waits does so no longer than it would have, and is handed out by itself', async () => {
+  const queue = await openQueue();
+  for (const id of ['new', 'tried-thrice', 'tried-often', 'running']) await send(queue, id);
+  const set = (id: string, values: RawBuilder<unknown>) =>
+    sql`update pgboss.job set ${values} where singleton_key = ${id}`.execute(database.db);
+  const later = sql`now() + interval '1 hour'`;
+  await set('new', sql`start_after = ${later}`);
+  await set('tried-thrice', sql`state = 'retry', retry_count = 3, start_after = ${later}`);
+  await set('tried-often', sql`state = 'retry', retry_count = 3000, start_after = ${later}`);
+  await set('running', sql`state = 'active', started_on = ${later}, heartbeat_on = ${later}`);
+  const seconds = async () => {
+    const { rows } = await sql<{ key: string; seconds: number }>`select singleton_key as key,
+      extract(epoch from case state when 'active' then started_on else start_after end - clock_timestamp())::float8 as seconds
+      from pgboss.job`.execute(database.db);
+    return Object.fromEntries(rows.map(({ key, seconds }) => [key, seconds]));
+  };
+  const about = (value: number) => expect.closeTo(value, -1);
+  const hour = about(3600);
+  expect(await seconds()).toEqual({ new: hour, 'tried-thrice': hour, 'tried-often': hour, running: hour });
+  await settleJobTimes(database.db, 60_000);
+  expect(await seconds()).toEqual({
+    new: about(0),
+    'tried-thrice': about(8),
+    'tried-often': about(60),
+    running: about(0),
+  });
+  expect(await dueNames(database.db)).toEqual(['snapshot.pull']);
+});

@@ -9,7 +9,7 @@ import type { Database } from './db/schema.ts';
 import { DarkroomError, messageOf } from './errors.ts';
 import { failpoint } from './failpoints.ts';
 import type { Instance } from './instance.ts';
-import { allowOneMore, claimRun, dueAgain, type JobRun, jobsOfNobody, releaseRun, takeDeadRuns } from './job-runs.ts';
+import { allowOneMore, claimRun, dueNames, type JobRun, jobsOfNobody, releaseRun, takeDeadRuns } from './job-runs.ts';
 import { settleJobTimes } from './job-times.ts';
 import { JOB_LIMIT_SECONDS, type JobContext, type JobName, type JobQueue, type JobTypes } from './jobs.ts';
 
@@ -48,7 +48,10 @@ export function createJobQueue(options: {
   let wakeWorkers: (name: string) => void = () => {};
   let stopListening = () => {};
   let supervising: NodeJS.Timeout | undefined;
-  clock.onJump(() => settleJobTimes(db, MAX_RETRY_MS));
+  clock.onJump(async () => {
+    await settleJobTimes(db, MAX_RETRY_MS);
+    for (const name of NAMES) wakeWorkers(name);
+  });
 
   const boss = new PgBoss({
     db: {
@@ -74,7 +77,7 @@ export function createJobQueue(options: {
     try {
       await clock.settle();
       if (instance.isSteady()) await boss.supervise();
-      for (const name of await dueAgain(db)) wakeWorkers(name);
+      for (const name of await dueNames(db)) wakeWorkers(name);
     } catch (error) {
       if (!draining.signal.aborted)
         log.warn({ err: error }, `jobs: they could not be looked through: ${messageOf(error)}`);

@@ -66,10 +66,10 @@ export async function jobsOfNobody(
   return rows;
 }
 
-/** Names of jobs that are to be tried again now, of which nobody is told. */
-export async function dueAgain(db: Kysely<Database>): Promise<string[]> {
+/** Names of jobs that are due: of those that are to be tried again nobody is told, and a message may be lost. */
+export async function dueNames(db: Kysely<Database>): Promise<string[]> {
   const { rows } = await sql<{ name: string }>`
-    select distinct name from pgboss.job where state = 'retry' and start_after <= now()`.execute(db);
+    select distinct name from pgboss.job where state in ('created', 'retry') and start_after <= now()`.execute(db);
   return rows.map(({ name }) => name);
 }
 
