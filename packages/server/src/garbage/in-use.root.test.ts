@@ -4,52 +4,42 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type RegistryServer, startRegistryServer } from '../images/testing/registry-server.ts';
 import { makeImage } from '../images/testing/test-image.ts';
 import { type BuildClient, buildClient } from '../test-support/build-client.ts';
-import { type HttpClient, httpClient } from '../test-support/http-client.ts';
-import { fillWithBusybox, shiftOwners } from '../test-support/root-file-system.ts';
-import { startTestServer, TEST_ID_BASE, type TestServer } from '../test-support/test-server.ts';
+import { busyboxWith } from '../test-support/layers.ts';
+import { setUpServer } from '../test-support/set-up-server.ts';
 
 /** Sweeps without grace never take what something that runs, or is about to, needs. */
-let server: TestServer;
 let registry: RegistryServer;
-let client: HttpClient;
-let builds: BuildClient;
-let organizationId: string;
 beforeAll(async () => {
-  server = await startTestServer();
   registry = await startRegistryServer();
-  organizationId = await server.addOrganization();
-  client = httpClient(() => server.url, await server.addKey(organizationId));
-  builds = await buildClient(server, client, organizationId);
-}, 120_000);
-afterAll(async () => {
-  await server?.stop();
-  await registry?.close();
-}, 60_000);
+});
+afterAll(() => registry?.close());
+const lab = setUpServer();
+const { client } = lab;
+let builds: BuildClient;
+beforeAll(async () => {
+  builds = await buildClient(lab.server, client, lab.organizationId);
+});
 
 let made = 0;
 /** Of a layer that nothing else has. */
 async function newSnapshot(): Promise<string> {
   // Until its row is there.
-  using _hold = server.layers.hold();
+  using _hold = lab.server.layers.hold();
   const name = `own-${++made}`;
-  const fill = async (directory: string) => {
-    await fillWithBusybox(directory);
-    await writeFile(join(directory, 'mine'), name);
-    await shiftOwners(directory, TEST_ID_BASE);
-  };
-  return await server.addSnapshot(organizationId, { name, fill }, { name });
+  const layer = busyboxWith(name, (directory) => writeFile(join(directory, 'mine'), name));
+  return await lab.server.addSnapshot(lab.organizationId, layer, { name });
 }
 
-const sweep = async () => (await server.garbage.collect({ withoutGrace: true })).items.map(({ id }) => id);
+const sweep = async () => (await lab.server.garbage.collect({ withoutGrace: true })).items.map(({ id }) => id);
 const run = async (id: string, command: string) =>
   (await client.post(`/toolbox/${id}/process/execute`, { command })).body.result;
 const layersOf = async (table: 'snapshots' | 'sandboxes', id: string) =>
-  (await server.db.selectFrom(table).select('layers').where('id', '=', id).executeTakeFirstOrThrow()).layers ?? [];
-const stored = async () => new Set((await server.layers.list()).map(({ diffId }) => diffId));
+  (await lab.server.db.selectFrom(table).select('layers').where('id', '=', id).executeTakeFirstOrThrow()).layers ?? [];
+const stored = async () => new Set((await lab.server.layers.list()).map(({ diffId }) => diffId));
 /** Of rows that a job takes away. */
 async function gone(table: 'snapshots' | 'sandboxes', id: string): Promise<void> {
   for (;;) {
-    const row = await server.db.selectFrom(table).select('state').where('id', '=', id).executeTakeFirst();
+    const row = await lab.server.db.selectFrom(table).select('state').where('id', '=', id).executeTakeFirst();
     if (row === undefined || row.state === 'destroyed') return;
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
@@ -119,7 +109,8 @@ test('pulls, builds, captures, forks and starts lose nothing to sweeps that neve
 
   async function pull(name: string): Promise<void> {
     const { body } = await client.post('/api/snapshots', { name, imageName: `${registry.host}/team/app:1` });
-    const watch = () => server.db.selectFrom('snapshots').select('state').where('id', '=', body.id).executeTakeFirst();
+    const watch = () =>
+      lab.server.db.selectFrom('snapshots').select('state').where('id', '=', body.id).executeTakeFirst();
     while (['pending', 'pulling'].includes((await watch())?.state ?? '')) await new Promise((r) => setTimeout(r, 20));
     expect(await watch()).toEqual({ state: 'active' });
     const layers = await layersOf('snapshots', body.id);

@@ -1,8 +1,8 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { busybox } from '../test-support/busybox.ts';
 import { httpClient } from '../test-support/http-client.ts';
+import { busybox } from '../test-support/layers.ts';
 import { startTestServer, type TestServer } from '../test-support/test-server.ts';
 import { LOG_FILE_BYTES } from './rotating-log.ts';
 

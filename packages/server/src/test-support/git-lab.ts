@@ -3,20 +3,13 @@ import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import type { HttpClient } from './http-client.ts';
-import { addGit, addPython, fillWithBusybox, shiftOwners } from './root-file-system.ts';
-import { TEST_ID_BASE } from './test-server.ts';
+import { busyboxWith } from './layers.ts';
+import { addGit, addPython } from './root-file-system.ts';
 
 /** A layer with git, and a server of repositories that runs inside the sandbox: sandboxes reach no other. */
-export const gitLayer = {
-  name: 'git',
-  async fill(directory: string) {
-    await fillWithBusybox(directory);
-    await addPython(directory);
-    await addGit(directory);
-    await copyFile(join(import.meta.dirname, 'git-server.py'), join(directory, 'usr/git-server.py'));
-    await shiftOwners(directory, TEST_ID_BASE);
-  },
-};
+export const gitLayer = busyboxWith('git', addPython, addGit, (directory) =>
+  copyFile(join(import.meta.dirname, 'git-server.py'), join(directory, 'usr/git-server.py')),
+);
 
 const SERVED = '/tmp/served';
 const PORT = 8418;

@@ -17,13 +17,13 @@ export interface HttpAnswer {
   body: any;
 }
 
-export function httpClient(url: () => string, key: string): HttpClient {
+export function httpClient(url: () => string, key: string | (() => string)): HttpClient {
   function send(
     method: string,
     path: string,
     options: { body?: RequestInit['body']; headers?: Record<string, string> } = {},
   ): Promise<Response> {
-    const headers = { authorization: `Bearer ${key}`, ...options.headers };
+    const headers = { authorization: `Bearer ${typeof key === 'string' ? key : key()}`, ...options.headers };
     return fetch(`${url()}${path}`, { method, headers, ...(options.body === undefined ? {} : { body: options.body }) });
   }
   async function ask(method: string, path: string, body?: unknown): Promise<HttpAnswer> {

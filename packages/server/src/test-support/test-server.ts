@@ -47,6 +47,7 @@ import { startSnapshots } from '../start/start-snapshots.ts';
 import { createKeyVerifier } from '../tenancy/key-verifier.ts';
 import { createUploadKeys } from '../tenancy/upload-credentials.ts';
 import { addKey } from './add-key.ts';
+import type { Layer } from './layers.ts';
 import { outerMountNamespace } from './outer-mount-namespace.ts';
 import { addOrganization, newSnapshot } from './rows.ts';
 import { startTestDatabase, type TestDatabase } from './test-database.ts';
@@ -70,11 +71,7 @@ export interface TestServer {
   addKey(organizationId: string, permissions?: readonly Permission[]): Promise<string>;
   addOrganization(): Promise<string>;
   /** An active snapshot of one layer, which is made when its name comes for the first time. */
-  addSnapshot(
-    organizationId: string,
-    layer: { name: string; fill: (directory: string) => Promise<void> },
-    values?: Partial<NewSnapshot>,
-  ): Promise<string>;
+  addSnapshot(organizationId: string, layer: Layer, values?: Partial<NewSnapshot>): Promise<string>;
   /** As a restart of the server: containers go on, everything else is made again. */
   restart(): Promise<void>;
   stop(): Promise<void>;

@@ -1,25 +1,21 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { beforeAll, expect, test } from 'vitest';
 import { type BuildClient, buildClient } from '../../test-support/build-client.ts';
-import { type HttpClient, httpClient } from '../../test-support/http-client.ts';
+import { httpClient } from '../../test-support/http-client.ts';
 import { processesOf } from '../../test-support/processes.ts';
-import { startTestServer, type TestServer } from '../../test-support/test-server.ts';
+import { setUpServer } from '../../test-support/set-up-server.ts';
 
 /** Builds over HTTP with everything real: engine, steps, cache, logs, queue. */
 const SECRET = 'correct-horse-battery';
-let server: TestServer;
-let client: HttpClient;
 let builds: BuildClient;
 
+const limits = { memoryGb: 0.5, diskGb: 1, pids: 256 };
+const lab = setUpServer({ config: { builds: { concurrency: 2, concurrencyPerOrganization: 1, limits } } });
+const { client } = lab;
 beforeAll(async () => {
-  const limits = { memoryGb: 0.5, diskGb: 1, pids: 256 };
-  server = await startTestServer({ config: { builds: { concurrency: 2, concurrencyPerOrganization: 1, limits } } });
-  const organizationId = await server.addOrganization();
-  client = httpClient(() => server.url, await server.addKey(organizationId));
-  builds = await buildClient(server, client, organizationId);
-}, 60_000);
-afterAll(() => server?.stop());
+  builds = await buildClient(lab.server, client, lab.organizationId);
+});
 
 const at = (id: string) => `/api/snapshots/${id}`;
 const snapshot = async (id: string) => (await client.get(at(id))).body;
@@ -86,7 +82,11 @@ test('a failure says which step, what it wrote and what to do, without secrets',
   expect(failure.output).toContain('***');
   expect(shown.at(-1)).toMatchObject({ state: 'failed', exitCode: 127 });
   expect(JSON.stringify([lines, errorReason, failure, shown])).not.toContain(SECRET);
-  const row = await server.db.selectFrom('builds').selectAll().where('snapshot_id', '=', id).executeTakeFirstOrThrow();
+  const row = await lab.server.db
+    .selectFrom('builds')
+    .selectAll()
+    .where('snapshot_id', '=', id)
+    .executeTakeFirstOrThrow();
   expect([row.secrets, row.outcome]).toEqual([null, 'failed']);
 });
 
@@ -110,8 +110,8 @@ test('a delete ends the build and takes its log away, and the name is free at on
   const next = await builds.create('deleted', ['RUN true']);
   await following;
   expect(await processesOf('7002')).toEqual([]);
-  await expect.poll(() => readdir(join(server.stateDir, 'build-logs'))).not.toContain(`${buildId}.log`);
-  expect(await server.db.selectFrom('builds').selectAll().where('id', '=', buildId).execute()).toEqual([]);
+  await expect.poll(() => readdir(join(lab.server.stateDir, 'build-logs'))).not.toContain(`${buildId}.log`);
+  expect(await lab.server.db.selectFrom('builds').selectAll().where('id', '=', buildId).execute()).toEqual([]);
   await builds.log(at(next));
 });
 
@@ -121,9 +121,9 @@ test('a build waits for its turn behind others of its organization, says so, and
   const second = await builds.create('waiting', ['RUN echo my turn']);
   await builds.until(at(second), 'Waiting for its turn: it is the next.');
   expect((await build(second)).state).toBe('waiting');
-  const otherId = await server.addOrganization();
-  const otherClient = httpClient(() => server.url, await server.addKey(otherId));
-  const other = await buildClient(server, otherClient, otherId);
+  const otherId = await lab.server.addOrganization();
+  const otherClient = httpClient(() => lab.server.url, await lab.server.addKey(otherId));
+  const other = await buildClient(lab.server, otherClient, otherId);
   expect((await other.log(at(await other.create('other', ['RUN true'])))).at(-1)).toMatch(/^Built/);
   await client.post(`${at(first)}/cancel`);
   expect(await builds.log(at(second))).toContain('my turn');
@@ -157,7 +157,7 @@ test('a restart of the server in the middle of a build lets it go on behind its 
   const before = await builds.until(at(id), 'begun');
   const following = builds.follow(at(id));
   await following.next();
-  await server.restart();
+  await lab.server.restart();
   // A follower is let go, with a whole end of its stream.
   for await (const line of following) expect(line.text).not.toMatch(/^Built/);
   expect((await snapshot(id)).state).toBe('building');

@@ -1,39 +1,18 @@
-import * as newest from '@daytona/sdk';
-import * as v0190 from 'daytona-sdk-0190';
-import * as legacy from 'daytona-sdk-legacy';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { run } from '../../platform/process.ts';
 import { type GitServer, gitLayer, startGitServer } from '../../test-support/git-lab.ts';
-import { httpClient } from '../../test-support/http-client.ts';
-import { startTestServer, type TestServer } from '../../test-support/test-server.ts';
+import { officialClients } from '../../test-support/official-clients.ts';
+import { setUpServer } from '../../test-support/set-up-server.ts';
 
-let server: TestServer;
-let apiKey: string;
+const lab = setUpServer({ layer: gitLayer });
+const { clients, newer } = officialClients(lab);
 
-beforeAll(async () => {
-  server = await startTestServer();
-  const organizationId = await server.addOrganization();
-  apiKey = await server.addKey(organizationId);
-  await server.addSnapshot(organizationId, gitLayer, { name: 'default' });
-}, 120_000);
-afterAll(() => server?.stop());
-
-/** Unmodified, as their users run them. */
-const newer = [
-  ['@daytonaio/sdk newest', () => new legacy.Daytona({ apiKey, apiUrl: `${server.url}/api` })],
-  ['@daytona/sdk newest', () => new newest.Daytona({ apiKey, apiUrl: `${server.url}/api` })],
-] as const;
-const clients = [
-  ['@daytonaio/sdk 0.190', () => new v0190.Daytona({ apiKey, apiUrl: `${server.url}/api` })],
-  ...newer,
-] as const;
 const LOGIN = { username: 'somebody', password: 'a-token' };
 
 /** With a server of repositories inside. */
 async function startServing(sandboxId: string): Promise<GitServer> {
-  const client = httpClient(() => server.url, apiKey);
-  const served = await startGitServer(client, sandboxId, LOGIN);
-  await client.post(`/toolbox/${sandboxId}/process/execute`, { command: `touch ${served.go}` });
+  const served = await startGitServer(lab.client, sandboxId, LOGIN);
+  await lab.client.post(`/toolbox/${sandboxId}/process/execute`, { command: `touch ${served.go}` });
   return served;
 }
 

@@ -1,19 +1,11 @@
-import * as newest from '@daytona/sdk';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Sandbox } from '@daytona/sdk';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { gvisorForTests } from '../../runtime/container/gvisor/testing.ts';
-import { addPython, fillWithBusybox, shiftOwners } from '../../test-support/root-file-system.ts';
-import { startTestServer, TEST_ID_BASE, type TestServer } from '../../test-support/test-server.ts';
+import { python } from '../../test-support/layers.ts';
+import { officialClients } from '../../test-support/official-clients.ts';
+import { setUpServer } from '../../test-support/set-up-server.ts';
 
 const gvisor = await gvisorForTests();
-
-const python = {
-  name: 'python',
-  async fill(directory: string) {
-    await fillWithBusybox(directory);
-    await addPython(directory);
-    await shiftOwners(directory, TEST_ID_BASE);
-  },
-};
 
 /** One on all addresses, one on loopback alone. */
 const SERVERS = `
@@ -30,22 +22,19 @@ while True:
 describe.skipIf('missing' in gvisor)(
   `gVisor through @daytona/sdk ${'missing' in gvisor ? `(${gvisor.missing})` : ''}`,
   () => {
-    let server: TestServer;
-    let connect: () => newest.Daytona;
-    let sandbox: newest.Sandbox;
-
+    const lab = setUpServer({
+      ...('program' in gvisor ? { gvisor: gvisor.program, preview: { urls: 'path' } } : {}),
+      layer: python,
+      values: { sandbox_class: 'gvisor' },
+    });
+    const { connectNewest } = officialClients(lab);
+    let sandbox: Sandbox;
     beforeAll(async () => {
-      server = await startTestServer('program' in gvisor ? { gvisor: gvisor.program, preview: { urls: 'path' } } : {});
-      const organizationId = await server.addOrganization();
-      const apiKey = await server.addKey(organizationId);
-      connect = () => new newest.Daytona({ apiKey, apiUrl: `${server.url}/api` });
-      const snapshot = await server.addSnapshot(organizationId, python, { sandbox_class: 'gvisor' });
-      sandbox = await connect().create({ snapshot });
+      sandbox = await connectNewest().create({ snapshot: lab.snapshot });
     }, 120_000);
-    afterAll(() => server?.stop());
 
     test('a sandbox of a snapshot with that class says so, and runs on gVisor’s kernel', async () => {
-      const row = await server.db
+      const row = await lab.server.db
         .selectFrom('sandboxes')
         .selectAll()
         .where('id', '=', sandbox.id)
@@ -103,8 +92,8 @@ describe.skipIf('missing' in gvisor)(
     test('stop, start and a restart of the server', async () => {
       await sandbox.stop();
       await sandbox.start();
-      await server.restart();
-      const again = await connect().get(sandbox.id);
+      await lab.server.restart();
+      const again = await connectNewest().get(sandbox.id);
       expect((await again.process.executeCommand('cat /root/up')).result).toBe('contentmore\n');
       await again.delete();
     });

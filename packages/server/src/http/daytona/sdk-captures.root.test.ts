@@ -1,25 +1,10 @@
-import * as newest from '@daytona/sdk';
-import * as v0190 from 'daytona-sdk-0190';
-import * as legacy from 'daytona-sdk-legacy';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { busybox } from '../../test-support/busybox.ts';
-import { startTestServer, type TestServer } from '../../test-support/test-server.ts';
+import { describe, expect, test } from 'vitest';
+import { busybox } from '../../test-support/layers.ts';
+import { officialClients } from '../../test-support/official-clients.ts';
+import { setUpServer } from '../../test-support/set-up-server.ts';
 
-let server: TestServer;
-let apiKey: string;
-
-beforeAll(async () => {
-  server = await startTestServer();
-  const organizationId = await server.addOrganization();
-  apiKey = await server.addKey(organizationId);
-  await server.addSnapshot(organizationId, busybox, { name: 'default' });
-}, 120_000);
-afterAll(() => server?.stop());
-
-const newer = [
-  ['@daytonaio/sdk newest', () => new legacy.Daytona({ apiKey, apiUrl: `${server.url}/api` })],
-  ['@daytona/sdk newest', () => new newest.Daytona({ apiKey, apiUrl: `${server.url}/api` })],
-] as const;
+const lab = setUpServer({ layer: busybox });
+const { newer, connectOldest } = officialClients(lab);
 
 describe.each(newer)('%s', (client, connect) => {
   const name = client.replace(/[^a-z]+/g, '-');
@@ -52,7 +37,7 @@ describe.each(newer)('%s', (client, connect) => {
 });
 
 test('@daytonaio/sdk 0.190 makes a snapshot of a sandbox and forks it, under the names of its time', async () => {
-  const daytona = new v0190.Daytona({ apiKey, apiUrl: `${server.url}/api` });
+  const daytona = connectOldest();
   const sandbox = await daytona.create();
   await sandbox.process.executeCommand('echo prepared > /root/file');
   await sandbox._experimental_createSnapshot('from-0190');

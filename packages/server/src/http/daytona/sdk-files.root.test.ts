@@ -5,34 +5,18 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { buffer, text } from 'node:stream/consumers';
 import * as newest from '@daytona/sdk';
-import * as v0190 from 'daytona-sdk-0190';
-import * as legacy from 'daytona-sdk-legacy';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { busybox } from '../../test-support/busybox.ts';
-import { startTestServer, type TestServer } from '../../test-support/test-server.ts';
+import { busybox } from '../../test-support/layers.ts';
+import { officialClients } from '../../test-support/official-clients.ts';
+import { setUpServer } from '../../test-support/set-up-server.ts';
 
-let server: TestServer;
-let apiKey: string;
 let scratch: string;
-
 beforeAll(async () => {
   scratch = await mkdtemp(join(tmpdir(), 'darkroom-sdk-files-'));
-  server = await startTestServer();
-  const organizationId = await server.addOrganization();
-  apiKey = await server.addKey(organizationId);
-  await server.addSnapshot(organizationId, busybox, { name: 'default' });
-}, 120_000);
-afterAll(async () => {
-  await server?.stop();
-  await rm(scratch, { recursive: true, force: true });
 });
-
-/** Unmodified, as their users run them. */
-const clients = [
-  ['@daytonaio/sdk 0.190', () => new v0190.Daytona({ apiKey, apiUrl: `${server.url}/api` })],
-  ['@daytonaio/sdk newest', () => new legacy.Daytona({ apiKey, apiUrl: `${server.url}/api` })],
-  ['@daytona/sdk newest', () => new newest.Daytona({ apiKey, apiUrl: `${server.url}/api` })],
-] as const;
+afterAll(() => rm(scratch, { recursive: true, force: true }));
+const lab = setUpServer({ layer: busybox });
+const { clients, connectNewest } = officialClients(lab);
 
 describe.each(clients)('%s', (_name, connect) => {
   test('does all that it can do with files', async () => {
@@ -89,7 +73,7 @@ describe.each(clients)('%s', (_name, connect) => {
 });
 
 describe('@daytona/sdk newest', () => {
-  const connect = () => new newest.Daytona({ apiKey, apiUrl: `${server.url}/api` });
+  const connect = () => connectNewest();
 
   test('streams up and down, tells of progress, and can be stopped', async () => {
     const sandbox = await connect().create();

@@ -1,36 +1,10 @@
-import * as newest from '@daytona/sdk';
-import * as v0190 from 'daytona-sdk-0190';
-import * as legacy from 'daytona-sdk-legacy';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { fillWithBusybox, shiftOwners } from '../../test-support/root-file-system.ts';
-import { startTestServer, TEST_ID_BASE, type TestServer } from '../../test-support/test-server.ts';
+import { describe, expect, test } from 'vitest';
+import { busybox } from '../../test-support/layers.ts';
+import { officialClients } from '../../test-support/official-clients.ts';
+import { setUpServer } from '../../test-support/set-up-server.ts';
 
-let server: TestServer;
-let apiKey: string;
-
-beforeAll(async () => {
-  server = await startTestServer();
-  const organizationId = await server.addOrganization();
-  apiKey = await server.addKey(organizationId);
-  const busybox = {
-    name: 'busybox',
-    async fill(directory: string) {
-      await fillWithBusybox(directory);
-      await shiftOwners(directory, TEST_ID_BASE);
-    },
-  };
-  await server.addSnapshot(organizationId, busybox, { name: 'default', disk: 1 });
-}, 120_000);
-afterAll(() => server?.stop());
-
-const connection = () => ({ apiKey, apiUrl: `${server.url}/api` });
-
-/** Unmodified, as their users run them. */
-const clients = [
-  ['@daytonaio/sdk 0.190', () => new v0190.Daytona(connection())],
-  ['@daytonaio/sdk newest', () => new legacy.Daytona(connection())],
-  ['@daytona/sdk newest', () => new newest.Daytona(connection())],
-] as const;
+const lab = setUpServer({ layer: busybox, values: { disk: 1 } });
+const { clients, connectNewest } = officialClients(lab);
 
 describe.each(clients)('%s', (_name, connect) => {
   test('resizes a sandbox that runs and one that is stopped', async () => {
@@ -71,7 +45,7 @@ describe.each(clients)('%s', (_name, connect) => {
 });
 
 test('the newest reads what a sandbox takes', async () => {
-  const sandbox = await new newest.Daytona(connection()).create();
+  const sandbox = await connectNewest().create();
   try {
     const metrics = await sandbox.getMetricsLatest();
     expect(metrics).toMatchObject({ cpuCount: 1, memTotal: 1024 ** 3 });

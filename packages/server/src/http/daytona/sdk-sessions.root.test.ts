@@ -1,36 +1,11 @@
-import * as newest from '@daytona/sdk';
-import * as v0190 from 'daytona-sdk-0190';
-import * as legacy from 'daytona-sdk-legacy';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { addBash, fillWithBusybox, shiftOwners } from '../../test-support/root-file-system.ts';
-import { startTestServer, TEST_ID_BASE, type TestServer } from '../../test-support/test-server.ts';
+import { describe, expect, test } from 'vitest';
+import { bash } from '../../test-support/layers.ts';
+import { officialClients } from '../../test-support/official-clients.ts';
+import { setUpServer } from '../../test-support/set-up-server.ts';
 
-let server: TestServer;
-let apiKey: string;
-
-beforeAll(async () => {
-  server = await startTestServer();
-  const organizationId = await server.addOrganization();
-  apiKey = await server.addKey(organizationId);
-  const layer = {
-    name: 'bash',
-    async fill(directory: string) {
-      await fillWithBusybox(directory);
-      await addBash(directory);
-      await shiftOwners(directory, TEST_ID_BASE);
-    },
-  };
-  const image = JSON.stringify({ cmd: ['sh', '-c', 'echo serving; echo problem >&2; sleep 1; echo done'] });
-  await server.addSnapshot(organizationId, layer, { name: 'default', image });
-}, 120_000);
-afterAll(() => server?.stop());
-
-/** Unmodified, as their users run them. */
-const clients = [
-  ['@daytonaio/sdk 0.190', () => new v0190.Daytona({ apiKey, apiUrl: `${server.url}/api` })],
-  ['@daytonaio/sdk newest', () => new legacy.Daytona({ apiKey, apiUrl: `${server.url}/api` })],
-  ['@daytona/sdk newest', () => new newest.Daytona({ apiKey, apiUrl: `${server.url}/api` })],
-] as const;
+const image = JSON.stringify({ cmd: ['sh', '-c', 'echo serving; echo problem >&2; sleep 1; echo done'] });
+const lab = setUpServer({ layer: bash, values: { image } });
+const { clients } = officialClients(lab);
 
 describe.each(clients)('%s', (_name, connect) => {
   test('keeps a shell between commands', async () => {

@@ -2,43 +2,18 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as newest from '@daytona/sdk';
-import * as v0190 from 'daytona-sdk-0190';
-import * as legacy from 'daytona-sdk-legacy';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { addPython, fillWithBusybox, shiftOwners } from '../../test-support/root-file-system.ts';
-import { startTestServer, TEST_ID_BASE, type TestServer } from '../../test-support/test-server.ts';
+import { python } from '../../test-support/layers.ts';
+import { officialClients } from '../../test-support/official-clients.ts';
+import { setUpServer } from '../../test-support/set-up-server.ts';
 
-let server: TestServer;
-let apiKey: string;
 let scratch: string;
-
-const python = {
-  name: 'python',
-  async fill(directory: string) {
-    await fillWithBusybox(directory);
-    await addPython(directory);
-    await shiftOwners(directory, TEST_ID_BASE);
-  },
-};
-
 beforeAll(async () => {
   scratch = await mkdtemp(join(tmpdir(), 'darkroom-sdk-'));
-  server = await startTestServer();
-  const organizationId = await server.addOrganization();
-  apiKey = await server.addKey(organizationId);
-  await server.addSnapshot(organizationId, python, { name: 'default' });
-}, 120_000);
-afterAll(async () => {
-  await server?.stop();
-  await rm(scratch, { recursive: true, force: true });
 });
-
-/** Unmodified, as their users run them. */
-const clients = [
-  ['@daytonaio/sdk 0.190', () => new v0190.Daytona({ apiKey, apiUrl: `${server.url}/api` })],
-  ['@daytonaio/sdk newest', () => new legacy.Daytona({ apiKey, apiUrl: `${server.url}/api` })],
-  ['@daytona/sdk newest', () => new newest.Daytona({ apiKey, apiUrl: `${server.url}/api` })],
-] as const;
+afterAll(() => rm(scratch, { recursive: true, force: true }));
+const lab = setUpServer({ layer: python });
+const { clients } = officialClients(lab);
 
 describe.each(clients)('%s', (_name, connect) => {
   test('runs a sandbox through its life', async () => {

@@ -1,33 +1,14 @@
 import { once } from 'node:events';
 import { request } from 'node:http';
 import { text } from 'node:stream/consumers';
-import * as newest from '@daytona/sdk';
 import { PortApi } from '@daytona/toolbox-api-client';
-import * as v0190 from 'daytona-sdk-0190';
-import * as legacy from 'daytona-sdk-legacy';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { addPython, fillWithBusybox, shiftOwners } from '../../test-support/root-file-system.ts';
-import { startTestServer, TEST_ID_BASE, type TestServer } from '../../test-support/test-server.ts';
+import { describe, expect, test } from 'vitest';
+import { python } from '../../test-support/layers.ts';
+import { officialClients } from '../../test-support/official-clients.ts';
+import { setUpServer } from '../../test-support/set-up-server.ts';
 
-let server: TestServer;
-let apiKey: string;
-
-const python = {
-  name: 'python',
-  async fill(directory: string) {
-    await fillWithBusybox(directory);
-    await addPython(directory);
-    await shiftOwners(directory, TEST_ID_BASE);
-  },
-};
-
-beforeAll(async () => {
-  server = await startTestServer();
-  const organizationId = await server.addOrganization();
-  apiKey = await server.addKey(organizationId);
-  await server.addSnapshot(organizationId, python, { name: 'default' });
-}, 120_000);
-afterAll(() => server?.stop());
+const lab = setUpServer({ layer: python });
+const { clients, connectNewest } = officialClients(lab);
 
 /** As a browser opens it, which leads names below `localhost` to this machine by itself. */
 async function open(address: string, headers: Record<string, string> = {}): Promise<{ status?: number; body: string }> {
@@ -44,13 +25,6 @@ async function open(address: string, headers: Record<string, string> = {}): Prom
   return { status: answer.statusCode, body: await text(answer) };
 }
 
-/** Unmodified, as their users run them. */
-const clients = [
-  ['@daytonaio/sdk 0.190', () => new v0190.Daytona({ apiKey, apiUrl: `${server.url}/api` })],
-  ['@daytonaio/sdk newest', () => new legacy.Daytona({ apiKey, apiUrl: `${server.url}/api` })],
-  ['@daytona/sdk newest', () => new newest.Daytona({ apiKey, apiUrl: `${server.url}/api` })],
-] as const;
-
 describe.each(clients)('%s', (_name, connect) => {
   test('shows a port by its token and by a signed URL, until that is expired', async () => {
     const sandbox = await connect().create();
@@ -60,7 +34,7 @@ describe.each(clients)('%s', (_name, connect) => {
     const shown = { 'x-daytona-preview-token': link.token };
     await expect.poll(() => open(link.url, shown), { timeout: 20_000 }).toEqual({ status: 200, body: 'hello\n' });
     expect((await open(link.url)).status).toBe(401);
-    expect((await open(link.url, { authorization: `Bearer ${apiKey}` })).status).toBe(200);
+    expect((await open(link.url, { authorization: `Bearer ${lab.apiKey}` })).status).toBe(200);
 
     const signed = await sandbox.getSignedPreviewUrl(8000, 600);
     expect(signed).toMatchObject({ sandboxId: sandbox.id, port: 8000 });
@@ -74,9 +48,9 @@ describe.each(clients)('%s', (_name, connect) => {
 });
 
 test('the toolbox client tells which ports something listens on', async () => {
-  const sandbox = await new newest.Daytona({ apiKey, apiUrl: `${server.url}/api` }).create();
-  const ports = new PortApi(undefined, `${server.url}/toolbox/${sandbox.id}`);
-  const options = { headers: { authorization: `Bearer ${apiKey}` } };
+  const sandbox = await connectNewest().create();
+  const ports = new PortApi(undefined, `${lab.server.url}/toolbox/${sandbox.id}`);
+  const options = { headers: { authorization: `Bearer ${lab.apiKey}` } };
   expect((await ports.getPorts(options)).data).toEqual({ ports: [] });
   await sandbox.process.executeCommand('python3 -m http.server -b 127.0.0.1 8000 >/dev/null 2>&1 &');
   await expect.poll(async () => (await ports.getPorts(options)).data, { timeout: 20_000 }).toEqual({ ports: [8000] });

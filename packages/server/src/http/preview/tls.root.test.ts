@@ -4,47 +4,32 @@ import type { IncomingMessage } from 'node:http';
 import { type RequestOptions, request } from 'node:https';
 import { join } from 'node:path';
 import { json } from 'node:stream/consumers';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { beforeAll, expect, test } from 'vitest';
 import WebSocket from 'ws';
 import { z } from 'zod';
-import { addPython, fillWithBusybox, shiftOwners } from '../../test-support/root-file-system.ts';
-import { startTestServer, TEST_ID_BASE, type TestServer } from '../../test-support/test-server.ts';
+import { python } from '../../test-support/layers.ts';
+import { setUpServer } from '../../test-support/set-up-server.ts';
 import { startProgram } from './testing/program.ts';
 
 /** A server that speaks https itself, and what it says of itself then. */
-let server: TestServer;
+const lab = setUpServer({ tls: true, layer: python });
 let ca: Buffer;
-let key: string;
 let sandboxId: string;
 let link: z.infer<typeof linkSchema>;
 
 const linkSchema = z.object({ url: z.string(), token: z.string() });
 const echoSchema = z.object({ headers: z.array(z.tuple([z.string(), z.string()])) });
 
-const python = {
-  name: 'python',
-  async fill(directory: string) {
-    await fillWithBusybox(directory);
-    await addPython(directory);
-    await shiftOwners(directory, TEST_ID_BASE);
-  },
-};
-
 beforeAll(async () => {
-  server = await startTestServer({ tls: true });
-  ca = await readFile(join(server.stateDir, 'tls', 'ca.crt'));
-  const organizationId = await server.addOrganization();
-  key = await server.addKey(organizationId);
-  await server.addSnapshot(organizationId, python, { name: 'default' });
-  const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' };
-  const created = await ask(`${server.url}/api/sandbox`, { method: 'POST', headers }, '{"networkBlockAll": true}');
+  ca = await readFile(join(lab.server.stateDir, 'tls', 'ca.crt'));
+  const headers = { authorization: `Bearer ${lab.apiKey}`, 'content-type': 'application/json' };
+  const created = await ask(`${lab.server.url}/api/sandbox`, { method: 'POST', headers }, '{"networkBlockAll": true}');
   sandboxId = z.object({ id: z.string() }).parse(await json(created)).id;
   link = linkSchema.parse(
-    await json(await ask(`${server.url}/api/sandbox/${sandboxId}/ports/3000/preview-url`, { headers })),
+    await json(await ask(`${lab.server.url}/api/sandbox/${sandboxId}/ports/3000/preview-url`, { headers })),
   );
-  await startProgram(server.runtime, sandboxId, 3000);
-}, 120_000);
-afterAll(() => server?.stop());
+  await startProgram(lab.server.runtime, sandboxId, 3000);
+});
 
 /** Names below `localhost` lead to this machine. */
 async function ask(address: string, options: RequestOptions = {}, body?: string): Promise<IncomingMessage> {
@@ -63,7 +48,7 @@ async function ask(address: string, options: RequestOptions = {}, body?: string)
 const token = () => ({ 'x-daytona-preview-token': link.token });
 
 test('links are https, and the program hears that it is', async () => {
-  expect(link.url).toBe(`https://3000-${sandboxId}.preview.localhost:${new URL(server.url).port}`);
+  expect(link.url).toBe(`https://3000-${sandboxId}.preview.localhost:${new URL(lab.server.url).port}`);
   const echo = echoSchema.parse(await json(await ask(link.url, { headers: token() })));
   const seen = new Map(echo.headers.map(([name, value]) => [name.toLowerCase(), value]));
   expect(seen.get('x-forwarded-proto')).toBe('https');
@@ -91,17 +76,17 @@ test('WebSockets of the program go through', async () => {
 });
 
 test('terminals go through', async () => {
-  const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' };
+  const headers = { authorization: `Bearer ${lab.apiKey}`, 'content-type': 'application/json' };
   const created = await ask(
-    `${server.url}/toolbox/${sandboxId}/process/pty`,
+    `${lab.server.url}/toolbox/${sandboxId}/process/pty`,
     { method: 'POST', headers },
     JSON.stringify({ id: 'one', cols: 80, rows: 24 }),
   );
   expect(created.statusCode).toBe(201);
-  const { port } = new URL(server.url);
+  const { port } = new URL(lab.server.url);
   const socket = new WebSocket(`wss://127.0.0.1:${port}/toolbox/${sandboxId}/process/pty/one/connect`, {
     ca,
-    headers: { authorization: `Bearer ${key}` },
+    headers: { authorization: `Bearer ${lab.apiKey}` },
   });
   const seen = new Promise<void>((resolve) => {
     let text = '';

@@ -1,21 +1,16 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { beforeAll, expect, test } from 'vitest';
 import { type BuildClient, buildClient } from '../../../test-support/build-client.ts';
-import { type HttpClient, httpClient } from '../../../test-support/http-client.ts';
 import { processesOf } from '../../../test-support/processes.ts';
-import { startTestServer, type TestServer } from '../../../test-support/test-server.ts';
+import { setUpServer } from '../../../test-support/set-up-server.ts';
 
 /** Sandboxes that are made from an image or a Dockerfile. */
-let server: TestServer;
-let client: HttpClient;
+const lab = setUpServer();
+const { client } = lab;
 let builds: BuildClient;
 
 beforeAll(async () => {
-  server = await startTestServer();
-  const organizationId = await server.addOrganization();
-  client = httpClient(() => server.url, await server.addKey(organizationId));
-  builds = await buildClient(server, client, organizationId);
-}, 60_000);
-afterAll(() => server?.stop());
+  builds = await buildClient(lab.server, client, lab.organizationId);
+});
 
 const at = (id: string) => `/api/sandbox/${id}`;
 const create = (steps: readonly string[], more: object = {}) =>
@@ -40,7 +35,7 @@ test('a sandbox from a Dockerfile waits for its build, shows its log, and then r
   expect((await client.post(`${at(body.id)}/start`)).body.state).toBe('started');
   await client.delete(at(body.id));
   await expect
-    .poll(() => server.db.selectFrom('builds').select('id').where('sandbox_id', '=', body.id).execute())
+    .poll(() => lab.server.db.selectFrom('builds').select('id').where('sandbox_id', '=', body.id).execute())
     .toEqual([]);
 });
 

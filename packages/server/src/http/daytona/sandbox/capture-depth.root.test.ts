@@ -1,21 +1,11 @@
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { afterEach, expect, test } from 'vitest';
 import { armFailpoints } from '../../../platform/failpoints.ts';
-import { busybox } from '../../../test-support/busybox.ts';
-import { type HttpClient, httpClient } from '../../../test-support/http-client.ts';
-import { startTestServer, type TestServer } from '../../../test-support/test-server.ts';
+import { busybox } from '../../../test-support/layers.ts';
+import { setUpServer } from '../../../test-support/set-up-server.ts';
 
-let server: TestServer;
-let client: HttpClient;
-let base: string;
-
-beforeAll(async () => {
-  server = await startTestServer();
-  const organizationId = await server.addOrganization();
-  client = httpClient(() => server.url, await server.addKey(organizationId));
-  base = await server.addSnapshot(organizationId, busybox);
-});
+const lab = setUpServer({ layer: busybox });
+const { client, snapshot: base } = lab;
 afterEach(() => armFailpoints(''));
-afterAll(() => server?.stop());
 
 async function create(snapshot: string): Promise<string> {
   const { status, body } = await client.post('/api/sandbox', { snapshot });
@@ -25,7 +15,8 @@ async function create(snapshot: string): Promise<string> {
 const run = async (id: string, command: string) =>
   (await client.post(`/toolbox/${id}/process/execute`, { command })).body.result;
 const layersOf = async (name: string) =>
-  (await server.db.selectFrom('snapshots').select('layers').where('name', '=', name).executeTakeFirst())?.layers ?? [];
+  (await lab.server.db.selectFrom('snapshots').select('layers').where('name', '=', name).executeTakeFirst())?.layers ??
+  [];
 
 /** Each level has a file of its own and lacks that of three before. */
 async function captureLevels(name: string, from: string, first: number, last: number): Promise<string> {
@@ -64,7 +55,7 @@ test('while layers are put together their snapshots can be started, captured and
   // The seventh begins as the sixth did, and has its own layer over the one in the place of six.
   await expect.poll(async () => (await layersOf(sixth)).length, { timeout: 20_000 }).toBe(2);
   await expect.poll(async () => (await layersOf('meanwhile-7')).length, { timeout: 20_000 }).toBeLessThanOrEqual(3);
-  await server.garbage.collect({ withoutGrace: true });
+  await lab.server.garbage.collect({ withoutGrace: true });
   expect(await run(running, 'ls /root')).toBe('f4\nf5\nf6\n');
   await client.post(`/api/sandbox/${running}/stop`);
   await expect.poll(async () => (await client.get(`/api/sandbox/${running}`)).body.state).toBe('stopped');

@@ -1,24 +1,13 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { afterEach, expect, test } from 'vitest';
 import { armFailpoints } from '../../../platform/failpoints.ts';
-import { busybox } from '../../../test-support/busybox.ts';
-import { type HttpClient, httpClient } from '../../../test-support/http-client.ts';
-import { startTestServer, type TestServer } from '../../../test-support/test-server.ts';
+import { busybox } from '../../../test-support/layers.ts';
+import { setUpServer } from '../../../test-support/set-up-server.ts';
 
-let server: TestServer;
-let client: HttpClient;
-let organizationId: string;
-let snapshot: string;
-
-beforeAll(async () => {
-  server = await startTestServer();
-  organizationId = await server.addOrganization();
-  client = httpClient(() => server.url, await server.addKey(organizationId));
-  snapshot = await server.addSnapshot(organizationId, busybox);
-});
+const lab = setUpServer({ layer: busybox });
+const { client, snapshot } = lab;
 afterEach(() => armFailpoints(''));
-afterAll(() => server?.stop());
 
 async function create(from = snapshot) {
   const { status, body } = await client.post('/api/sandbox', { snapshot: from });
@@ -31,7 +20,7 @@ const run = async (id: string, command: string) =>
   (await client.post(`/toolbox/${id}/process/execute`, { command })).body.result;
 const capture = (id: string, name: string) => client.post(`/api/sandbox/${id}/snapshot`, { name });
 const rowOf = (name: string) =>
-  server.db.selectFrom('snapshots').selectAll().where('name', '=', name).executeTakeFirst();
+  lab.server.db.selectFrom('snapshots').selectAll().where('name', '=', name).executeTakeFirst();
 const stateOf = async (id: string) => (await client.get(`/api/sandbox/${id}`)).body.state;
 /** A capture that has come to this point takes a moment longer there. */
 async function captureHeldAt(failpoint: string, id: string, name: string) {
@@ -78,7 +67,7 @@ test('one that is paused is captured, and stays paused', async () => {
 
 test('one that is in error cannot be captured before it was started again', async () => {
   const id = await create();
-  await server.db
+  await lab.server.db
     .updateTable('sandboxes')
     .set({ state: 'error', error_reason: 'it broke' })
     .where('id', '=', id)
@@ -124,10 +113,13 @@ test('a client that goes away in the middle finds the snapshot when it comes bac
   const id = await create();
   armFailpoints('capture.copied=pause:500');
   const gone = new AbortController();
-  const asked = fetch(`${server.url}/api/sandbox/${id}/snapshot`, {
+  const asked = fetch(`${lab.server.url}/api/sandbox/${id}/snapshot`, {
     method: 'POST',
     body: JSON.stringify({ name: 'left-alone' }),
-    headers: { authorization: `Bearer ${await server.addKey(organizationId)}`, 'content-type': 'application/json' },
+    headers: {
+      authorization: `Bearer ${lab.apiKey}`,
+      'content-type': 'application/json',
+    },
     signal: gone.signal,
   });
   await expect.poll(async () => (await rowOf('left-alone'))?.state).toBe('snapshotting');
@@ -142,15 +134,15 @@ test.each(['capture.copied', 'seal.disk-moved', 'seal.disk-renamed'])(
   async (failpoint) => {
     const id = await create();
     const name = `fails-${failpoint.replace('.', '-')}`;
-    const layersBefore = (await server.layers.list()).length;
+    const layersBefore = (await lab.server.layers.list()).length;
     armFailpoints(`${failpoint}=error`);
     expect(await capture(id, name)).toMatchObject({ status: 503 });
     armFailpoints('');
     expect(await rowOf(name)).toMatchObject({ state: 'error', error_reason: expect.stringContaining('captured') });
-    const left = readdirSync(join(server.stateDir, 'pool/tmp')).filter((entry) => entry.includes('copy-'));
+    const left = readdirSync(join(lab.server.stateDir, 'pool/tmp')).filter((entry) => entry.includes('copy-'));
     expect(left).toEqual([]);
     // One that is complete and that nobody has named goes with the next sweep.
-    if (failpoint !== 'seal.disk-renamed') expect((await server.layers.list()).length).toBe(layersBefore);
+    if (failpoint !== 'seal.disk-renamed') expect((await lab.server.layers.list()).length).toBe(layersBefore);
     expect(await run(id, 'sh -c "echo on > /root/on; sync; cat /root/on"')).toBe('on\n');
     await client.delete(`/api/sandbox/${id}`);
   },
@@ -159,12 +151,16 @@ test.each(['capture.copied', 'seal.disk-moved', 'seal.disk-renamed'])(
 test("above the organization's number of snapshots nothing is begun", async () => {
   const id = await create();
   const quota = (count: number) =>
-    server.db.updateTable('organizations').set({ snapshot_quota: count }).where('id', '=', organizationId).execute();
+    lab.server.db
+      .updateTable('organizations')
+      .set({ snapshot_quota: count })
+      .where('id', '=', lab.organizationId)
+      .execute();
   await quota(1);
   const answer = await capture(id, 'one-too-many');
   await quota(1000);
   expect(answer, JSON.stringify(answer.body)).toMatchObject({ status: 400 });
   expect(await rowOf('one-too-many')).toBeUndefined();
-  expect(existsSync(join(server.stateDir, 'pool', 'sandboxes', id))).toBe(true);
+  expect(existsSync(join(lab.server.stateDir, 'pool', 'sandboxes', id))).toBe(true);
   await client.delete(`/api/sandbox/${id}`);
 });

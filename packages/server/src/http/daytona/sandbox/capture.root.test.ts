@@ -1,20 +1,9 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { busybox } from '../../../test-support/busybox.ts';
-import { type HttpClient, httpClient } from '../../../test-support/http-client.ts';
-import { startTestServer, type TestServer } from '../../../test-support/test-server.ts';
+import { expect, test } from 'vitest';
+import { busybox } from '../../../test-support/layers.ts';
+import { setUpServer } from '../../../test-support/set-up-server.ts';
 
-let server: TestServer;
-let client: HttpClient;
-let organizationId: string;
-let snapshot: string;
-
-beforeAll(async () => {
-  server = await startTestServer();
-  organizationId = await server.addOrganization();
-  client = httpClient(() => server.url, await server.addKey(organizationId));
-  snapshot = await server.addSnapshot(organizationId, busybox);
-});
-afterAll(() => server?.stop());
+const lab = setUpServer({ layer: busybox });
+const { client, snapshot } = lab;
 
 async function create(values: object = {}) {
   const { status, body } = await client.post('/api/sandbox', { snapshot, ...values });
@@ -82,7 +71,7 @@ test('one that is stopped is captured, and captures of captures have the files o
     expect((await capture(sandbox.id, from)).status).toBe(200);
     await client.delete(`/api/sandbox/${sandbox.id}`);
   }
-  await server.restart();
+  await lab.server.restart();
   const last = await create({ snapshot: from });
   expect(await run(last.id, 'sh -c "ls /root; cat /root/level-4"')).toBe('level-3\nlevel-4\n4\n');
   await client.delete(`/api/sandbox/${last.id}`);
@@ -98,8 +87,8 @@ test('captures on captures are put together in the background, and show the same
     await client.delete(`/api/sandbox/${sandbox.id}`);
   }
   const layersOf = async (name: string) =>
-    (await server.db.selectFrom('snapshots').select('layers').where('name', '=', name).executeTakeFirst())?.layers ??
-    [];
+    (await lab.server.db.selectFrom('snapshots').select('layers').where('name', '=', name).executeTakeFirst())
+      ?.layers ?? [];
   // The base, one in the place of six, and none or a few that came later.
   await expect.poll(async () => (await layersOf('deep-6')).length, { timeout: 20_000 }).toBe(2);
   const six = await create({ snapshot: 'deep-6' });
@@ -113,7 +102,7 @@ test('captures on captures are put together in the background, and show the same
 test('without a change the layers are the same', async () => {
   const sandbox = await create();
   expect((await capture(sandbox.id, 'unchanged')).status).toBe(200);
-  const rows = await server.db.selectFrom('snapshots').select(['name', 'layers', 'added_bytes']).execute();
+  const rows = await lab.server.db.selectFrom('snapshots').select(['name', 'layers', 'added_bytes']).execute();
   const layersOf = (name: string) => rows.find((row) => row.name === name)?.layers;
   expect(layersOf('unchanged')).toEqual(layersOf(snapshot));
   expect(rows.find(({ name }) => name === 'unchanged')?.added_bytes).toBe(0);
@@ -128,7 +117,7 @@ test('what cannot be is refused before anything starts', async () => {
   expect((await capture(sandbox.id, 'memory', { includeMemory: true })).status).toBe(400);
   expect(await capture(sandbox.id, snapshot)).toMatchObject({ status: 409 });
   expect((await capture('00000000-0000-4000-8000-000000000000', 'nobody')).status).toBe(404);
-  const names = await server.db.selectFrom('snapshots').select('name').execute();
+  const names = await lab.server.db.selectFrom('snapshots').select('name').execute();
   for (const name of ['memory', 'nobody', 'not a name']) expect(names.map((row) => row.name)).not.toContain(name);
   await client.delete(`/api/sandbox/${sandbox.id}`);
 });
@@ -145,16 +134,16 @@ test('of two captures at once under one name, one is made', async () => {
 test('a capture that fails is an answer and a state with a reason', async () => {
   const sandbox = await create();
   await run(sandbox.id, 'sh -c "echo x > /root/x"');
-  await server.db
+  await lab.server.db
     .updateTable('organizations')
     .set({ max_snapshot_size_gb: 0 })
-    .where('id', '=', organizationId)
+    .where('id', '=', lab.organizationId)
     .execute();
   const { status, body } = await capture(sandbox.id, 'too-large');
-  await server.db
+  await lab.server.db
     .updateTable('organizations')
     .set({ max_snapshot_size_gb: 20 })
-    .where('id', '=', organizationId)
+    .where('id', '=', lab.organizationId)
     .execute();
   expect(status, JSON.stringify(body)).toBeGreaterThanOrEqual(400);
   expect(await read('too-large')).toMatchObject({

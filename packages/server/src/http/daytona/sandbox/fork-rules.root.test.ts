@@ -1,28 +1,18 @@
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { afterEach, expect, test } from 'vitest';
 import { armFailpoints } from '../../../platform/failpoints.ts';
-import { busybox } from '../../../test-support/busybox.ts';
 import { type HttpClient, httpClient } from '../../../test-support/http-client.ts';
-import { startTestServer, type TestServer } from '../../../test-support/test-server.ts';
+import { busybox } from '../../../test-support/layers.ts';
+import { setUpServer } from '../../../test-support/set-up-server.ts';
 
 /** What forks may not leave behind, and what is known of families afterwards. */
-let server: TestServer;
-let client: HttpClient;
-let organizationId: string;
-let snapshot: string;
-
-beforeAll(async () => {
-  server = await startTestServer();
-  organizationId = await server.addOrganization();
-  client = httpClient(() => server.url, await server.addKey(organizationId));
-  snapshot = await server.addSnapshot(organizationId, busybox);
-});
+const lab = setUpServer({ layer: busybox });
+const { client, snapshot } = lab;
 afterEach(async () => {
   armFailpoints('');
   const { body } = await client.get('/api/sandbox?limit=100');
   for (const { id } of body.items) await client.delete(`/api/sandbox/${id}`);
-  await expect.poll(() => server.runtime.list(), { timeout: 20_000 }).toEqual([]);
+  await expect.poll(() => lab.server.runtime.list(), { timeout: 20_000 }).toEqual([]);
 });
-afterAll(() => server?.stop());
 
 async function create(values: object = {}) {
   const { status, body } = await client.post('/api/sandbox', { snapshot, ...values });
@@ -40,11 +30,11 @@ const forkMany = (id: string, children: object[]) => client.post(`/api/sandbox/$
 const run = async (id: string, command: string) =>
   (await client.post(`/toolbox/${id}/process/execute`, { command })).body.result;
 const idsOf = ({ body }: { body: { id: string }[] }) => body.map(({ id }) => id);
-const onMachine = async () => (await server.runtime.list()).map(({ id }) => id);
+const onMachine = async () => (await lab.server.runtime.list()).map(({ id }) => id);
 
 async function makeStranger(): Promise<HttpClient> {
-  const key = await server.addKey(await server.addOrganization());
-  return httpClient(() => server.url, key);
+  const key = await lab.server.addKey(await lab.server.addOrganization());
+  return httpClient(() => lab.server.url, key);
 }
 
 test('when one of several does not start, none stays, and their names are free', async () => {
@@ -77,7 +67,7 @@ test('a fork whose server ended in the middle says why, and is a machine of its 
   armFailpoints('fork.rows-written=error');
   expect((await client.post(`/api/sandbox/${parent.id}/fork`, { name: 'left' })).status).toBe(500);
   armFailpoints('');
-  await server.restart();
+  await lab.server.restart();
   expect((await client.get('/api/sandbox/left')).body).toMatchObject({
     state: 'error',
     errorReason: expect.stringContaining('The server ended'),
@@ -97,7 +87,7 @@ test('stopped and paused ones are forked as they are, and one in error is not', 
   expect(await run((await fork(parent.id)).id, 'cat /root/file')).toBe('kept\n');
   expect((await client.get(`/api/sandbox/${parent.id}`)).body.state).toBe('stopped');
   const broken = { state: 'error', error_reason: 'for the test' } as const;
-  await server.db.updateTable('sandboxes').set(broken).where('id', '=', parent.id).execute();
+  await lab.server.db.updateTable('sandboxes').set(broken).where('id', '=', parent.id).execute();
   expect(await client.post(`/api/sandbox/${parent.id}/fork`)).toMatchObject({
     status: 400,
     body: { statusCode: 400, message: expect.stringContaining('cannot be forked: its state is error') },
@@ -112,10 +102,10 @@ test('a line of ancestors goes over those that are deleted, for as long as there
   const lonely = await create();
   await client.delete(`/api/sandbox/${lonely.id}`);
   const gone = [second.id, lonely.id];
-  const rows = () => server.db.selectFrom('sandboxes').select(['id', 'state']).where('id', 'in', gone).execute();
+  const rows = () => lab.server.db.selectFrom('sandboxes').select(['id', 'state']).where('id', 'in', gone).execute();
   await expect.poll(async () => (await rows()).map(({ state }) => state)).toEqual(['destroyed', 'destroyed']);
   const longAgo = new Date(Date.now() - 48 * 3_600_000);
-  await server.db.updateTable('sandboxes').set({ state_entered_at: longAgo }).where('id', 'in', gone).execute();
+  await lab.server.db.updateTable('sandboxes').set({ state_entered_at: longAgo }).where('id', 'in', gone).execute();
   // Something is due, so what is old is looked for.
   const idle = await create();
   await client.post(`/api/sandbox/${idle.id}/stop?force=true`);
@@ -166,7 +156,7 @@ test('what cannot be meant is refused in the words of the API', async () => {
 test('the audit log has the parent and its children', async () => {
   const parent = await create({ name: 'parent' });
   const { body } = await forkMany('parent', [{ name: 'one', env: { SECRET: 'never-kept' } }, { name: 'two' }]);
-  const read = async () => (await client.get(`/api/audit/organizations/${organizationId}?limit=3`)).body.items;
+  const read = async () => (await client.get(`/api/audit/organizations/${lab.organizationId}?limit=3`)).body.items;
   await expect.poll(async () => (await read())[0]).toMatchObject({ action: 'fork', targetId: parent.id });
   const [row] = await read();
   expect(row).toMatchObject({ action: 'fork', targetType: 'sandbox', targetId: parent.id, statusCode: 200 });

@@ -1,20 +1,9 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { busybox } from '../../../test-support/busybox.ts';
-import { type HttpClient, httpClient } from '../../../test-support/http-client.ts';
-import { startTestServer, type TestServer } from '../../../test-support/test-server.ts';
+import { expect, test } from 'vitest';
+import { busybox } from '../../../test-support/layers.ts';
+import { setUpServer } from '../../../test-support/set-up-server.ts';
 
-let server: TestServer;
-let client: HttpClient;
-let organizationId: string;
-let snapshot: string;
-
-beforeAll(async () => {
-  server = await startTestServer();
-  organizationId = await server.addOrganization();
-  client = httpClient(() => server.url, await server.addKey(organizationId));
-  snapshot = await server.addSnapshot(organizationId, busybox);
-});
-afterAll(() => server?.stop());
+const lab = setUpServer({ layer: busybox });
+const { client, snapshot } = lab;
 
 async function create(values: object = {}) {
   const { status, body } = await client.post('/api/sandbox', { snapshot, ...values });
@@ -82,13 +71,21 @@ test('what is refused leaves nothing', async () => {
   expect((await fork([{ name: 'same' }, { name: 'same' }])).status).toBe(400);
   expect((await fork([])).status).toBe(400);
   expect((await fork([{ env: { 'A=B': 'x' } }])).status).toBe(400);
-  await server.db.updateTable('organizations').set({ total_cpu_quota: 2 }).where('id', '=', organizationId).execute();
+  await lab.server.db
+    .updateTable('organizations')
+    .set({ total_cpu_quota: 2 })
+    .where('id', '=', lab.organizationId)
+    .execute();
   expect(await fork([{}, {}])).toMatchObject({
     body: { message: expect.stringContaining('Total CPU limit exceeded') },
   });
-  await server.db.updateTable('organizations').set({ total_cpu_quota: 10 }).where('id', '=', organizationId).execute();
+  await lab.server.db
+    .updateTable('organizations')
+    .set({ total_cpu_quota: 10 })
+    .where('id', '=', lab.organizationId)
+    .execute();
   expect((await client.post('/api/sandbox/00000000-0000-4000-8000-000000000000/fork')).status).toBe(404);
   expect((await client.get(`/api/sandbox/${parent.id}/forks`)).body).toEqual([]);
-  await expect.poll(async () => (await server.runtime.list()).map(({ id }) => id)).toEqual([parent.id]);
+  await expect.poll(async () => (await lab.server.runtime.list()).map(({ id }) => id)).toEqual([parent.id]);
   await client.delete(`/api/sandbox/${parent.id}`);
 });

@@ -1,33 +1,12 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { mayResize } from '../../../runtime/container/disk/grow-disk.ts';
-import { type HttpClient, httpClient } from '../../../test-support/http-client.ts';
-import { fillWithBusybox, shiftOwners } from '../../../test-support/root-file-system.ts';
-import { startTestServer, TEST_ID_BASE, type TestServer } from '../../../test-support/test-server.ts';
+import { busybox } from '../../../test-support/layers.ts';
+import { setUpServer } from '../../../test-support/set-up-server.ts';
 
 const GIB = 1024 ** 3;
 const MIB = 1024 ** 2;
-let server: TestServer;
-let client: HttpClient;
-let organizationId: string;
-let snapshot: string;
-
-beforeAll(async () => {
-  server = await startTestServer();
-  organizationId = await server.addOrganization();
-  client = httpClient(() => server.url, await server.addKey(organizationId));
-  snapshot = await server.addSnapshot(
-    organizationId,
-    {
-      name: 'busybox',
-      async fill(directory: string) {
-        await fillWithBusybox(directory);
-        await shiftOwners(directory, TEST_ID_BASE);
-      },
-    },
-    { mem: 0.125, disk: 0.05 },
-  );
-});
-afterAll(() => server?.stop());
+const lab = setUpServer({ layer: busybox, values: { mem: 0.125, disk: 0.05 } });
+const { client, snapshot } = lab;
 
 async function create(values: object = {}): Promise<string> {
   const { status, body } = await client.post('/api/sandbox', { snapshot, ...values });
@@ -49,11 +28,11 @@ test('a sandbox that runs is resized without a break, and keeps its size over a 
     expect.objectContaining({ cpu: 2, memory: 0.25, disk: 0.05, state: 'started', desiredState: 'started' }),
   ]);
   expect((await run(id, 'kill -0 $(cat /root/pid) && echo on')).body.result).toBe('on\n');
-  expect((await server.runtime.usage(id)).run?.memoryLimitBytes).toBe(0.25 * GIB);
+  expect((await lab.server.runtime.usage(id)).run?.memoryLimitBytes).toBe(0.25 * GIB);
   expect((await resize(id, { memory: 0.1 })).body.memory).toBe(0.1);
   await client.post(`/api/sandbox/${id}/stop?force=true`);
   await client.post(`/api/sandbox/${id}/start`);
-  const limit = (await server.runtime.usage(id)).run?.memoryLimitBytes ?? 0;
+  const limit = (await lab.server.runtime.usage(id)).run?.memoryLimitBytes ?? 0;
   expect(Math.abs(limit - 0.1 * GIB)).toBeLessThan(4096);
   await remove(id);
 });
@@ -97,7 +76,7 @@ test('what cannot be done leaves the sandbox as it was', async () => {
   const refused = await resize(id, { cpu: 2, memory: 0.03 });
   expect(refused).toMatchObject({ status: 400, body: { message: expect.stringContaining('uses more memory') } });
   expect((await resize(id, { memory: 0.03, disk: 0.2 })).status).toBe(400);
-  expect((await server.runtime.usage(id)).disk?.totalBytes).toBeLessThan(0.05 * GIB + 1);
+  expect((await lab.server.runtime.usage(id)).disk?.totalBytes).toBeLessThan(0.05 * GIB + 1);
   if (!(await mayResize())) {
     const disk = await resize(id, { memory: 0.25, disk: 1 });
     expect(disk).toMatchObject({
@@ -105,7 +84,7 @@ test('what cannot be done leaves the sandbox as it was', async () => {
       body: { message: expect.stringContaining('cannot grow under a running') },
     });
   }
-  expect((await server.runtime.usage(id)).run?.memoryLimitBytes).toBe(0.125 * GIB);
+  expect((await lab.server.runtime.usage(id)).run?.memoryLimitBytes).toBe(0.125 * GIB);
   expect(await read(id)).toMatchObject({ cpu: 1, memory: 0.125, disk: 0.05, state: 'started' });
   expect((await resize('00000000-0000-4000-8000-000000000000', { cpu: 1 })).status).toBe(404);
   await remove(id);
@@ -113,9 +92,17 @@ test('what cannot be done leaves the sandbox as it was', async () => {
 
 test('resizes at once cannot take more than the organization has', async () => {
   const ids = [await create(), await create(), await create()];
-  await server.db.updateTable('organizations').set({ total_cpu_quota: 6 }).where('id', '=', organizationId).execute();
+  await lab.server.db
+    .updateTable('organizations')
+    .set({ total_cpu_quota: 6 })
+    .where('id', '=', lab.organizationId)
+    .execute();
   const answers = await Promise.all(ids.map((id) => resize(id, { cpu: 3 })));
-  await server.db.updateTable('organizations').set({ total_cpu_quota: 100 }).where('id', '=', organizationId).execute();
+  await lab.server.db
+    .updateTable('organizations')
+    .set({ total_cpu_quota: 100 })
+    .where('id', '=', lab.organizationId)
+    .execute();
   expect(answers.map(({ status }) => status).sort()).toEqual([200, 400, 400]);
   for (const id of ids) await remove(id);
 });
@@ -127,11 +114,11 @@ test('a paused sandbox stands still, refuses commands, and goes on where it was'
     state: 'paused',
     desiredState: 'paused',
   });
-  const { cpuMicros } = (await server.runtime.usage(id)).run ?? {};
+  const { cpuMicros } = (await lab.server.runtime.usage(id)).run ?? {};
   expect(await run(id, 'true')).toMatchObject({ status: 400, body: { message: expect.stringContaining('paused') } });
   expect((await client.post(`/api/sandbox/${id}/pause`)).body.state).toBe('paused');
   expect((await resize(id, { cpu: 2 })).status).toBe(400);
-  expect((await server.runtime.usage(id)).run?.cpuMicros).toBe(cpuMicros);
+  expect((await lab.server.runtime.usage(id)).run?.cpuMicros).toBe(cpuMicros);
   expect((await client.post(`/api/sandbox/${id}/start`)).body).toMatchObject({ state: 'started' });
   const ticks = async () => Number((await run(id, 'wc -l < /root/ticks')).body.result);
   const before = await ticks();
@@ -146,7 +133,7 @@ test('a paused sandbox is stopped and deleted like any other', async () => {
   expect((await client.post(`/api/sandbox/${first}/pause`)).status).toBe(400);
   expect((await client.post(`/api/sandbox/${first}/start`)).body.state).toBe('started');
   expect((await remove(second)).status).toBe(200);
-  await expect.poll(async () => (await server.runtime.list()).some(({ id }) => id === second)).toBe(false);
+  await expect.poll(async () => (await lab.server.runtime.list()).some(({ id }) => id === second)).toBe(false);
   await remove(first);
 });
 
@@ -154,8 +141,8 @@ test('a paused sandbox is not stopped for want of use, and its minutes begin ane
   const id = await create({ autoStopInterval: 1 });
   await client.post(`/api/sandbox/${id}/pause`);
   const longAgo = new Date(Date.now() - 3_600_000);
-  await server.db.updateTable('sandboxes').set({ last_activity_at: longAgo }).where('id', '=', id).execute();
-  await server.restart();
+  await lab.server.db.updateTable('sandboxes').set({ last_activity_at: longAgo }).where('id', '=', id).execute();
+  await lab.server.restart();
   expect((await read(id)).state).toBe('paused');
   expect((await client.post(`/api/sandbox/${id}/start`)).body.state).toBe('started');
   expect(Date.parse((await read(id)).lastActivityAt)).toBeGreaterThan(longAgo.getTime() + 3_000_000);
@@ -168,17 +155,17 @@ test('after a restart of the server the paused are paused, and what was half don
   for (const id of [paused, died]) await client.post(`/api/sandbox/${id}/pause`);
   const [pausing, resuming, resizing] = [await create(), await create(), await create()];
   await client.post(`/api/sandbox/${resuming}/pause`);
-  const { db } = server;
+  const { db } = lab.server;
   const set = (id: string, values: object) => db.updateTable('sandboxes').set(values).where('id', '=', id).execute();
   await set(pausing, { state: 'pausing' });
   await set(resuming, { state: 'resuming' });
   await set(resizing, { state: 'resizing', memory: 0.25 });
-  await server.runtime.stop(died, { graceMs: 0 });
-  await server.restart();
+  await lab.server.runtime.stop(died, { graceMs: 0 });
+  await lab.server.restart();
   expect(
     await Promise.all([paused, pausing, resuming, resizing, died].map(async (id) => (await read(id)).state)),
   ).toEqual(['paused', 'paused', 'started', 'started', 'stopped']);
-  expect((await server.runtime.usage(resizing)).run?.memoryLimitBytes).toBe(0.25 * GIB);
+  expect((await lab.server.runtime.usage(resizing)).run?.memoryLimitBytes).toBe(0.25 * GIB);
   expect((await run(resuming, 'echo on')).body.result).toBe('on\n');
   expect((await client.post(`/api/sandbox/${paused}/start`)).body.state).toBe('started');
   expect((await run(paused, 'echo on')).body.result).toBe('on\n');
@@ -194,7 +181,12 @@ test('a command that is killed at the memory limit says why, and the sandbox goe
     result: expect.stringContaining('memory limit'),
   });
   expect((await run(id, 'exit 137')).body).toEqual({ exitCode: 137, result: '' });
-  const events = await server.db.selectFrom('events').selectAll().where('subject_id', '=', id).orderBy('id').execute();
+  const events = await lab.server.db
+    .selectFrom('events')
+    .selectAll()
+    .where('subject_id', '=', id)
+    .orderBy('id')
+    .execute();
   expect(events.at(-1)).toMatchObject({ reason: expect.stringContaining('Out of memory'), to_state: 'started' });
   expect((await client.get(`/toolbox/${id}/system/metrics`)).body['x-oom-kills']).toBeGreaterThan(0);
   await remove(id);

@@ -1,41 +1,23 @@
-import * as newest from '@daytona/sdk';
-import * as v0190 from 'daytona-sdk-0190';
-import * as legacy from 'daytona-sdk-legacy';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { busybox } from '../../../test-support/busybox.ts';
-import { type HttpClient, httpClient } from '../../../test-support/http-client.ts';
+import { busybox } from '../../../test-support/layers.ts';
+import { officialClients } from '../../../test-support/official-clients.ts';
 import { type OutsideWorld, openOutsideWorld } from '../../../test-support/outside-world.ts';
-import { startTestServer, type TestServer } from '../../../test-support/test-server.ts';
+import { setUpServer } from '../../../test-support/set-up-server.ts';
 
 let world: OutsideWorld;
-let server: TestServer;
-let apiKey: string;
-let client: HttpClient;
-
 beforeAll(async () => {
   world = await openOutsideWorld();
-  server = await startTestServer({ dns: [world.nameServer] });
-  const organizationId = await server.addOrganization();
-  apiKey = await server.addKey(organizationId);
-  client = httpClient(() => server.url, apiKey);
-  await server.addSnapshot(organizationId, busybox, { name: 'default' });
 }, 120_000);
-afterAll(async () => {
-  await server?.stop();
-  await world?.close();
-});
+afterAll(() => world?.close());
+const lab = setUpServer(() => ({ dns: [world.nameServer], layer: busybox }));
+const { client } = lab;
+const { clients } = officialClients(lab);
 beforeEach(() =>
   world.names.serve([
     ['one.example.test', 'A', world.hosts[0], 60],
     ['two.example.test', 'A', world.hosts[1], 60],
   ]),
 );
-
-const clients = [
-  ['@daytonaio/sdk 0.190', () => new v0190.Daytona({ apiKey, apiUrl: `${server.url}/api` })],
-  ['@daytonaio/sdk newest', () => new legacy.Daytona({ apiKey, apiUrl: `${server.url}/api` })],
-  ['@daytona/sdk newest', () => new newest.Daytona({ apiKey, apiUrl: `${server.url}/api` })],
-] as const;
 
 /** Which of these hosts or names answer a sandbox. */
 async function reached(id: string, targets: readonly string[] = world.hosts): Promise<string[]> {
@@ -96,7 +78,7 @@ test('the network stays what it was made over a stop and over a restart of the s
   const { id } = (await client.post('/api/sandbox', { domainAllowList: 'one.example.test' })).body;
   expect(await reached(id, ['one.example.test'])).toEqual(['one.example.test']);
   await settings(id, { networkAllowList: `${two}/32`, bandwidthMbps: { in: 50, out: 20 } });
-  await server.restart();
+  await lab.server.restart();
   expect(await reached(id)).toEqual([one, two]);
   expect(await reached(id, ['one.example.test', 'two.example.test'])).toEqual(['one.example.test']);
   expect((await client.post(`/api/sandbox/${id}/stop`)).status).toBe(200);

@@ -1,22 +1,12 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { busybox } from '../../../test-support/busybox.ts';
-import { type HttpClient, httpClient } from '../../../test-support/http-client.ts';
-import { startTestServer, type TestServer } from '../../../test-support/test-server.ts';
+import { expect, test } from 'vitest';
+import { httpClient } from '../../../test-support/http-client.ts';
+import { busybox } from '../../../test-support/layers.ts';
+import { setUpServer } from '../../../test-support/set-up-server.ts';
 
-let server: TestServer;
-let client: HttpClient;
-let organizationId: string;
-let snapshot: string;
-
-beforeAll(async () => {
-  server = await startTestServer();
-  organizationId = await server.addOrganization();
-  client = httpClient(() => server.url, await server.addKey(organizationId));
-  snapshot = await server.addSnapshot(organizationId, busybox);
-});
-afterAll(() => server?.stop());
+const lab = setUpServer({ layer: busybox });
+const { client, snapshot } = lab;
 
 async function create(values: object = {}) {
   const { status, body } = await client.post('/api/sandbox', { snapshot, ...values });
@@ -31,7 +21,7 @@ const stateOf = async (id: string) => (await client.get(`/api/sandbox/${id}`)).b
 test('a created sandbox is started, complete on the wire, and found by id and name', async () => {
   const sandbox = await create({ name: 'first', env: { A: '1' }, labels: { 'code-toolbox-language': 'python' } });
   expect(sandbox).toMatchObject({
-    organizationId,
+    organizationId: lab.organizationId,
     name: 'first',
     snapshot,
     user: 'root',
@@ -49,13 +39,13 @@ test('a created sandbox is started, complete on the wire, and found by id and na
     autoStopInterval: 15,
     autoArchiveInterval: 10080,
     autoDeleteInterval: -1,
-    toolboxProxyUrl: `${server.url}/toolbox`,
+    toolboxProxyUrl: `${lab.server.url}/toolbox`,
   });
   expect((await client.get(`/api/sandbox/${sandbox.id}`)).body).toEqual(sandbox);
   expect((await client.get('/api/sandbox/first')).body).toEqual(sandbox);
   const { items } = (await client.get('/api/sandbox?labels=%7B%22code-toolbox-language%22%3A%22python%22%7D')).body;
   expect(items).toHaveLength(1);
-  expect(items[0]).toMatchObject({ id: sandbox.id, toolboxProxyUrl: `${server.url}/toolbox` });
+  expect(items[0]).toMatchObject({ id: sandbox.id, toolboxProxyUrl: `${lab.server.url}/toolbox` });
   await client.delete(`/api/sandbox/${sandbox.id}`);
 });
 
@@ -89,8 +79,8 @@ test.each([
 });
 
 test('a snapshot that is not active says its state', async () => {
-  const inactive = await server.addSnapshot(organizationId, busybox);
-  await server.db.updateTable('snapshots').set({ state: 'inactive' }).where('name', '=', inactive).execute();
+  const inactive = await lab.server.addSnapshot(lab.organizationId, busybox);
+  await lab.server.db.updateTable('snapshots').set({ state: 'inactive' }).where('name', '=', inactive).execute();
   const { status, body } = await client.post('/api/sandbox', { snapshot: inactive });
   expect({ status, message: body.message }).toEqual({ status: 400, message: `Snapshot ${inactive} is inactive` });
 });
@@ -111,10 +101,10 @@ test('two creations of one name at once make one sandbox', async () => {
 });
 
 test('the quota of an organization holds against creations at once', async () => {
-  const small = await server.addOrganization();
-  await server.db.updateTable('organizations').set({ total_cpu_quota: 2 }).where('id', '=', small).execute();
-  const own = await server.addSnapshot(small, busybox);
-  const other = httpClient(() => server.url, await server.addKey(small));
+  const small = await lab.server.addOrganization();
+  await lab.server.db.updateTable('organizations').set({ total_cpu_quota: 2 }).where('id', '=', small).execute();
+  const own = await lab.server.addSnapshot(small, busybox);
+  const other = httpClient(() => lab.server.url, await lab.server.addKey(small));
   const answers = await Promise.all([1, 2, 3, 4].map(() => other.post('/api/sandbox', { snapshot: own })));
   expect(answers.map(({ status }) => status).toSorted()).toEqual([200, 200, 400, 400]);
   expect(answers.find(({ status }) => status === 400)?.body.message).toBe(
@@ -160,7 +150,7 @@ test('a deleted sandbox is gone, with everything of it', async () => {
   await expect.poll(() => stateOf(id), { timeout: 20_000 }).toBeUndefined();
   expect((await client.get(`/api/sandbox/${id}`)).status).toBe(404);
   expect((await client.delete(`/api/sandbox/${id}`)).status).toBe(404);
-  expect((await server.runtime.list()).map((status) => status.id)).not.toContain(id);
+  expect((await lab.server.runtime.list()).map((status) => status.id)).not.toContain(id);
 });
 
 test('labels, intervals, public and activity can be set', async () => {
@@ -199,7 +189,7 @@ test('what cannot be done yet is refused in words', async () => {
 
 test('another organization sees nothing of it', async () => {
   const { id } = await create();
-  const stranger = httpClient(() => server.url, await server.addKey(await server.addOrganization()));
+  const stranger = httpClient(() => lab.server.url, await lab.server.addKey(await lab.server.addOrganization()));
   expect((await stranger.get(`/api/sandbox/${id}`)).status).toBe(404);
   expect((await stranger.delete(`/api/sandbox/${id}`)).status).toBe(404);
   expect((await stranger.post(`/toolbox/${id}/process/execute`, { command: 'id' })).status).toBe(404);
@@ -210,7 +200,7 @@ test('another organization sees nothing of it', async () => {
 
 test('a key without the permission may only look', async () => {
   const { id } = await create();
-  const reader = httpClient(() => server.url, await server.addKey(organizationId, []));
+  const reader = httpClient(() => lab.server.url, await lab.server.addKey(lab.organizationId, []));
   expect((await reader.get(`/api/sandbox/${id}`)).status).toBe(200);
   for (const path of [`/api/sandbox`, `/api/sandbox/${id}/stop`, `/toolbox/${id}/process/execute`]) {
     expect((await reader.post(path, {})).status).toBe(403);
@@ -230,7 +220,7 @@ test('an unknown user of the image is an error with a reason', async () => {
 
 test('a sandbox that ends by itself is stopped with the reason, and starts again', async () => {
   const { id } = await create();
-  const status = (await server.runtime.list()).find((container) => container.id === id);
+  const status = (await lab.server.runtime.list()).find((container) => container.id === id);
   process.kill(status?.pid ?? Number.NaN, 'SIGKILL');
   await expect.poll(() => stateOf(id), { timeout: 20_000 }).toBe('stopped');
   expect((await client.get(`/api/sandbox/${id}`)).body.errorReason).toContain('ended by itself');
@@ -249,21 +239,21 @@ test('auto-delete 0 takes the sandbox away when it stops', async () => {
 test('an idle sandbox is stopped after its minutes, and deleted after more', async () => {
   const { id } = await create({ autoDeleteInterval: 1 });
   const past = new Date(Date.now() - 16 * 60_000);
-  await server.db.updateTable('sandboxes').set({ last_activity_at: past }).where('id', '=', id).execute();
-  await server.restart();
+  await lab.server.db.updateTable('sandboxes').set({ last_activity_at: past }).where('id', '=', id).execute();
+  await lab.server.restart();
   await expect.poll(() => stateOf(id), { timeout: 20_000 }).toBe('stopped');
-  await server.db
+  await lab.server.db
     .updateTable('sandboxes')
     .set({ stopped_at: new Date(Date.now() - 120_000) })
     .where('id', '=', id)
     .execute();
-  await server.restart();
+  await lab.server.restart();
   await expect.poll(() => stateOf(id), { timeout: 20_000 }).toBeUndefined();
 });
 
 test('an entry point runs beside the sandbox, its end ends nothing, and it runs again after a restart', async () => {
   const entrypoint = ['/bin/sh', '-c', 'echo started >> /root/runs; echo to the log; exit 3'];
-  const withEntrypoint = await server.addSnapshot(organizationId, busybox, { entrypoint });
+  const withEntrypoint = await lab.server.addSnapshot(lab.organizationId, busybox, { entrypoint });
   const { id } = await create({ snapshot: withEntrypoint });
   const runs = async () => (await run(id, 'cat /root/runs')).body.result;
   await expect.poll(runs, { timeout: 20_000 }).toBe('started\n');
@@ -281,13 +271,13 @@ test('an entry point and its log survive restarts of the server', async () => {
     '-c',
     'mkfifo /tmp/next; exec 3<>/tmp/next; n=0; while read line <&3; do n=$((n+1)); echo "$line $n"; done',
   ];
-  const withEntrypoint = await server.addSnapshot(organizationId, busybox, { entrypoint });
+  const withEntrypoint = await lab.server.addSnapshot(lab.organizationId, busybox, { entrypoint });
   const { id } = await create({ snapshot: withEntrypoint });
-  const log = () => readFile(join(server.spoolDirectory, 'entrypoints', `${id}.log`), 'utf8').catch(() => '');
+  const log = () => readFile(join(lab.server.spoolDirectory, 'entrypoints', `${id}.log`), 'utf8').catch(() => '');
   await expect.poll(async () => (await run(id, 'test -p /tmp/next')).body.exitCode, { timeout: 20_000 }).toBe(0);
   await run(id, 'echo before > /tmp/next');
   await expect.poll(log, { timeout: 20_000 }).toBe('before 1\n');
-  await server.restart();
+  await lab.server.restart();
   await run(id, 'echo after > /tmp/next');
   await expect.poll(log, { timeout: 20_000 }).toBe('before 1\nafter 2\n');
   await client.delete(`/api/sandbox/${id}`);
@@ -300,13 +290,13 @@ test('a restart of the server finds running sandboxes again, and makes the rest 
   const half = await create();
   const stray = await create();
   const stopping = await create();
-  const { db } = server;
-  await server.runtime.stop(died.id, { graceMs: 0 });
+  const { db } = lab.server;
+  await lab.server.runtime.stop(died.id, { graceMs: 0 });
   // As a server leaves it that is killed during a start: the row says starting, and a container may run.
   await db.updateTable('sandboxes').set({ state: 'creating' }).where('id', '=', half.id).execute();
   await db.updateTable('sandboxes').set({ state: 'stopping' }).where('id', '=', stopping.id).execute();
   await db.deleteFrom('sandboxes').where('id', '=', stray.id).execute();
-  await server.restart();
+  await lab.server.restart();
   expect(await stateOf(stopping.id)).toBe('stopped');
   expect(await stateOf(running.id)).toBe('started');
   expect((await run(running.id, 'cat /root/file')).body.result).toBe('before\n');
@@ -315,7 +305,7 @@ test('a restart of the server finds running sandboxes again, and makes the rest 
     errorReason: expect.stringContaining('while the server was away'),
   });
   expect((await client.get(`/api/sandbox/${half.id}`)).body).toMatchObject({ state: 'error', recoverable: true });
-  const kept = new Map((await server.runtime.list()).map((status) => [status.id, status.running]));
+  const kept = new Map((await lab.server.runtime.list()).map((status) => [status.id, status.running]));
   expect(kept.get(half.id)).toBe(false);
   expect(kept.has(stray.id)).toBe(false);
   expect((await client.post(`/api/sandbox/${half.id}/recover`)).body.state).toBe('started');
@@ -324,10 +314,13 @@ test('a restart of the server finds running sandboxes again, and makes the rest 
 
 test('the client may go away during a create: the sandbox is there afterwards', async () => {
   const controller = new AbortController();
-  const request = fetch(`${server.url}/api/sandbox`, {
+  const request = fetch(`${lab.server.url}/api/sandbox`, {
     method: 'POST',
     signal: controller.signal,
-    headers: { authorization: `Bearer ${await server.addKey(organizationId)}`, 'content-type': 'application/json' },
+    headers: {
+      authorization: `Bearer ${lab.apiKey}`,
+      'content-type': 'application/json',
+    },
     body: JSON.stringify({ snapshot, name: 'left-alone' }),
   });
   await expect.poll(() => stateOf('left-alone'), { interval: 2, timeout: 20_000 }).toBeDefined();

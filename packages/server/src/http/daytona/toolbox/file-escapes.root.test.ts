@@ -3,8 +3,8 @@ import { readFile } from 'node:fs/promises';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { findProgram } from '../../../platform/find-program.ts';
 import { httpClient } from '../../../test-support/http-client.ts';
-import { fillWithBusybox, shiftOwners } from '../../../test-support/root-file-system.ts';
-import { startTestServer, TEST_ID_BASE, type TestServer } from '../../../test-support/test-server.ts';
+import { busybox } from '../../../test-support/layers.ts';
+import { startTestServer, type TestServer } from '../../../test-support/test-server.ts';
 
 /* The server opens files for clients, as root of the machine: what a sandbox prepares must not lead it anywhere else. */
 const CANARY = 'a-canary-of-another-organization';
@@ -22,19 +22,11 @@ let server: TestServer;
 let attacker: Tenant;
 let neighbour: Tenant;
 
-const image = {
-  name: 'busybox',
-  async fill(directory: string) {
-    await fillWithBusybox(directory);
-    await shiftOwners(directory, TEST_ID_BASE);
-  },
-};
-
 async function tenant(): Promise<Tenant> {
   const organization = await server.addOrganization();
   const key = await server.addKey(organization);
   const client = httpClient(() => server.url, key);
-  const snapshot = await server.addSnapshot(organization, image);
+  const snapshot = await server.addSnapshot(organization, busybox);
   const { body } = await client.post('/api/sandbox', { snapshot });
   const id: string = body.id;
   const headers = { authorization: `Bearer ${key}` };

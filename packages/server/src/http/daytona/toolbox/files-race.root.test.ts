@@ -3,9 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { DarkroomError } from '../../../platform/errors.ts';
-import { type HttpClient, httpClient } from '../../../test-support/http-client.ts';
-import { addPython, fillWithBusybox, shiftOwners } from '../../../test-support/root-file-system.ts';
-import { startTestServer, TEST_ID_BASE, type TestServer } from '../../../test-support/test-server.ts';
+import { python } from '../../../test-support/layers.ts';
+import { setUpServer } from '../../../test-support/set-up-server.ts';
 
 /*
  * Names swap between real directories and links to a directory of the host, as fast as a process in the sandbox can, while every
@@ -16,19 +15,8 @@ const ROUNDS = 60;
 const MAX_ROUNDS = 600;
 const SECRET = 'only-the-host-has-this';
 
-let server: TestServer;
-let client: HttpClient;
 let id: string;
 let outside: string;
-
-const python = {
-  name: 'python',
-  async fill(directory: string) {
-    await fillWithBusybox(directory);
-    await addPython(directory);
-    await shiftOwners(directory, TEST_ID_BASE);
-  },
-};
 
 beforeAll(async () => {
   outside = await mkdtemp(join(tmpdir(), 'darkroom-outside-'));
@@ -36,15 +24,12 @@ beforeAll(async () => {
   await chmod(outside, 0o777);
   await mkdir(join(outside, 'sub'), { mode: 0o777 });
   for (const file of ['file', 'sub/file']) await writeFile(join(outside, file), `needle ${SECRET}\n`, { mode: 0o666 });
-  server = await startTestServer();
-  const organizationId = await server.addOrganization();
-  client = httpClient(() => server.url, await server.addKey(organizationId));
-  const snapshot = await server.addSnapshot(organizationId, python);
+});
+afterAll(() => rm(outside, { recursive: true, force: true }));
+const lab = setUpServer({ layer: python });
+const { client, snapshot } = lab;
+beforeAll(async () => {
   id = (await client.post('/api/sandbox', { snapshot })).body.id;
-}, 120_000);
-afterAll(async () => {
-  await server?.stop();
-  await rm(outside, { recursive: true, force: true });
 });
 
 const swapper = (targets: readonly string[]) => `
@@ -135,7 +120,7 @@ function httpCalls(round: number): Record<string, () => Promise<Response>> {
 
 /** What is there for other protocols than HTTP. */
 function portCalls(round: number): Record<string, () => Promise<unknown>> {
-  const files = server.runtime.files(id);
+  const files = lab.server.runtime.files(id);
   const owner = { uid: 7, gid: 7 };
   const { signal } = new AbortController();
   return {
@@ -172,7 +157,7 @@ test('no file call leaves the sandbox through names that are swapped meanwhile',
   await expect
     .poll(
       () =>
-        server.runtime
+        lab.server.runtime
           .files(id)
           .stat('/race/begun')
           .then(
@@ -211,7 +196,7 @@ test('no file call leaves the sandbox through names that are swapped meanwhile',
       ]);
     }
   } finally {
-    await server.runtime.files(id).makeLink('now', '/race/stop', { uid: 0, gid: 0 });
+    await lab.server.runtime.files(id).makeLink('now', '/race/stop', { uid: 0, gid: 0 });
   }
   expect((await swapping).body).toMatchObject({ exitCode: 0, result: '' });
   expect(failures).toEqual([]);

@@ -1,38 +1,19 @@
 import { createHash } from 'node:crypto';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type HttpClient, httpClient } from '../../../test-support/http-client.ts';
-import { fillWithBusybox, shiftOwners } from '../../../test-support/root-file-system.ts';
-import { startTestServer, TEST_ID_BASE, type TestServer } from '../../../test-support/test-server.ts';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { busybox, empty } from '../../../test-support/layers.ts';
+import { setUpServer } from '../../../test-support/set-up-server.ts';
 
-let server: TestServer;
-let client: HttpClient;
+const image = JSON.stringify({ env: [], user: 'app', workingDir: '/home/app' });
+const lab = setUpServer({ layer: busybox, values: { image } });
+const { client, snapshot } = lab;
 let id: string;
 let emptyId: string;
 
-const busybox = {
-  name: 'busybox',
-  async fill(directory: string) {
-    await fillWithBusybox(directory);
-    await shiftOwners(directory, TEST_ID_BASE);
-  },
-};
-const empty = {
-  name: 'empty',
-  async fill(directory: string) {
-    await shiftOwners(directory, TEST_ID_BASE).catch(() => {});
-  },
-};
-
 beforeAll(async () => {
-  server = await startTestServer();
-  const organizationId = await server.addOrganization();
-  client = httpClient(() => server.url, await server.addKey(organizationId));
-  const image = JSON.stringify({ env: [], user: 'app', workingDir: '/home/app' });
   const create = async (snapshot: string) => (await client.post('/api/sandbox', { snapshot })).body.id;
-  id = await create(await server.addSnapshot(organizationId, busybox, { image }));
-  emptyId = await create(await server.addSnapshot(organizationId, empty));
-}, 120_000);
-afterAll(() => server?.stop());
+  id = await create(snapshot);
+  emptyId = await create(await lab.server.addSnapshot(lab.organizationId, empty));
+});
 
 const at = (route: string, query: Record<string, string> = {}, sandbox = id) =>
   `/toolbox/${sandbox}/files${route}?${new URLSearchParams(query)}`;

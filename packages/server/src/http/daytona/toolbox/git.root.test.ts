@@ -1,36 +1,27 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { beforeAll, expect, test } from 'vitest';
 import { run } from '../../../platform/process.ts';
 import { type GitServer, gitLayer, startGitServer } from '../../../test-support/git-lab.ts';
-import { type HttpClient, httpClient } from '../../../test-support/http-client.ts';
-import { fillWithBusybox, shiftOwners } from '../../../test-support/root-file-system.ts';
-import { startTestServer, TEST_ID_BASE, type TestServer } from '../../../test-support/test-server.ts';
+import { busybox } from '../../../test-support/layers.ts';
+import { setUpServer } from '../../../test-support/set-up-server.ts';
+import { TEST_ID_BASE } from '../../../test-support/test-runtime.ts';
 
 const LOGIN = { username: 'canary-user', password: 'canary-p4ss/w%rd' };
 
-let server: TestServer;
-let client: HttpClient;
+const image = JSON.stringify({ env: [], user: 'app', workingDir: '/home/app' });
+const lab = setUpServer({ layer: gitLayer, values: { image } });
+const { client, snapshot } = lab;
 let id: string;
 let served: GitServer;
 let withoutGit: string;
 
 beforeAll(async () => {
-  server = await startTestServer();
-  const organizationId = await server.addOrganization();
-  client = httpClient(() => server.url, await server.addKey(organizationId));
-  const image = JSON.stringify({ env: [], user: 'app', workingDir: '/home/app' });
-  const snapshot = await server.addSnapshot(organizationId, gitLayer, { image });
   id = (await client.post('/api/sandbox', { snapshot })).body.id;
-  const busybox = {
-    name: 'busybox',
-    fill: (directory: string) => fillWithBusybox(directory).then(() => shiftOwners(directory, TEST_ID_BASE)),
-  };
-  const plain = await server.addSnapshot(organizationId, busybox);
+  const plain = await lab.server.addSnapshot(lab.organizationId, busybox);
   withoutGit = (await client.post('/api/sandbox', { snapshot: plain })).body.id;
   served = await startGitServer(client, id, LOGIN);
-}, 120_000);
-afterAll(() => server?.stop());
+});
 
 const post = (path: string, body: object) => client.post(`/toolbox/${id}/git/${path}`, body);
 const get = (path: string, query: Record<string, string>) =>
@@ -261,7 +252,7 @@ test('an image without git and a path without a repository get a clear answer', 
 test('a client that goes away ends its git', async () => {
   await execute(`rm -f ${served.go} ${served.go}.looked`);
   const controller = new AbortController();
-  const request = fetch(`${server.url}/toolbox/${id}/git/clone`, {
+  const request = fetch(`${lab.server.url}/toolbox/${id}/git/clone`, {
     method: 'POST',
     headers: { authorization: `Bearer ${await keyOf()}`, 'content-type': 'application/json' },
     body: JSON.stringify({ url: served.closedUrl, path: 'left', ...LOGIN }),
@@ -277,16 +268,16 @@ test('a client that goes away ends its git', async () => {
 });
 
 async function keyOf(): Promise<string> {
-  const row = await server.db
+  const row = await lab.server.db
     .selectFrom('sandboxes')
     .select('organization_id')
     .where('id', '=', id)
     .executeTakeFirstOrThrow();
-  return server.addKey(row.organization_id);
+  return lab.server.addKey(row.organization_id);
 }
 
 async function mainPid(): Promise<number> {
-  const found = (await server.runtime.list()).find((container) => container.id === id);
+  const found = (await lab.server.runtime.list()).find((container) => container.id === id);
   if (found?.pid === undefined) throw new Error('the sandbox does not run');
   return found.pid;
 }

@@ -1,23 +1,20 @@
-import { Daytona, type Sandbox } from '@daytona/sdk';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Sandbox } from '@daytona/sdk';
+import { beforeAll, expect, test } from 'vitest';
 import WebSocket from 'ws';
 import { fileSignature } from '../../../sandboxes/file-links.ts';
-import { busybox } from '../../../test-support/busybox.ts';
-import { startTestServer, type TestServer } from '../../../test-support/test-server.ts';
+import { busybox } from '../../../test-support/layers.ts';
+import { officialClients } from '../../../test-support/official-clients.ts';
+import { setUpServer } from '../../../test-support/set-up-server.ts';
 
-let server: TestServer;
+const lab = setUpServer({ layer: busybox, values: { image: JSON.stringify({ workingDir: '/srv' }) } });
 let sandbox: Sandbox;
 let other: Sandbox;
 
 beforeAll(async () => {
-  server = await startTestServer();
-  const organizationId = await server.addOrganization();
-  await server.addSnapshot(organizationId, busybox, { name: 'default', image: JSON.stringify({ workingDir: '/srv' }) });
-  const daytona = new Daytona({ apiKey: await server.addKey(organizationId), apiUrl: `${server.url}/api` });
+  const daytona = officialClients(lab).connectNewest();
   sandbox = await daytona.create({ snapshot: 'default' });
   other = await daytona.create({ snapshot: 'default' });
-}, 120_000);
-afterAll(() => server?.stop());
+});
 
 /** Without any header that says who asks. */
 const statusOf = async (url: string | URL) => (await fetch(url)).status;
@@ -54,8 +51,8 @@ test('and nothing else: no other file, way, sandbox or time', async () => {
   const upload = good.replace('/files/download', '/files/upload-v2');
   expect((await fetch(upload, { method: 'POST', body: form('y') })).status).toBe(401);
   // Signed by the right key, and too late.
-  const answer = await fetch(`${server.url}/api/sandbox/${sandbox.id}/signing-key`, {
-    headers: { authorization: `Bearer ${await server.addKey(sandbox.organizationId)}` },
+  const answer = await fetch(`${lab.server.url}/api/sandbox/${sandbox.id}/signing-key`, {
+    headers: { authorization: `Bearer ${await lab.server.addKey(sandbox.organizationId)}` },
   });
   const key: unknown = await answer.json();
   if (typeof key !== 'string') throw new Error('expected a key');
@@ -80,8 +77,8 @@ test('a new signing key ends all that was signed before', async () => {
 });
 
 test('another organization gets no signing key', async () => {
-  const key = await server.addKey(await server.addOrganization());
-  const answer = await fetch(`${server.url}/api/sandbox/${sandbox.id}/signing-key`, {
+  const key = await lab.server.addKey(await lab.server.addOrganization());
+  const answer = await fetch(`${lab.server.url}/api/sandbox/${sandbox.id}/signing-key`, {
     headers: { authorization: `Bearer ${key}` },
   });
   expect(answer.status).toBe(404);
@@ -91,7 +88,7 @@ test('WebSockets of the toolbox open with the token of port 1, and with no other
   const pty = await sandbox.process.createPty({ id: 'guest', onData: () => {} });
   const open = (target: Sandbox, token: string) =>
     new Promise<string>((resolve) => {
-      const url = `${server.url.replace('http', 'ws')}/toolbox/${target.id}/process/pty/guest/connect`;
+      const url = `${lab.server.url.replace('http', 'ws')}/toolbox/${target.id}/process/pty/guest/connect`;
       const socket = new WebSocket(`${url}?DAYTONA_SANDBOX_AUTH_KEY=${token}`);
       socket.once('message', () => {
         resolve('open');
@@ -107,7 +104,7 @@ test('WebSockets of the toolbox open with the token of port 1, and with no other
   expect(await open(sandbox, token)).toBe('open');
   expect(await open(sandbox, (await sandbox.getPreviewLink(8000)).token)).toBe('401');
   expect(await open(sandbox, (await other.getPreviewLink(1)).token)).toBe('401');
-  const plain = `${server.url}/toolbox/${sandbox.id}/process/pty?DAYTONA_SANDBOX_AUTH_KEY=${token}`;
+  const plain = `${lab.server.url}/toolbox/${sandbox.id}/process/pty?DAYTONA_SANDBOX_AUTH_KEY=${token}`;
   expect(await statusOf(plain)).toBe(401);
   await pty.kill();
 });

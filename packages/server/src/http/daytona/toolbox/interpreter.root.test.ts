@@ -1,38 +1,20 @@
 import { readdirSync } from 'node:fs';
-import * as newest from '@daytona/sdk';
-import * as v0190 from 'daytona-sdk-0190';
-import * as legacy from 'daytona-sdk-legacy';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import WebSocket from 'ws';
-import { type HttpClient, httpClient } from '../../../test-support/http-client.ts';
-import { addPython, fillWithBusybox, shiftOwners } from '../../../test-support/root-file-system.ts';
-import { startTestServer, TEST_ID_BASE, type TestServer } from '../../../test-support/test-server.ts';
+import { busybox, python } from '../../../test-support/layers.ts';
+import { officialClients } from '../../../test-support/official-clients.ts';
+import { setUpServer } from '../../../test-support/set-up-server.ts';
 
-let server: TestServer;
-let client: HttpClient;
-let apiKey: string;
+const image = JSON.stringify({ user: 'app', workingDir: '/home/app' });
+const lab = setUpServer({ layer: python, values: { image } });
+const { client } = lab;
+const { clients } = officialClients(lab);
 let id: string;
 
-const layer = (name: string, withPython: boolean) => ({
-  name,
-  async fill(directory: string) {
-    await fillWithBusybox(directory);
-    if (withPython) await addPython(directory);
-    await shiftOwners(directory, TEST_ID_BASE);
-  },
-});
-
 beforeAll(async () => {
-  server = await startTestServer();
-  const organizationId = await server.addOrganization();
-  apiKey = await server.addKey(organizationId);
-  client = httpClient(() => server.url, apiKey);
-  const image = JSON.stringify({ user: 'app', workingDir: '/home/app' });
-  await server.addSnapshot(organizationId, layer('python', true), { name: 'default', image });
-  await server.addSnapshot(organizationId, layer('plain', false), { name: 'plain', image });
+  await lab.server.addSnapshot(lab.organizationId, busybox, { name: 'plain', image });
   id = (await client.post('/api/sandbox', { env: { FROM_SANDBOX: 'yes' } })).body.id;
-}, 120_000);
-afterAll(() => server?.stop());
+});
 
 interface Message {
   type: string;
@@ -47,8 +29,8 @@ async function run(
   request: object | string,
   options: { sandbox?: string; onMessage?: (m: Message, s: WebSocket) => void } = {},
 ) {
-  const url = `${server.url.replace('http', 'ws')}/toolbox/${options.sandbox ?? id}/process/interpreter/execute`;
-  const socket = new WebSocket(url, { headers: { authorization: `Bearer ${apiKey}` } });
+  const url = `${lab.server.url.replace('http', 'ws')}/toolbox/${options.sandbox ?? id}/process/interpreter/execute`;
+  const socket = new WebSocket(url, { headers: { authorization: `Bearer ${lab.apiKey}` } });
   const messages: Message[] = [];
   socket.on('message', (data) => {
     const message: Message = JSON.parse(data.toString());
@@ -77,13 +59,6 @@ async function run(
 
 const context = async (body: object = {}) =>
   (await client.post(`/toolbox/${id}/process/interpreter/context`, body)).body.id as string;
-
-/** Unmodified, as their users run them. */
-const clients = [
-  ['@daytonaio/sdk 0.190', () => new v0190.Daytona({ apiKey, apiUrl: `${server.url}/api` })],
-  ['@daytonaio/sdk newest', () => new legacy.Daytona({ apiKey, apiUrl: `${server.url}/api` })],
-  ['@daytona/sdk newest', () => new newest.Daytona({ apiKey, apiUrl: `${server.url}/api` })],
-] as const;
 
 describe.each(clients)('%s', (name, connectClient) => {
   test('runs code whose state stays', async () => {

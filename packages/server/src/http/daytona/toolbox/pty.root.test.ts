@@ -1,28 +1,19 @@
 import { readdirSync } from 'node:fs';
-import * as newest from '@daytona/sdk';
-import * as v0190 from 'daytona-sdk-0190';
-import * as legacy from 'daytona-sdk-legacy';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import WebSocket from 'ws';
-import { busybox } from '../../../test-support/busybox.ts';
-import { type HttpClient, httpClient } from '../../../test-support/http-client.ts';
-import { startTestServer, type TestServer } from '../../../test-support/test-server.ts';
+import { busybox } from '../../../test-support/layers.ts';
+import { officialClients } from '../../../test-support/official-clients.ts';
+import { setUpServer } from '../../../test-support/set-up-server.ts';
 
-let server: TestServer;
-let client: HttpClient;
-let apiKey: string;
+const image = JSON.stringify({ user: 'app', workingDir: '/home/app' });
+const lab = setUpServer({ layer: busybox, values: { image } });
+const { client } = lab;
+const { clients } = officialClients(lab);
 let id: string;
 
 beforeAll(async () => {
-  server = await startTestServer();
-  const organizationId = await server.addOrganization();
-  apiKey = await server.addKey(organizationId);
-  client = httpClient(() => server.url, apiKey);
-  const image = JSON.stringify({ user: 'app', workingDir: '/home/app' });
-  await server.addSnapshot(organizationId, busybox, { name: 'default', image });
   id = (await client.post('/api/sandbox', { env: { FROM_SANDBOX: 'yes' } })).body.id;
-}, 120_000);
-afterAll(() => server?.stop());
+});
 
 const base = (sandbox = id) => `/toolbox/${sandbox}/process/pty`;
 const isRunning = async (what: string) =>
@@ -31,8 +22,8 @@ const isRunning = async (what: string) =>
 
 /** A raw connection: what it was sent, and waiting for it. */
 function connect(path: string, options: { protocols?: string[]; key?: string } = {}) {
-  const socket = new WebSocket(`${server.url.replace('http', 'ws')}${path}`, options.protocols ?? [], {
-    headers: { authorization: `Bearer ${options.key ?? apiKey}` },
+  const socket = new WebSocket(`${lab.server.url.replace('http', 'ws')}${path}`, options.protocols ?? [], {
+    headers: { authorization: `Bearer ${options.key ?? lab.apiKey}` },
   });
   let output = '';
   let bytes = 0;
@@ -105,13 +96,6 @@ async function open(name: string, extra: object = {}, sandbox = id) {
   await at.shows(/quiet\r\n/);
   return at;
 }
-
-/** Unmodified, as their users run them. */
-const clients = [
-  ['@daytonaio/sdk 0.190', () => new v0190.Daytona({ apiKey, apiUrl: `${server.url}/api` })],
-  ['@daytonaio/sdk newest', () => new legacy.Daytona({ apiKey, apiUrl: `${server.url}/api` })],
-  ['@daytona/sdk newest', () => new newest.Daytona({ apiKey, apiUrl: `${server.url}/api` })],
-] as const;
 
 describe.each(clients)('%s', (name, connectClient) => {
   test('uses a terminal from its creation to its end', async () => {
@@ -251,7 +235,7 @@ describe('a terminal over HTTP', () => {
 
   test('needs a key, of the sandbox’s organization, that may write', async () => {
     expect(await connect(`${base()}/x/connect`, { key: 'dtn_wrong' }).failed).toBe(401);
-    const stranger = await server.addKey(await server.addOrganization());
+    const stranger = await lab.server.addKey(await lab.server.addOrganization());
     expect(await connect(`${base()}/create-connect?id=x`, { key: stranger }).failed).toBe(404);
   });
 

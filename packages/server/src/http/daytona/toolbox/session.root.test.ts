@@ -1,47 +1,24 @@
 import { readdir } from 'node:fs/promises';
 import { request } from 'node:http';
 import type { Socket } from 'node:net';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type HttpClient, httpClient } from '../../../test-support/http-client.ts';
-import { addBash, fillWithBusybox, shiftOwners } from '../../../test-support/root-file-system.ts';
-import { startTestServer, TEST_ID_BASE, type TestServer } from '../../../test-support/test-server.ts';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { bash, busyboxWith, empty } from '../../../test-support/layers.ts';
+import { setUpServer } from '../../../test-support/set-up-server.ts';
 
-let server: TestServer;
-let client: HttpClient;
-let key: string;
-let organizationId: string;
+const ash = busyboxWith('ash');
+const lab = setUpServer();
+const { client } = lab;
 const ids: Record<string, string> = {};
 let id: string;
 
-const ash = {
-  name: 'ash',
-  async fill(directory: string) {
-    await fillWithBusybox(directory);
-    await shiftOwners(directory, TEST_ID_BASE);
-  },
-};
-const bash = {
-  name: 'bash',
-  async fill(directory: string) {
-    await fillWithBusybox(directory);
-    await addBash(directory);
-    await shiftOwners(directory, TEST_ID_BASE);
-  },
-};
-
 beforeAll(async () => {
-  server = await startTestServer();
-  organizationId = await server.addOrganization();
-  key = await server.addKey(organizationId);
-  client = httpClient(() => server.url, key);
   const image = JSON.stringify({ env: ['FROM_IMAGE=yes'], user: 'app', workingDir: '/home/app' });
   for (const layer of [ash, bash]) {
-    const snapshot = await server.addSnapshot(organizationId, layer, { image });
+    const snapshot = await lab.server.addSnapshot(lab.organizationId, layer, { image });
     ids[layer.name] = (await client.post('/api/sandbox', { snapshot })).body.id;
   }
   id = ids.bash ?? '';
 }, 120_000);
-afterAll(() => server?.stop());
 
 let last = 0;
 async function session(sandbox = id): Promise<string> {
@@ -83,8 +60,8 @@ interface Followed {
 /** Every frame until the server closes. `onFrame` is called with the count so far. */
 function follow(path: string, onFrame: (count: number) => void = () => {}): Promise<Followed> {
   return new Promise((resolve, reject) => {
-    const socket = new WebSocket(`${server.url.replace('http', 'ws')}${path}?follow=true`, {
-      headers: { authorization: `Bearer ${key}` },
+    const socket = new WebSocket(`${lab.server.url.replace('http', 'ws')}${path}?follow=true`, {
+      headers: { authorization: `Bearer ${lab.apiKey}` },
     });
     socket.binaryType = 'arraybuffer';
     const frames: Buffer[] = [];
@@ -305,7 +282,7 @@ test('commands sent at once all run, each with its own answer', async () => {
 });
 
 test('a sandbox has a bounded number of sessions', async () => {
-  const snapshot = await server.addSnapshot(organizationId, ash);
+  const snapshot = await lab.server.addSnapshot(lab.organizationId, ash);
   const { body: sandbox } = await client.post('/api/sandbox', { snapshot });
   const answers = [];
   for (let count = 0; count < 65; count += 1) {
@@ -317,7 +294,7 @@ test('a sandbox has a bounded number of sessions', async () => {
 });
 
 test('a session whose processes were killed in the sandbox says so, and can be deleted', async () => {
-  const snapshot = await server.addSnapshot(organizationId, ash);
+  const snapshot = await lab.server.addSnapshot(lab.organizationId, ash);
   const { body: sandbox } = await client.post('/api/sandbox', { snapshot });
   const sessionId = await session(sandbox.id);
   const waiting = exec(sessionId, 'echo waits; sleep 4326', {}, sandbox.id);
@@ -376,13 +353,13 @@ test('a follower that does not read holds up nobody, and gets everything when it
   const sessionId = await session();
   const command = await start(sessionId, 'head -c 20000000 /dev/zero | tr "\\0" x');
   const headers = {
-    authorization: `Bearer ${key}`,
+    authorization: `Bearer ${lab.apiKey}`,
     connection: 'Upgrade',
     upgrade: 'websocket',
     'sec-websocket-version': '13',
     'sec-websocket-key': 'MDEyMzQ1Njc4OWFiY2RlZg==',
   };
-  const asked = request(`${server.url}${commandAt(sessionId, command)}/logs?follow=true`, { headers });
+  const asked = request(`${lab.server.url}${commandAt(sessionId, command)}/logs?follow=true`, { headers });
   asked.end();
   const { socket, head }: { socket: Socket; head: Buffer } = await new Promise((resolve, reject) => {
     asked.once('upgrade', (_, taken: Socket, first) => resolve({ socket: taken.pause(), head: first }));
@@ -405,7 +382,7 @@ test('what is too much is dropped from the oldest on, with a note, and nothing o
   expect(body.stdout.length).toBeGreaterThan(20_000_000);
   expect(body.stdout.length).toBeLessThan(34_000_000);
   expect(body.stdout.endsWith('xend\n')).toBe(true);
-  expect((await readdir(server.spoolDirectory)).filter((name) => name.startsWith('output-'))).toEqual([]);
+  expect((await readdir(lab.server.spoolDirectory)).filter((name) => name.startsWith('output-'))).toEqual([]);
 });
 
 test('a thousand commands run in one session, each with its own output', async () => {
@@ -433,7 +410,7 @@ test('deleting a session answers those who wait and follow', async () => {
 });
 
 test('a sandbox that stops takes its sessions along, and answers those who wait', async () => {
-  const snapshot = await server.addSnapshot(organizationId, ash);
+  const snapshot = await lab.server.addSnapshot(lab.organizationId, ash);
   const { body: sandbox } = await client.post('/api/sandbox', { snapshot });
   const sessionId = await session(sandbox.id);
   const waiting = exec(sessionId, 'echo waits; sleep 4324', {}, sandbox.id);
@@ -448,14 +425,14 @@ test('a sandbox that stops takes its sessions along, and answers those who wait'
 });
 
 test('a server that stops ends its sessions and what they started', async () => {
-  const snapshot = await server.addSnapshot(organizationId, ash);
+  const snapshot = await lab.server.addSnapshot(lab.organizationId, ash);
   const { body: sandbox } = await client.post('/api/sandbox', { snapshot });
   const sessionId = await session(sandbox.id);
   const running = await start(sessionId, 'echo begun; sleep 4325', sandbox.id);
   const begun = Promise.withResolvers<void>();
   const followed = follow(`${commandAt(sessionId, running, sandbox.id)}/logs`, () => begun.resolve());
   await begun.promise;
-  await server.restart();
+  await lab.server.restart();
   expect(textOf(await followed, 1)).toBe('begun\n');
   expect((await client.get(`/toolbox/${sandbox.id}/process/session`)).body).toEqual([]);
   expect((await execute('ps -o args | grep -c "[s]leep 4325"', sandbox.id)).body.result).toBe('0\n');
@@ -466,7 +443,7 @@ test('the entry point is a session of its own, with what it writes', async () =>
   const image = JSON.stringify({
     cmd: ['sh', '-c', 'echo up; while [ ! -e /tmp/go ]; do sleep 0.05; done; echo down; exit 6'],
   });
-  const snapshot = await server.addSnapshot(organizationId, ash, { image });
+  const snapshot = await lab.server.addSnapshot(lab.organizationId, ash, { image });
   const { body: sandbox } = await client.post('/api/sandbox', { snapshot });
   const entrypoint = at('entrypoint', sandbox.id);
   const seen = Promise.withResolvers<void>();
@@ -495,8 +472,7 @@ test('a sandbox without an entry point has an empty session for it', async () =>
 });
 
 test('an image without a shell gets a clear refusal', async () => {
-  const empty = { name: 'empty', fill: (directory: string) => shiftOwners(directory, TEST_ID_BASE).catch(() => {}) };
-  const snapshot = await server.addSnapshot(organizationId, empty, { image: '{}' });
+  const snapshot = await lab.server.addSnapshot(lab.organizationId, empty, { image: '{}' });
   const { body: bare } = await client.post('/api/sandbox', { snapshot });
   const answer = await client.post(`/toolbox/${bare.id}/process/session`, { sessionId: 'x' });
   expect(answer).toMatchObject({ status: 400, body: { message: expect.stringContaining('has no shell') } });
@@ -507,9 +483,9 @@ test('a client that goes away before its command began takes it along; one that 
   const sessionId = await session();
   const first = await start(sessionId, 'read go; echo done');
   const controller = new AbortController();
-  const waiting = fetch(`${server.url}${at(sessionId)}/exec`, {
+  const waiting = fetch(`${lab.server.url}${at(sessionId)}/exec`, {
     method: 'POST',
-    headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+    headers: { authorization: `Bearer ${lab.apiKey}`, 'content-type': 'application/json' },
     body: JSON.stringify({ command: 'touch /tmp/never' }),
     signal: controller.signal,
   });

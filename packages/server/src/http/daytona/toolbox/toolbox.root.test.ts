@@ -1,39 +1,16 @@
 import { readdir } from 'node:fs/promises';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type HttpClient, httpClient } from '../../../test-support/http-client.ts';
-import { addPython, fillWithBusybox, shiftOwners } from '../../../test-support/root-file-system.ts';
-import { startTestServer, TEST_ID_BASE, type TestServer } from '../../../test-support/test-server.ts';
+import { beforeAll, expect, test } from 'vitest';
+import { empty, python } from '../../../test-support/layers.ts';
+import { setUpServer } from '../../../test-support/set-up-server.ts';
 
-let server: TestServer;
-let client: HttpClient;
-let organizationId: string;
+const image = JSON.stringify({ env: ['FROM_IMAGE=yes'], user: 'app', workingDir: '/home/app' });
+const lab = setUpServer({ layer: python, values: { image } });
+const { client, snapshot } = lab;
 let id: string;
 
-const python = {
-  name: 'python',
-  async fill(directory: string) {
-    await fillWithBusybox(directory);
-    await addPython(directory);
-    await shiftOwners(directory, TEST_ID_BASE);
-  },
-};
-const empty = {
-  name: 'empty',
-  async fill(directory: string) {
-    await shiftOwners(directory, TEST_ID_BASE).catch(() => {});
-  },
-};
-
 beforeAll(async () => {
-  server = await startTestServer();
-  organizationId = await server.addOrganization();
-  client = httpClient(() => server.url, await server.addKey(organizationId));
-  const image = JSON.stringify({ env: ['FROM_IMAGE=yes'], user: 'app', workingDir: '/home/app' });
-  const snapshot = await server.addSnapshot(organizationId, python, { image });
-  const { body } = await client.post('/api/sandbox', { snapshot, env: { FROM_SANDBOX: 'yes' } });
-  id = body.id;
-}, 120_000);
-afterAll(() => server?.stop());
+  id = (await client.post('/api/sandbox', { snapshot, env: { FROM_SANDBOX: 'yes' } })).body.id;
+});
 
 const execute = (body: object) => client.post(`/toolbox/${id}/process/execute`, body);
 const codeRun = (body: object) => client.post(`/toolbox/${id}/process/code-run`, body);
@@ -86,10 +63,10 @@ test('a time-out ends the whole process tree, also what changed its session', as
 test('a client that goes away ends its command', async () => {
   const controller = new AbortController();
   const headers = {
-    authorization: `Bearer ${await server.addKey(organizationId)}`,
+    authorization: `Bearer ${lab.apiKey}`,
     'content-type': 'application/json',
   };
-  const request = fetch(`${server.url}/toolbox/${id}/process/execute`, {
+  const request = fetch(`${lab.server.url}/toolbox/${id}/process/execute`, {
     method: 'POST',
     headers,
     body: JSON.stringify({ command: 'exec nc -l -p 4567 127.0.0.1' }),
@@ -114,7 +91,7 @@ test('an output of many megabytes comes whole, and one past the bound is cut and
   expect(big.body.result.endsWith('xend\n')).toBe(true);
   const over = await execute({ command: 'head -c 70000000 /dev/zero | tr "\\0" x' });
   expect(over.body.result.slice(-110)).toContain('[output truncated: 2891136 more bytes were dropped');
-  expect((await readdir(server.spoolDirectory)).filter((name) => name.startsWith('output-'))).toEqual([]);
+  expect((await readdir(lab.server.spoolDirectory)).filter((name) => name.startsWith('output-'))).toEqual([]);
 });
 
 test('output that is not text is safe JSON', async () => {
@@ -154,7 +131,7 @@ test('a language without a runner says so, one that nobody knows is refused', as
 });
 
 test('an image without a shell gets a clear refusal', async () => {
-  const snapshot = await server.addSnapshot(organizationId, empty, { image: '{}' });
+  const snapshot = await lab.server.addSnapshot(lab.organizationId, empty, { image: '{}' });
   const { body: bare } = await client.post('/api/sandbox', { snapshot });
   const answer = await client.post(`/toolbox/${bare.id}/process/execute`, { command: 'true' });
   expect(answer).toMatchObject({ status: 400, body: { message: expect.stringContaining('has no shell') } });
@@ -194,7 +171,7 @@ test('files go in by one form in any order of its parts, with parents, owned by 
   expect((await execute({ command: 'cat deep/er/a.txt b.bin c d; stat -c %U deep/er/a.txt' })).body.result).toBe(
     'firstsecondfourthapp\n',
   );
-  expect((await readdir(server.spoolDirectory)).filter((name) => name.startsWith('upload-'))).toEqual([]);
+  expect((await readdir(lab.server.spoolDirectory)).filter((name) => name.startsWith('upload-'))).toEqual([]);
 });
 
 test('what cannot be written is told by its path, the rest is in place', async () => {
@@ -243,11 +220,11 @@ test('an upload that is cut leaves the old file', async () => {
     duplex: 'half',
     signal: controller.signal,
     headers: {
-      authorization: `Bearer ${await server.addKey(organizationId)}`,
+      authorization: `Bearer ${lab.apiKey}`,
       'content-type': 'multipart/form-data; boundary=b',
     },
   };
-  await expect(fetch(`${server.url}/toolbox/${id}/files/upload?path=kept`, request)).rejects.toThrow();
+  await expect(fetch(`${lab.server.url}/toolbox/${id}/files/upload?path=kept`, request)).rejects.toThrow();
   expect((await download('kept')).toString()).toBe('old');
   expect((await execute({ command: 'ls -A /home/app | grep -c kept' })).body.result).toBe('1\n');
 });
