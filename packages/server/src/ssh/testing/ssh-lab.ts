@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { type HttpClient, httpClient } from '../../test-support/http-client.ts';
-import { fillWithBusybox, shiftOwners } from '../../test-support/root-file-system.ts';
-import { startTestServer, TEST_ID_BASE, type TestServer } from '../../test-support/test-server.ts';
+import { busybox } from '../../test-support/layers.ts';
+import { startTestServer, type TestServer } from '../../test-support/test-server.ts';
 
 type Program = ChildProcess & { stdin: NonNullable<ChildProcess['stdin']> };
 type Finished = { code: unknown; bytes: Buffer; stdout: string; stderr: string };
@@ -45,10 +45,6 @@ export async function startSshLab(): Promise<SshLab> {
   const server = await startTestServer();
   const organizationId = await server.addOrganization();
   const client = httpClient(() => server.url, await server.addKey(organizationId));
-  const busybox = {
-    name: 'busybox',
-    fill: (directory: string) => fillWithBusybox(directory).then(() => shiftOwners(directory, TEST_ID_BASE)),
-  };
   const image = JSON.stringify({ env: ['FROM_IMAGE=yes'], user: 'app', workingDir: '/home/app' });
   const snapshot = await server.addSnapshot(organizationId, busybox, { image });
   const { id } = (await client.post('/api/sandbox', { snapshot })).body;

@@ -1,7 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import { request } from 'node:http';
 import type { Socket } from 'node:net';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test, vi } from 'vitest';
 import { bash, busyboxWith, empty } from '../../../test-support/layers.ts';
 import { setUpServer } from '../../../test-support/set-up-server.ts';
 
@@ -457,7 +457,8 @@ test('the entry point is a session of its own, with what it writes', async () =>
   await execute('touch /tmp/go', sandbox.id);
   const all = await followed;
   expect([textOf(all, 1), all.code]).toEqual(['up\ndown\n', 1000]);
-  expect((await client.get(entrypoint)).body.commands[0].exitCode).toBe(6);
+  // The pipe ends a moment before the process does.
+  await vi.waitFor(async () => expect((await client.get(entrypoint)).body.commands[0].exitCode).toBe(6));
   expect((await client.get(`${entrypoint}/command/entrypoint`)).body.exitCode).toBe(6);
   expect((await client.get(`${entrypoint}/command/other/logs`)).status).toBe(404);
   expect(await (await client.send('GET', `${entrypoint}/command/entrypoint/logs`)).text()).toBe('up\ndown\n');

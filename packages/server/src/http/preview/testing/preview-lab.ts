@@ -4,25 +4,11 @@ import { json } from 'node:stream/consumers';
 import type { PortPreviewUrlDto } from '@darkroom/contract';
 import WebSocket from 'ws';
 import { type HttpClient, httpClient } from '../../../test-support/http-client.ts';
-import { addPython, fillWithBusybox, shiftOwners } from '../../../test-support/root-file-system.ts';
-import {
-  startTestServer,
-  TEST_ID_BASE,
-  type TestServer,
-  type TestServerOptions,
-} from '../../../test-support/test-server.ts';
+import { python } from '../../../test-support/layers.ts';
+import { startTestServer, type TestServer, type TestServerOptions } from '../../../test-support/test-server.ts';
 import { type Program, startProgram } from './program.ts';
 
 export const PER_SANDBOX = 64;
-
-const python = {
-  name: 'python',
-  async fill(directory: string) {
-    await fillWithBusybox(directory);
-    await addPython(directory);
-    await shiftOwners(directory, TEST_ID_BASE);
-  },
-};
 
 export interface Asked extends RequestOptions {
   host?: string;
