@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, Option } from 'commander';
 import { doctor } from './doctor.ts';
 import { EXIT_NOT_RUN, fsck } from './fsck.ts';
 import { clearCache, gc } from './gc.ts';
@@ -93,7 +93,7 @@ function makeProgram(env: NodeJS.ProcessEnv, outcome: { exitCode: number }): Com
     .description('compare the database with the disk, both ways; with or without a server that runs')
     .option('--repair', 'put right what can be: layers are fetched or built again, what nobody has is removed')
     .option('--deep', 'also read every byte of layers and uploads')
-    .option('--quick', 'look at rows, records and directories alone')
+    .addOption(new Option('--quick', 'look at rows, records and directories alone').conflicts('deep'))
     .option('--state-dir <dir>', 'look there (default: /var/lib/darkroom)')
     .option('--config <file>', 'read settings from a YAML file')
     .option('--json', 'print each finding as a line of JSON')

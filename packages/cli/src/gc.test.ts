@@ -4,6 +4,7 @@ import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import type { GcItemDto } from '@darkroom/contract';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { askServer } from './ask-server.ts';
 import { renderCollected, renderPlan } from './gc.ts';
@@ -15,15 +16,17 @@ beforeEach(async () => {
 afterEach(() => rm(stateDir, { recursive: true, force: true }));
 
 test('a plan is a line for each thing, and what would go in all', () => {
-  const text = renderPlan({
-    items: [
-      { kind: 'layer', id: 'sha256:a', sizeBytes: 2_500_000, goes: 'sweep', why: 'nothing names it' },
-      { kind: 'build-log', id: 'b', goes: 'sweep', why: 'its build is gone' },
-      { kind: 'layer', id: 'sha256:c', sizeBytes: 1_000_000, goes: 'pressure', why: 'only the build cache keeps it' },
-    ],
-  });
+  const items: GcItemDto[] = [
+    { kind: 'layer', id: 'sha256:a', sizeBytes: 2_500_000, goes: 'sweep', why: 'nothing names it' },
+    { kind: 'build-log', id: 'b', goes: 'sweep', why: 'its build is gone' },
+    { kind: 'layer', id: 'sha256:c', sizeBytes: 1_000_000, goes: 'pressure', why: 'only the build cache keeps it' },
+  ];
+  const text = renderPlan({ items }, { grace: true });
   expect(text).toMatch(/^sweep +layer +2\.5 MB +sha256:a: nothing names it\n/);
   expect(text).toMatch(/\n2 of 3 would go with the next sweep, 2\.5 MB\n$/);
+  items.push({ kind: 'layer', id: 'sha256:d', sizeBytes: 500_000, goes: 'grace', why: 'nothing names it' });
+  expect(renderPlan({ items }, { grace: true })).toMatch(/\n2 of 4 would go with the next sweep, 2\.5 MB\n$/);
+  expect(renderPlan({ items }, { grace: false })).toMatch(/\n3 of 4 would go without grace, 3\.0 MB\n$/);
 });
 
 test('what went is told, and what a later sweep takes', () => {

@@ -19,7 +19,7 @@ export async function gc({ dryRun, grace, json, ...options }: GcOptions): Promis
   const plan = async () => gcPlanSchema.parse(await askServer(stateDir, '/api/admin/gc', { waitMs: COLLECT_MS }));
   if (dryRun) {
     const planned = await plan();
-    process.stdout.write(json ? toJson(planned) : renderPlan(planned));
+    process.stdout.write(json ? toJson(planned) : renderPlan(planned, { grace }));
     return 0;
   }
   const asked = { method: 'POST', body: { withoutGrace: !grace }, waitMs: COLLECT_MS } as const;
@@ -45,10 +45,14 @@ export async function clearCache({ organization, json, ...options }: ClearCacheO
   return 0;
 }
 
-export function renderPlan({ items }: GcPlanDto): string {
-  const sweep = items.filter(({ goes }) => goes === 'sweep');
+/** Without grace what waits for its own goes as well. */
+export function renderPlan({ items }: GcPlanDto, { grace }: { grace: boolean }): string {
+  const sweep = items.filter(({ goes }) => goes === 'sweep' || (goes === 'grace' && !grace));
   const lines = items.map((item) => `${item.goes.padEnd(8)} ${line(item)}`);
-  return text([...lines, `${sweep.length} of ${items.length} would go with the next sweep, ${total(sweep)}`]);
+  return text([
+    ...lines,
+    `${sweep.length} of ${items.length} would go ${grace ? 'with the next sweep' : 'without grace'}, ${total(sweep)}`,
+  ]);
 }
 
 /** `left` is what there is afterwards. */

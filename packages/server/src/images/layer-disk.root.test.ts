@@ -1,10 +1,11 @@
 import { execFileSync } from 'node:child_process';
 import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { MNT_DETACH, mount, unmount } from '../platform/libc.ts';
-import { keepMounted } from './layer-disk.ts';
+import { createLayerVerifier } from './health/verify-layer.ts';
+import { keepMounted, layerDiskOf } from './layer-disk.ts';
 import { createLayerStore } from './layer-store.ts';
 
 let root: string;
@@ -84,4 +85,25 @@ test('a disk that cannot be mounted is an error each time, and not a layer witho
   await expect(store.get(left?.diffId ?? '')).rejects.toMatchObject({ code: 'unavailable' });
   expect(mountedBelow(root)).toEqual([]);
   expect(await store.sweep(new Set())).toEqual([left?.diffId]);
+});
+
+test('a look at every byte finds what the disk has lost, also of files that were read before', async () => {
+  const store = await createLayerStore(join(root, 'store'), { graceMs: 0 });
+  const made = await store.makeFromDisk(join(root, 'image'), 'upper');
+  const verifier = createLayerVerifier();
+  const options = { contents: true, signal: new AbortController().signal };
+  await verifier.recordLayer(made.path, options);
+  expect((await verifier.verifyLayer(made.path, options)).kind).toBe('sound');
+  // On its way to the disk, below the file system whose files are cached.
+  const disk = layerDiskOf(dirname(made.path));
+  const bytes = readFileSync(disk);
+  bytes.write('CAPTURED', bytes.indexOf('captured'), 'latin1');
+  writeFileSync(disk, bytes, { flag: 'r+' });
+  expect(readFileSync(join(made.path, 'file'), 'utf8')).toBe('captured');
+  expect(await verifier.verifyLayer(made.path, options)).toEqual({
+    kind: 'damaged',
+    differences: ['/file: its bytes'],
+  });
+  await verifier.close();
+  await store.close();
 });

@@ -31,6 +31,8 @@ export interface WatchOptions {
 }
 
 const BATCH = 200;
+/** The name of a snapshot is taken also where it failed. */
+const TRY_AGAIN = { snapshot: 'Delete it, and try again.', sandbox: 'Try again.' } as const;
 const KINDS: readonly { subject: Subject; rules: Readonly<Record<string, StateRule<string>>> }[] = [
   { subject: SNAPSHOT, rules: SNAPSHOT_TABLE },
   { subject: SANDBOX, rules: SANDBOX_TABLE },
@@ -147,7 +149,7 @@ async function endOrphan(db: Kysely<Database>, orphan: Orphan): Promise<void> {
     to: rule.onTimeout,
     actor: 'system:owner-died',
     heldBy: orphan.ownerId,
-    reason: `The server that worked on it ended while it was ${orphan.state}. Try again.`,
+    reason: `The server that worked on it ended while it was ${orphan.state}. ${TRY_AGAIN[orphan.subjectType]}`,
     errorCode: 'unavailable',
   });
 }

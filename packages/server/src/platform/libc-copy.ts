@@ -7,12 +7,15 @@ const c = {
   copyFileRange: libc.func(
     'long copy_file_range(int from, void *fromOffset, int to, void *toOffset, size_t length, uint32_t flags)',
   ),
+  posixFadvise: libc.func('int posix_fadvise(int fd, long offset, long length, int advice)'),
   llistxattr: libc.func('long llistxattr(const void *path, void *list, size_t size)'),
   lgetxattr: libc.func('long lgetxattr(const void *path, const char *name, void *value, size_t size)'),
 };
 
 /** `_IOW(0x94, 9, int)` of linux/fs.h. */
 const FICLONE = 0x40049409;
+/** `POSIX_FADV_DONTNEED` of fcntl.h. */
+const DONTNEED = 4;
 /** `XATTR_SIZE_MAX` and `XATTR_LIST_MAX` of linux/limits.h. */
 const scratch = Buffer.alloc(65536);
 
@@ -24,6 +27,11 @@ export function cloneFile(from: number, to: number): boolean {
   const errno = koffi.errno();
   if (errno === ENOSPC || errno === EDQUOT || errno === EIO) throw new SystemCallError('ficlone', errno, '');
   return false;
+}
+
+/** What was read of a file is read from its disk the next time. Changes that are not written back stay; and it is advice, so nothing tells whether it was taken. */
+export function forgetCached(fd: number): void {
+  c.posixFadvise(fd, 0, 0, DONTNEED);
 }
 
 /** Copies at both files' own positions. 0 at the end; undefined where the kernel will not do it for this pair. */

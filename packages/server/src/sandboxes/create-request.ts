@@ -39,8 +39,8 @@ export function checkCreateRequest(request: CreateRequest): void {
   if (request.build === undefined && Object.values(resources).some((amount) => amount !== undefined)) {
     throw invalidRequest('Cannot specify Sandbox resources when using a snapshot');
   }
-  if (name !== undefined && (name.trim() === '' || name.includes('\0'))) {
-    throw invalidRequest('The name of a sandbox must not be empty or contain NUL');
+  if (name !== undefined && (name.trim() === '' || /\p{Cc}/u.test(name))) {
+    throw invalidRequest('The name of a sandbox must not be empty or contain control characters');
   }
   if (request.user !== undefined && !USER_PATTERN.test(request.user)) {
     throw invalidRequest(`User ${JSON.stringify(request.user)} is not a valid user name or id`);

@@ -17,6 +17,7 @@ export interface SnapshotForCreate {
   sandbox_class: string;
   entrypoint: string[] | null;
   last_used_at: Date | null;
+  error_reason: string | null;
 }
 
 export interface FoundForCreate {
@@ -30,7 +31,7 @@ export interface FoundForCreate {
   activatesOnUse: boolean;
 }
 
-/** One round trip: the snapshot by name or id, own before general; the organization's region, standing and room; the name. */
+/** One round trip: the snapshot by id or name, own before general; the organization's region, standing and room; the name. */
 export async function findForCreate(
   db: Kysely<Database>,
   organizationId: string,
@@ -38,10 +39,10 @@ export async function findForCreate(
   sandboxName: string | undefined,
 ): Promise<FoundForCreate> {
   if (reference.includes('\0')) throw snapshotNotFound(JSON.stringify(reference));
-  const columns = sql`id, name, state, cpu, gpu, mem, disk, layers, image, sandbox_class, entrypoint, last_used_at`;
+  const columns = sql`id, name, state, cpu, gpu, mem, disk, layers, image, sandbox_class, entrypoint, last_used_at, error_reason`;
   // Separate branches, so that each is one look into an index however many snapshots there are.
   const byId = isUuid(reference)
-    ? sql`union all select ${columns}, case when organization_id = o.id then 2 else 4 end from snapshots
+    ? sql`union all select ${columns}, case when organization_id = o.id then 1 else 4 end from snapshots
           where id = ${reference} and (organization_id = o.id or general) and state <> 'removing'`
     : sql``;
   const { rows } = await sql<
@@ -66,7 +67,7 @@ export async function findForCreate(
     from organizations o
     cross join (${usedSql(organizationId)}) used
     left join lateral (
-      select ${columns}, 1 as rank from snapshots
+      select ${columns}, 2 as rank from snapshots
         where organization_id = o.id and name = ${reference} and state <> 'removing'
       ${byId}
       union all
@@ -98,6 +99,7 @@ export function assertUsable(
   if (snapshot.state !== 'active') {
     throw invalidRequest(`Snapshot ${snapshot.name} is ${snapshot.state}`, {
       retryable: ['pending', 'pulling', 'building', 'snapshotting'].includes(snapshot.state),
+      ...(snapshot.error_reason === null ? {} : { hint: snapshot.error_reason }),
     });
   }
   // The table forbids it; a row without layers must not become a sandbox without files.

@@ -11,13 +11,13 @@ export function isUuid(text: string): boolean {
 
 /**
  * Which snapshot a name or an id means to an organization: `$1` is the organization, `$2` the name, `$3` the id or null.
- * Own name, own id, general name, general id, in this order. Separate branches, so that each is one look into an index
+ * Own id, own name, general name, general id, in this order: no name can take the place of what an id means. Separate branches, so that each is one look into an index
  * however many snapshots there are. One on its way out is gone for everyone.
  */
 export const VISIBLE_SNAPSHOT_SQL = `
-  select s.*, 1 as rank from snapshots s where organization_id = $1 and name = $2 and state <> 'removing'
+  select s.*, 2 as rank from snapshots s where organization_id = $1 and name = $2 and state <> 'removing'
   union all
-  select s.*, case when organization_id = $1 then 2 else 4 end from snapshots s
+  select s.*, case when organization_id = $1 then 1 else 4 end from snapshots s
     where id = $3::uuid and (organization_id = $1 or general) and state <> 'removing'
   union all
   (select s.*, 3 from snapshots s where general and name = $2 and state <> 'removing' order by created_at limit 1)
@@ -57,7 +57,7 @@ export async function findOwnSnapshot(
         ? where.or([where('name', '=', idOrName), where('id', '=', idOrName)])
         : where('name', '=', idOrName),
     )
-    .orderBy(sql`name = ${idOrName}`, 'desc')
+    .orderBy(sql`id::text = lower(${idOrName})`, 'desc')
     .limit(1)
     .executeTakeFirst();
 }

@@ -14,7 +14,7 @@ export function checkUrl(text: string, allowInternal: boolean): void {
   if (isIP(host) === 0) return;
   const kind = classifyAddress(host);
   if (kind === 'public' || (kind === 'internal' && allowInternal)) return;
-  throw invalidRequest(`url leads to ${host}, and webhooks are not sent to such addresses`, {
-    hint: 'Where that is wanted, the operator sets webhooks.allowInternal.',
-  });
+  const message = `url leads to ${host}, and webhooks are not sent to such addresses`;
+  if (kind !== 'internal') throw invalidRequest(message);
+  throw invalidRequest(message, { hint: 'Where that is wanted, the operator sets webhooks.allowInternal.' });
 }

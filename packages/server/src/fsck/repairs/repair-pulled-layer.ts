@@ -21,7 +21,7 @@ export function repairPulledLayer(scene: Scene, lost: LostLayer): Repair {
       if (lost.how === 'missing' && (await restSnapshots(scene, lost))) {
         return 'it could not be fetched now; its snapshots are inactive, and activating them pulls it again';
       }
-      throw new DarkroomError('unavailable', 'no image that has it could be pulled; the server log says why', {
+      throw new DarkroomError('unavailable', 'no image that has it could be pulled', {
         hint: 'Run it again when the registry answers.',
         retryable: true,
       });

@@ -81,6 +81,10 @@ it('is read page by page, by a token that later rows do not move, and by filters
   expect((await audited('?action[in]=delete,activate')).body.items).toEqual([]);
   expect((await audited('?from=2100-01-01T00:00:00Z')).body.items).toEqual([]);
   expect((await audited('?nextToken=nonsense')).status).toBe(400);
+  for (const query of ['?action[like]=a', '?createdAt[gt]=2100-01-01T00:00:00Z', '?nothing[x]=1']) {
+    const { status, body } = await audited(query);
+    expect([status, body.message], query).toEqual([400, expect.stringContaining('is no filter')]);
+  }
 });
 
 it('is for keys that may read it, of their own organization', async () => {

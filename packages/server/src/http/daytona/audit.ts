@@ -4,7 +4,7 @@ import type { Kysely } from 'kysely';
 import { z } from 'zod';
 import { AUDIT_FIELDS, type AuditQuery, type AuditRow, readAudit } from '../../audit/read-audit.ts';
 import type { Database } from '../../platform/db/schema.ts';
-import { notFound } from '../../platform/errors.ts';
+import { invalidRequest, notFound } from '../../platform/errors.ts';
 import { requirePermission } from '../auth-plugin.ts';
 import { auditScenarios } from './audit-actions.ts';
 
@@ -64,6 +64,16 @@ const OPERATORS = [
 const MAX_VALUES = 100;
 
 function filtersOf(query: Readonly<Record<string, unknown>>): AuditQuery['filters'] {
+  for (const name of Object.keys(query)) {
+    const [, field = '', operator = ''] = /^(.*)(\[.*\])$/s.exec(name) ?? [];
+    const known = field === 'createdAt' ? ['[gte]', '[lte]'] : OPERATORS.map(([each]) => each as string);
+    // Left out, it would answer with more than was asked for.
+    if (operator !== '' && !known.includes(operator)) {
+      throw invalidRequest(
+        `${JSON.stringify(name)} is no filter: ${field} can have ${known.filter(Boolean).join(', ')}`,
+      );
+    }
+  }
   return AUDIT_FIELDS.flatMap((field) =>
     OPERATORS.flatMap(([operator, negated]) => {
       const given = query[`${field}${operator}`];

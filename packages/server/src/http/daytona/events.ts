@@ -1,7 +1,7 @@
 import { type LifecycleEventPageDto, lifecycleEventPageSchema, listEventsQuerySchema } from '@darkroom/contract';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
-import type { Kysely } from 'kysely';
+import { type Kysely, sql } from 'kysely';
 import { z } from 'zod';
 import { cursorText, type EventCursor, parseCursor } from '../../lifecycle/events/cursor.ts';
 import { eventName } from '../../lifecycle/events/event-name.ts';
@@ -89,7 +89,7 @@ const SUBJECTS = [
   ['sandbox', 'sandbox'],
 ] as const;
 
-/** The one that has the name now, or the id, of whatever is or was there. */
+/** The one that has the id or the name now, or the id of what was there. */
 async function findSubject(
   db: Kysely<Database>,
   organizationId: string,
@@ -101,8 +101,13 @@ async function findSubject(
       .selectFrom(type === 'snapshot' ? 'snapshots' : 'sandboxes')
       .select('id')
       .where('organization_id', '=', organizationId)
-      .where('name', '=', idOrName)
+      .where((where) =>
+        isUuid(idOrName)
+          ? where.or([where('name', '=', idOrName), where('id', '=', idOrName)])
+          : where('name', '=', idOrName),
+      )
       .where('state', 'not in', ['removing', 'destroying', 'destroyed'])
+      .orderBy(sql`id::text = lower(${idOrName})`, 'desc')
       .executeTakeFirst();
     if (row !== undefined) return row.id;
     if (isUuid(idOrName)) return idOrName;

@@ -68,6 +68,13 @@ describe('deleting', () => {
     expect(await stateOf(namesake.id)).toBe('removing');
   });
 
+  it('means the snapshot of that id where another one was given it as a name', async () => {
+    const one = await add();
+    const namesake = await add({ name: one.id });
+    expect((await change('DELETE', one.id)).status).toBe(200);
+    expect([await stateOf(one.id), await stateOf(namesake.id)]).toEqual(['removing', 'active']);
+  });
+
   it('leaves the general ones alone, own and of others', async () => {
     const own = await add({ general: true });
     const { status, body } = await change('DELETE', own.id);

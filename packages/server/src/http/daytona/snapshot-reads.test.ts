@@ -58,7 +58,7 @@ describe('one snapshot', () => {
     expect(body.name).toBe('my/snap:1');
   });
 
-  it('prefers the own one of a name to a general one, and a name to an id', async () => {
+  it('prefers an own one by name to a general one, and an own one by id to all', async () => {
     const other = await api.addOrganization();
     const general = await add({ name: 'base', general: true }, other);
     expect((await get('base')).body.id).toBe(general.id);
@@ -67,6 +67,11 @@ describe('one snapshot', () => {
     expect((await get(general.id)).body.id).toBe(general.id);
     const namedLikeAnId = await add({ name: general.id });
     expect((await get(general.id)).body.id).toBe(namedLikeAnId.id);
+    const mine = await add({ name: 'own' });
+    const namedLikeOwn = await add({ name: mine.id.toUpperCase() });
+    expect((await get(mine.id)).body.id).toBe(mine.id);
+    expect((await get(mine.id.toUpperCase())).body.id, 'whatever the case of the id').toBe(mine.id);
+    expect((await get(namedLikeOwn.id)).body.id).toBe(namedLikeOwn.id);
   });
 
   it('of another organization is not there', async () => {

@@ -11,6 +11,7 @@ import {
 } from 'node:fs';
 import { crc32 } from 'node:zlib';
 import { getXattr, listXattrs } from '../../platform/libc.ts';
+import { forgetCached } from '../../platform/libc-copy.ts';
 
 /** All that a layer's files are, but for times that reading changes. In a form that is written down as it stands. */
 export type TreeEntry = [
@@ -108,9 +109,11 @@ function xattrsOf(location: Buffer): string {
 
 const chunk = Buffer.allocUnsafe(1024 * 1024);
 
-export function crcOfFile(location: Buffer, check: () => void): number {
+/** `uncached`: of what the disk has. The page cache of a file that nobody changes may hide that its disk has lost it. */
+export function crcOfFile(location: Buffer, check: () => void, { uncached = false } = {}): number {
   const fd = openSync(location, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
+    if (uncached) forgetCached(fd);
     let crc = 0;
     for (;;) {
       const count = readSync(fd, chunk, 0, chunk.length, null);
