@@ -142,6 +142,13 @@ test(
     });
     // What ran all the time still does.
     expect(await sandbox(first.id)).toMatchObject({ state: 'started' });
+    for (const copy of [
+      post(`/sandbox/${first.id}/snapshot`, { name: 'copied' }),
+      post(`/sandbox/${first.id}/fork`, {}),
+    ]) {
+      const answer = await copy;
+      expect([answer.status, await answer.text()]).toEqual([409, expect.stringContaining('is damaged')]);
+    }
     for (const id of [first.id, resting.id]) await darkroom.api(`/sandbox/${id}`, { method: 'DELETE' });
     await eventually('they are gone', async () =>
       (await darkroom.api(`/sandbox/${first.id}`)).status === 404 ? true : undefined,

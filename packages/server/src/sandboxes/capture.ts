@@ -1,5 +1,5 @@
 import type { SnapshotRow } from '../lifecycle/move.ts';
-import { invalidRequest } from '../platform/errors.ts';
+import { conflict, invalidRequest } from '../platform/errors.ts';
 import { failpoint } from '../platform/failpoints.ts';
 import { beginCapture, finishCapture } from '../snapshots/capture.ts';
 import { changeInProgress, findLiving } from './find.ts';
@@ -47,17 +47,26 @@ export async function captureSandbox(
   return { sandbox: await findLiving(context.db, caller.organizationId, source.id).catch(() => source), snapshot };
 }
 
-/** One whose files stand as its own: it runs, or rests. */
+/** One whose files stand as its own, and on sound ones: it runs, or rests. */
 export async function findCopyable(
-  context: Pick<SandboxContext, 'db'>,
+  context: Pick<SandboxContext, 'db' | 'isDamaged'>,
   caller: Caller,
   idOrName: string,
   what: 'captured' | 'forked',
 ): Promise<SandboxRow> {
   const row = await findLiving(context.db, caller.organizationId, idOrName);
-  if (row.state === 'started' || row.state === 'stopped' || row.state === 'paused') return row;
+  if (row.state === 'started' || row.state === 'stopped' || row.state === 'paused') {
+    // A copy would look as good as any other.
+    if (row.layers.some((diffId) => context.isDamaged?.(diffId))) throw onDamagedLayer(row, what);
+    return row;
+  }
   if (row.state === 'error') {
     throw invalidRequest(`Sandbox cannot be ${what}: its state is ${row.state}`, { hint: 'Start it first.' });
   }
   throw changeInProgress();
 }
+
+const onDamagedLayer = ({ name }: SandboxRow, what: string) =>
+  conflict(`Sandbox ${name} cannot be ${what}: a layer below its files is damaged`, {
+    hint: 'darkroom fsck says which, and --repair what can be done. Its files can still be read.',
+  });

@@ -60,6 +60,8 @@ export interface SandboxDeps {
   builds: Pick<Builds, 'check' | 'checkContexts' | 'begin' | 'discard'>;
   settings: SandboxSettings;
   log: SandboxLog;
+  /** Layers whose files are known not to be what they were. */
+  isDamaged?: (diffId: string) => boolean;
   /** Called with the seconds that a start took, for the histogram. */
   onStarted?: (seconds: number) => void;
   /** Called with the number of processes that were killed at a sandbox's memory limit, for the counter. */

@@ -18,6 +18,7 @@ export async function startSandboxes(ground: Ground, machine: Machine, builds: B
     builds,
     runtime: machine.runtime,
     layers: machine.layers,
+    isDamaged: machine.health.isDamaged,
     settings: {
       instanceId: instance.id,
       runnerId: instance.runnerId,
