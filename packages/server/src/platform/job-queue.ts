@@ -167,7 +167,8 @@ export function createJobQueue(options: {
     settled: (status: JobResult['status'], output?: object) => JobResult,
   ): Promise<JobResult> {
     // Runs that were cut short from outside have raised both numbers.
-    const attempt = job.retryCount + 1 - (job.retryLimit - (MAX_ATTEMPTS - 1));
+    const cutShort = job.retryLimit - (MAX_ATTEMPTS - 1);
+    const attempt = job.retryCount + 1 - cutShort;
     const isLastAttempt = job.retryCount >= job.retryLimit;
     const onLost = () =>
       controller.abort(
@@ -193,7 +194,7 @@ export function createJobQueue(options: {
         log.warn(about, `a job failed: ${messageOf(error)}`);
         return settled('deadletter', { message: messageOf(error) });
       }
-      const waitMs = retryDelay(job.retryCount + 1);
+      const waitMs = retryDelay(counts ? attempt : cutShort + 1);
       log.warn({ ...about, waitMs }, `a job failed and will be tried again: ${messageOf(error)}`);
       await handBack(job, waitMs, error, counts);
       return settled('failed');
