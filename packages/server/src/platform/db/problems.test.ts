@@ -2,8 +2,9 @@ import { readFile } from 'node:fs/promises';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startTestDatabase, type TestDatabase } from '../../test-support/test-database.ts';
+import { DarkroomError } from '../errors.ts';
 import { openDatabase } from './database.ts';
-import { databaseProblem } from './problems.ts';
+import { databaseProblem, isOfDatabase } from './problems.ts';
 
 let database: TestDatabase;
 beforeAll(async () => {
@@ -43,4 +44,13 @@ test('a mistake of ours is not passed off as one of the database', async () => {
   expect(databaseProblem(new Error('any'))).toBeUndefined();
   expect(databaseProblem('text')).toBeUndefined();
   expect(await failureOf(readFile('/nowhere/at/all'))).toBeUndefined();
+});
+
+test('what was said of the database is known for that when it was wrapped, and a registry that is down is not taken for it', () => {
+  const refused = Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED', syscall: 'connect' });
+  const said = databaseProblem(refused);
+  expect([refused, said].map(isOfDatabase)).toEqual([true, true]);
+  expect(isOfDatabase(new DarkroomError('unavailable', 'later', { cause: said }))).toBe(true);
+  expect(isOfDatabase(new DarkroomError('image_unavailable', 'the registry is down', { cause: refused }))).toBe(false);
+  for (const other of [new Error('any'), undefined, 'text']) expect(isOfDatabase(other)).toBe(false);
 });

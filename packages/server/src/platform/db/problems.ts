@@ -17,6 +17,8 @@ const UNREACHABLE: ReadonlySet<string> = new Set([
 const DRIVER_MESSAGES =
   /^(Connection terminated|Query read timeout|timeout exceeded when trying to connect|timeout expired|Client (has encountered a connection error|was closed))/;
 
+class DatabaseProblem extends DarkroomError {}
+
 /**
  * What a client may be told of an error of the database that is nobody's mistake and may be over soon; undefined for
  * every other error, which is one of ours.
@@ -27,20 +29,20 @@ export function databaseProblem(error: unknown): DarkroomError | undefined {
   // Those of files have a path.
   const connecting = 'syscall' in error && !('path' in error) && UNREACHABLE.has(code);
   if (FULL.test(code)) {
-    return new DarkroomError('insufficient_storage', 'The disk of the database is full.', {
+    return new DatabaseProblem('insufficient_storage', 'The disk of the database is full.', {
       cause: error,
       retryable: true,
     });
   }
   if (connecting || UNAVAILABLE.test(code) || DRIVER_MESSAGES.test(error.message)) {
-    return new DarkroomError('unavailable', 'The database cannot be reached.', {
+    return new DatabaseProblem('unavailable', 'The database cannot be reached.', {
       hint: 'It is being started again; try once more in a moment.',
       cause: error,
       retryable: true,
     });
   }
   if (CONTENDED.test(code)) {
-    return new DarkroomError('unavailable', 'The database is busy.', {
+    return new DatabaseProblem('unavailable', 'The database is busy.', {
       hint: 'Try again.',
       cause: error,
       retryable: true,
@@ -49,8 +51,11 @@ export function databaseProblem(error: unknown): DarkroomError | undefined {
   return undefined;
 }
 
-/** Whether an error comes of the database, however often it was wrapped on its way. */
+/** Whether an error is of the database and may be over soon, also where `databaseProblem` has already said so of it. */
 export function isOfDatabase(error: unknown): boolean {
-  if (databaseProblem(error) !== undefined) return true;
-  return error instanceof Error && error.cause !== undefined && isOfDatabase(error.cause);
+  // What somebody else made of an error may be of anything: a registry refuses connections as well.
+  if (error instanceof DarkroomError) return error instanceof DatabaseProblem || isOfDatabaseProblem(error.cause);
+  return databaseProblem(error) !== undefined;
 }
+
+const isOfDatabaseProblem = (cause: unknown): boolean => cause instanceof DarkroomError && isOfDatabase(cause);
