@@ -46,7 +46,8 @@ export type { ListRequest, SandboxPage } from './list.ts';
 export type { PreviewCredentials, PreviewSubject, Previews, PreviewTarget } from './preview.ts';
 export type { Caller, SandboxDeps, SandboxRow, SandboxSettings } from './types.ts';
 
-const REMOVE_CONCURRENCY = 4;
+/** A removal mostly waits for the kernel. With a third of this, twenty clients on two cores deleted faster than was removed. */
+const REMOVE_CONCURRENCY = 12;
 
 export interface Sandboxes {
   create(caller: Caller, request: CreateRequest): Promise<SandboxRow>;
