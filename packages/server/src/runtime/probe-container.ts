@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { mkdtemp, rmdir } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { run } from '../platform/process.ts';
 import { removeCgroupTree } from './cgroup-files.ts';
 import { readCgroupLayout, UNIFIED_OF_HYBRID } from './cgroup-layout.ts';
 import { CHECK_TIMEOUT_MS, fail, ok, type ProbeResult } from './probe-check.ts';
+import { probeDirectory } from './probe-directory.ts';
 import type { IdRange } from './probe-shifted.ts';
 
 const ADVICE = 'See the message; in a container, it needs CAP_SYS_ADMIN, an unmasked /proc and writable cgroups.';
@@ -15,7 +15,7 @@ const ADVICE = 'See the message; in a container, it needs CAP_SYS_ADMIN, an unma
  * Files lie in a tmpfs of a mount namespace that ends with it, and its cgroup is removed.
  */
 export async function probeContainer(crun: string, range: IdRange): Promise<ProbeResult> {
-  const directory = await mkdtemp(join(tmpdir(), 'darkroom-probe-'));
+  const directory = await probeDirectory();
   const id = `darkroom-probe-${randomUUID()}`;
   const layout = await readCgroupLayout();
   const started = performance.now();

@@ -1,12 +1,12 @@
 import { existsSync } from 'node:fs';
-import { mkdtemp, open, readFile, rm, statfs } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { open, readFile, rm, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { run } from '../platform/process.ts';
 import { attachLoopDevice, detachWhenUnused } from './loop-devices.ts';
 import { mountAt, readMounts } from './mount-info.ts';
 import { holdsPoolDirectory } from './pool.ts';
 import { CHECK_TIMEOUT_MS, fail, ok, type ProbeResult, warn } from './probe-check.ts';
+import { LOOP_FILE, probeDirectory } from './probe-directory.ts';
 import { gib } from './probe-host.ts';
 import { fileSystemOf } from './reflink.ts';
 
@@ -51,9 +51,9 @@ export async function probePool(stateDir: string): Promise<PoolOutlook> {
 /** Really makes one over a file of its own, and takes it away. */
 export async function probeLoop(needed: boolean): Promise<ProbeResult> {
   if (!needed) return ok('not needed');
-  const directory = await mkdtemp(join(tmpdir(), 'darkroom-probe-'));
+  const directory = await probeDirectory();
   try {
-    const file = join(directory, 'loop');
+    const file = join(directory, LOOP_FILE);
     const handle = await open(file, 'wx');
     await handle.truncate(1024 * 1024);
     await handle.close();

@@ -1,11 +1,10 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rmdir, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { rmdir, writeFile } from 'node:fs/promises';
 import { DarkroomError, messageOf } from '../platform/errors.ts';
 import { run } from '../platform/process.ts';
 import { CHECK_TIMEOUT_MS, fail, ok, type ProbeResult } from './probe-check.ts';
+import { probeDirectory } from './probe-directory.ts';
 
 export interface IdRange {
   idBase: number;
@@ -17,7 +16,7 @@ export interface IdRange {
  * it lies in a tmpfs of a mount namespace that ends with the last process in it; the host only sees an empty directory for a moment.
  */
 export async function probeShiftedOverlay(range: IdRange): Promise<{ namespace: ProbeResult; overlay: ProbeResult }> {
-  const directory = await mkdtemp(join(tmpdir(), 'darkroom-probe-'));
+  const directory = await probeDirectory();
   const holder = spawn(
     'unshare',
     ['--mount', '--propagation', 'slave', 'sh', '-euc', HOLDER, 'sh', directory, String(range.idBase)],

@@ -1,8 +1,7 @@
-import { mkdtemp, rmdir } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { rmdir } from 'node:fs/promises';
 import { messageOf } from '../../../platform/errors.ts';
 import { run } from '../../../platform/process.ts';
+import { probeDirectory } from '../../probe-directory.ts';
 import { HIDE_CORE_SETTINGS, RUNSC_FLAGS } from './runsc-flags.ts';
 
 /** A second on a machine that has nothing else to do. */
@@ -21,7 +20,7 @@ export type Trial = { works: true; version: string } | { works: false; version: 
  * with them whatever it left.
  */
 export async function tryGvisor(program: string, { idBase, idCount }: TrialIds): Promise<Trial> {
-  const directory = await mkdtemp(join(tmpdir(), 'darkroom-probe-'));
+  const directory = await probeDirectory();
   let version = 'runsc';
   try {
     version = `runsc ${/version (\S+)/.exec((await run(program, ['--version'], { timeoutMs: TIMEOUT_MS })).stdout)?.[1]}`;

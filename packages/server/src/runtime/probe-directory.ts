@@ -1,0 +1,37 @@
+import { lstat, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { errnoOf } from '../platform/errors.ts';
+import { detachWhenUnused, loopDevicesOver } from './loop-devices.ts';
+
+const NAME = /^darkroom-probe-(\d+)-/;
+/** In such a directory: the file of a probe that makes a loop device. */
+export const LOOP_FILE = 'loop';
+
+/** A directory for one probe, which removes it. What a process left that was killed in the middle of one goes first. */
+export async function probeDirectory(): Promise<string> {
+  for (const name of await readdir(tmpdir())) {
+    const pid = NAME.exec(name)?.[1];
+    if (pid !== undefined && !isAlive(Number(pid))) await removeLeft(join(tmpdir(), name));
+  }
+  return mkdtemp(join(tmpdir(), `darkroom-probe-${process.pid}-`));
+}
+
+async function removeLeft(directory: string): Promise<void> {
+  try {
+    // Another user's could be changed while it is removed.
+    if ((await lstat(directory)).uid !== process.geteuid?.()) return;
+    for (const { name } of await loopDevicesOver(join(directory, LOOP_FILE))) await detachWhenUnused(name);
+  } catch {
+    // It has no such file, or another probe was quicker.
+  }
+  await rm(directory, { recursive: true, force: true }).catch(() => {});
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return errnoOf(error) !== 'ESRCH';
+  }
+}
