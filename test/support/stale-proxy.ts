@@ -8,8 +8,6 @@ export interface StaleProxy {
   /** From now on a GET of this path is answered with what it was answered with last. */
   freeze(path: string): void;
   thaw(): void;
-  /** How often an old answer was given. */
-  staleAnswers(): number;
   /** How often the event channel has taken a client in. */
   channelsOpened(): number;
   /** Resolves when the event channel has taken so many clients in, counted from the beginning. */
@@ -24,7 +22,6 @@ export async function startStaleProxy(target: string): Promise<StaleProxy> {
   const last = new Map<string, { status: number; type: string; body: Buffer }>();
   const frozen = new Set<string>();
   const sockets = new Set<Socket>();
-  let stale = 0;
   let opened = 0;
   let more = Promise.withResolvers<void>();
 
@@ -32,7 +29,6 @@ export async function startStaleProxy(target: string): Promise<StaleProxy> {
     const path = incoming.url ?? '/';
     const known = incoming.method === 'GET' && frozen.has(path) ? last.get(path) : undefined;
     if (known !== undefined) {
-      stale++;
       response.writeHead(known.status, { 'content-type': known.type }).end(known.body);
       return;
     }
@@ -81,7 +77,6 @@ export async function startStaleProxy(target: string): Promise<StaleProxy> {
     url: `http://127.0.0.1:${typeof address === 'object' ? address?.port : ''}`,
     freeze: (path) => void frozen.add(path),
     thaw: () => frozen.clear(),
-    staleAnswers: () => stale,
     channelsOpened: () => opened,
     async channelOpened(times) {
       while (opened < times) {
