@@ -1,5 +1,5 @@
 import { createSandbox, deleteSandbox, execute, post } from './lib/darkroom.ts';
-import { ms, printTable, ratio, type Summary, summarize, writeResults } from './lib/report.ts';
+import { ms, printTable, ratio, type Summary, takeTurns, writeResults } from './lib/report.ts';
 import { setUp } from './lib/set-up.ts';
 
 /** The round trip of a small command in what runs already: over HTTP, by itself and in a session, against the peers' `exec`. */
@@ -36,15 +36,7 @@ const contestants: Record<string, () => Promise<number>> = {
   docker: () => docker.toFirstOutput('exec', 'bench', 'sh', '-c', COMMAND),
   ...(podman && { podman: () => podman.toFirstOutput('exec', 'bench', 'sh', '-c', COMMAND) }),
 };
-// All take turns, so that a slower minute of the machine meets each of them.
-const samples: Record<string, number[]> = {};
-for (let index = 0; index < RUNS + WARM_UP; index++) {
-  for (const [name, once] of Object.entries(contestants)) {
-    const sample = await once();
-    if (index >= WARM_UP) samples[name] = [...(samples[name] ?? []), sample];
-  }
-}
-const of = (name: string) => summarize(samples[name] ?? []);
+const of = await takeTurns(contestants, { runs: RUNS, warmUp: WARM_UP });
 const results = { session: of('session'), sessionExternal: of('sessionExternal'), execute: of('execute') };
 const peers = { dockerExec: of('docker'), podmanExec: podman && of('podman') };
 const row = (name: string, it: Summary | undefined): string[] =>

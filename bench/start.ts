@@ -5,7 +5,7 @@ import { baseImageLayout } from '../scripts/base-image.ts';
 import { createSandbox, deleteSandbox, execute, makeSnapshot } from './lib/darkroom.ts';
 import { paddedImage } from './lib/images.ts';
 import { toFirstOutput } from './lib/peers.ts';
-import { measure, ms, printTable, ratio, type Summary, summarize, writeResults } from './lib/report.ts';
+import { measure, ms, printTable, ratio, type Summary, takeTurns, writeResults } from './lib/report.ts';
 import { setUp } from './lib/set-up.ts';
 
 /**
@@ -50,14 +50,7 @@ const contestants: Record<string, () => Promise<number>> = {
     podman: () => podman.toFirstOutput('run', '--rm', 'bench', 'sh', '-c', COMMAND),
   }),
 };
-const samples: Record<string, number[]> = {};
-for (let index = 0; index < RUNS + WARM_UP; index++) {
-  for (const [name, once] of Object.entries(contestants)) {
-    const sample = await once();
-    if (index >= WARM_UP) samples[name] = [...(samples[name] ?? []), sample];
-  }
-}
-const of = (name: string) => summarize(samples[name] ?? []);
+const of = await takeTurns(contestants, { runs: RUNS, warmUp: WARM_UP });
 const [small, big, bareCrun, dockerRun] = [of('small'), of('big'), of('crun'), of('docker')];
 const podmanRun = podman && of('podman');
 

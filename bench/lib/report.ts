@@ -53,3 +53,18 @@ export async function measure(count: number, work: (index: number) => Promise<vo
   }
   return samples;
 }
+
+/** So many samples of each contestant, by its name. All take turns, so that a slower minute of the machine meets each of them. */
+export async function takeTurns(
+  contestants: Readonly<Record<string, () => Promise<number>>>,
+  { runs, warmUp }: { runs: number; warmUp: number },
+): Promise<(name: string) => Summary> {
+  const samples: Record<string, number[]> = {};
+  for (let index = 0; index < runs + warmUp; index++) {
+    for (const [name, once] of Object.entries(contestants)) {
+      const sample = await once();
+      if (index >= warmUp) samples[name] = [...(samples[name] ?? []), sample];
+    }
+  }
+  return (name) => summarize(samples[name] ?? []);
+}

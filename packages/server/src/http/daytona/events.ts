@@ -1,7 +1,7 @@
 import { type LifecycleEventPageDto, lifecycleEventPageSchema, listEventsQuerySchema } from '@darkroom/contract';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
-import { type Kysely, sql } from 'kysely';
+import type { Kysely } from 'kysely';
 import { z } from 'zod';
 import { cursorText, type EventCursor, parseCursor } from '../../lifecycle/events/cursor.ts';
 import { eventName } from '../../lifecycle/events/event-name.ts';
@@ -9,8 +9,9 @@ import { type FollowDeps, followEvents } from '../../lifecycle/events/follow-eve
 import { type LifecycleEvent, latestCursor, readEvents, readHistory } from '../../lifecycle/events/read-events.ts';
 import { settledCursor } from '../../lifecycle/events/settle-restored.ts';
 import type { Database } from '../../platform/db/schema.ts';
-import { invalidRequest, notFound } from '../../platform/errors.ts';
-import { isUuid } from '../../snapshots/find.ts';
+import { DarkroomError, invalidRequest, notFound } from '../../platform/errors.ts';
+import { findSandbox } from '../../sandboxes/find.ts';
+import { getOwnSnapshot, isUuid } from '../../snapshots/find.ts';
 import { keyLives } from '../../tenancy/key-lives.ts';
 import { clientGone } from '../client-gone.ts';
 import { streamAnswer } from '../stream-answer.ts';
@@ -96,23 +97,13 @@ async function findSubject(
   type: 'snapshot' | 'sandbox',
   idOrName: string,
 ): Promise<string> {
-  if (!idOrName.includes('\0')) {
-    const row = await db
-      .selectFrom(type === 'snapshot' ? 'snapshots' : 'sandboxes')
-      .select('id')
-      .where('organization_id', '=', organizationId)
-      .where((where) =>
-        isUuid(idOrName)
-          ? where.or([where('name', '=', idOrName), where('id', '=', idOrName)])
-          : where('name', '=', idOrName),
-      )
-      .where('state', 'not in', ['removing', 'destroying', 'destroyed'])
-      .orderBy(sql`id::text = lower(${idOrName})`, 'desc')
-      .executeTakeFirst();
-    if (row !== undefined) return row.id;
-    if (isUuid(idOrName)) return idOrName;
+  const find = type === 'snapshot' ? getOwnSnapshot : findSandbox;
+  try {
+    return (await find(db, organizationId, idOrName)).id;
+  } catch (error) {
+    if (isUuid(idOrName) && error instanceof DarkroomError && error.code === 'not_found') return idOrName;
+    throw error;
   }
-  throw subjectNotFound(type, idOrName);
 }
 
 const subjectNotFound = (type: string, idOrName: string) =>

@@ -53,9 +53,7 @@ export function databaseProblem(error: unknown): DarkroomError | undefined {
 
 /** Whether an error is of the database and may be over soon, also where `databaseProblem` has already said so of it. */
 export function isOfDatabase(error: unknown): boolean {
-  // What somebody else made of an error may be of anything: a registry refuses connections as well.
-  if (error instanceof DarkroomError) return error instanceof DatabaseProblem || isOfDatabaseProblem(error.cause);
-  return databaseProblem(error) !== undefined;
+  if (!(error instanceof DarkroomError)) return databaseProblem(error) !== undefined;
+  // A cause that nobody has judged may be of anything: a registry refuses connections as well.
+  return error instanceof DatabaseProblem || (error.cause instanceof DarkroomError && isOfDatabase(error.cause));
 }
-
-const isOfDatabaseProblem = (cause: unknown): boolean => cause instanceof DarkroomError && isOfDatabase(cause);
