@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, readlink, rename, stat, symlink, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { errnoOf } from '../platform/errors.ts';
+import { undefinedIfMissing } from '../platform/errors.ts';
 import { failpoint } from '../platform/failpoints.ts';
 import { run } from '../platform/process.ts';
 import { syncDirectory } from '../platform/sync-directory.ts';
@@ -103,7 +103,7 @@ export async function openLayerDirectory(
       await Promise.all([syncDirectory(layersPath), syncDirectory(indexPath)]);
     },
     async discard({ number, record }) {
-      await unlink(join(indexPath, record.diffId)).catch(ignoreMissing);
+      await unlink(join(indexPath, record.diffId)).catch(undefinedIfMissing);
       await failpoint('gc.unindexed');
       // Onto a name that is not there yet: on a full disk there may be no room for another directory.
       const temporary = join(temporaryPath, `discarded-${number}`);
@@ -113,8 +113,8 @@ export async function openLayerDirectory(
     async setAside({ number, record }) {
       const aside = join(damagedPath, String(number));
       const earlier = newTemporary(temporaryPath);
-      await rename(aside, earlier).catch(ignoreMissing);
-      await unlink(join(indexPath, record.diffId)).catch(ignoreMissing);
+      await rename(aside, earlier).catch(undefinedIfMissing);
+      await unlink(join(indexPath, record.diffId)).catch(undefinedIfMissing);
       await failpoint('repair.unindexed');
       await rename(join(layersPath, String(number)), aside);
     },
@@ -208,8 +208,4 @@ async function repairIndex(indexPath: string, layers: readonly StoredLayer[]): P
   }
   for (const [diffId, target] of wanted) await symlink(target, join(indexPath, diffId));
   if (wanted.size > 0) await syncDirectory(indexPath);
-}
-
-function ignoreMissing(error: unknown): void {
-  if (errnoOf(error) !== 'ENOENT') throw error;
 }

@@ -1,8 +1,8 @@
-import { open, readFile, rename, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { errnoOf } from '../platform/errors.ts';
-import { syncDirectory } from '../platform/sync-directory.ts';
+import { replaceFile } from '../platform/replace-file.ts';
 
 /** What `layer.json` says about the directory beside it. */
 const recordSchema = z.object({
@@ -24,19 +24,9 @@ export async function writeLayerRecord(layerDirectory: string, record: LayerReco
   await writeFile(join(layerDirectory, FILE), `${JSON.stringify(record)}\n`, { flag: 'wx', mode: 0o600 });
 }
 
-/** Puts a record in the place of one that is wrong or unreadable: whole or not at all, and on disk when this resolves. */
-export async function replaceLayerRecord(layerDirectory: string, record: LayerRecord): Promise<void> {
-  const draft = join(layerDirectory, `${FILE}.new`);
-  const file = await open(draft, 'w', 0o600);
-  try {
-    await file.writeFile(`${JSON.stringify(record)}\n`);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(draft, join(layerDirectory, FILE));
-  await syncDirectory(layerDirectory);
-}
+/** Puts a record in the place of one that is wrong or unreadable. */
+export const replaceLayerRecord = (layerDirectory: string, record: LayerRecord): Promise<void> =>
+  replaceFile(join(layerDirectory, FILE), `${JSON.stringify(record)}\n`, 0o600);
 
 /** Undefined where the directory is no layer. */
 export async function readLayerRecord(layerDirectory: string): Promise<LayerRecord | undefined> {

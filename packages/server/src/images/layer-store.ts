@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { open, rename, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { DarkroomError, errnoOf } from '../platform/errors.ts';
+import { DarkroomError, errnoOf, undefinedIfMissing } from '../platform/errors.ts';
 import { failpoint } from '../platform/failpoints.ts';
 import { syncDirectory } from '../platform/sync-directory.ts';
 import { type DamagedLayer, type LayerDirectory, openLayerDirectory, type StoredLayer } from './layer-directory.ts';
@@ -340,7 +340,7 @@ export async function createLayerStore(root: string, options: LayerStoreOptions 
         givenOut.delete(diffId);
         mounts.delete(diffId);
         // Something of it may still be there, and would be in the way of the next.
-        const left = await directory.discard(layer).catch(nothingWhenMissing);
+        const left = await directory.discard(layer).catch(undefinedIfMissing);
         if (left !== undefined) await removeFiles(left);
         return true;
       }),
@@ -385,10 +385,6 @@ async function syncRecord(temporary: string): Promise<void> {
 /** The failure that led here says more than one to clean up; a sweep takes what stays. */
 async function discardTemporary(directory: LayerDirectory, temporary: string): Promise<void> {
   await directory.removeTemporary(temporary).catch(() => {});
-}
-
-function nothingWhenMissing(error: unknown): undefined {
-  if (errnoOf(error) !== 'ENOENT') throw error;
 }
 
 function storageError(diffId: string, error: unknown): unknown {

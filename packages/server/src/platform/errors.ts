@@ -50,6 +50,11 @@ export function errnoOf(error: unknown): string | undefined {
   return undefined;
 }
 
+/** For `catch`: what a call for a file that is not there resolves to. */
+export function undefinedIfMissing(error: unknown): undefined {
+  if (errnoOf(error) !== 'ENOENT') throw error;
+}
+
 /** What happened and what to do about it, as one text. */
 export function withHint({ message, hint }: DarkroomError): string {
   if (hint === undefined) return message;

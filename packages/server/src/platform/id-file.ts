@@ -1,7 +1,6 @@
-import { open, readFile, rename, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
-import { DarkroomError, errnoOf } from './errors.ts';
-import { syncDirectory } from './sync-directory.ts';
+import { readFile } from 'node:fs/promises';
+import { DarkroomError, errnoOf, undefinedIfMissing } from './errors.ts';
+import { replaceFile } from './replace-file.ts';
 
 export interface IdFile {
   path: string;
@@ -13,36 +12,16 @@ export interface IdFile {
 
 /** The id that a file holds; undefined where there is no such file. */
 export async function readIdFile({ path, what, hint }: IdFile): Promise<string | undefined> {
-  let text: string;
-  try {
-    text = await readFile(path, 'utf8');
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return undefined;
-    throw error;
-  }
+  const text = await readFile(path, 'utf8').catch(undefinedIfMissing);
+  if (text === undefined) return undefined;
   const id = text.trim();
   if (/^[\w.-]{1,64}$/.test(id)) return id;
   throw new DarkroomError('internal', `${path} does not hold ${what}`, { hint });
 }
 
 /** On disk when this resolves; killed before, the file is there whole or not at all. */
-export async function writeIdFile({ path }: Pick<IdFile, 'path'>, id: string): Promise<void> {
-  const draft = `${path}.new`;
-  try {
-    const file = await open(draft, 'w', 0o644);
-    try {
-      await file.writeFile(`${id}\n`);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(draft, path);
-  } catch (error) {
-    await rm(draft, { force: true });
-    throw error;
-  }
-  await syncDirectory(dirname(path));
-}
+export const writeIdFile = ({ path }: Pick<IdFile, 'path'>, id: string): Promise<void> =>
+  replaceFile(path, `${id}\n`, 0o644);
 
 /** The same where a full disk must not keep a server from starting, and deleting: then it is written by a later start. */
 export async function writeIdFileIfRoom(file: Pick<IdFile, 'path'>, id: string): Promise<boolean> {

@@ -1,7 +1,7 @@
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes, randomUUID } from 'node:crypto';
 import { link, open, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DarkroomError, errnoOf } from './errors.ts';
+import { DarkroomError, errnoOf, undefinedIfMissing } from './errors.ts';
 import { syncDirectory } from './sync-directory.ts';
 
 /** Keeps secrets unreadable at rest: AES-256-GCM under a key that never leaves the state directory. */
@@ -81,8 +81,7 @@ async function readKey(path: string): Promise<Buffer | undefined> {
     if ((mode & 0o077) !== 0) throw badKey(path, 'can be read by others than its owner (it must have mode 0600)');
     return key;
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return undefined;
-    throw error;
+    return undefinedIfMissing(error);
   }
 }
 

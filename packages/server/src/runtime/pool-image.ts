@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { open, readFile, rename, rm, statfs } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
-import { conflict, DarkroomError, errnoOf, invalidRequest, messageOf } from '../platform/errors.ts';
+import { conflict, DarkroomError, errnoOf, invalidRequest, messageOf, undefinedIfMissing } from '../platform/errors.ts';
 import { MS_NOATIME, MS_NODEV, MS_NOSUID, mount } from '../platform/libc.ts';
 import { run } from '../platform/process.ts';
 import { syncDirectory } from '../platform/sync-directory.ts';
@@ -118,12 +118,8 @@ async function imageSize(directory: string, maxBytes: number | undefined): Promi
 
 async function backingFile(device: string): Promise<string | undefined> {
   if (!device.startsWith('/dev/loop')) return undefined;
-  try {
-    return (await readFile(`/sys/block/${basename(device)}/loop/backing_file`, 'utf8')).trimEnd();
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return undefined;
-    throw error;
-  }
+  const text = await readFile(`/sys/block/${basename(device)}/loop/backing_file`, 'utf8').catch(undefinedIfMissing);
+  return text?.trimEnd();
 }
 
 function hintForMount(errno: string | undefined, device: string): string {

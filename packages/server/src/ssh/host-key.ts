@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
-import { open, readFile, rename, rm } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DarkroomError, errnoOf } from '../platform/errors.ts';
+import { DarkroomError, undefinedIfMissing } from '../platform/errors.ts';
+import { replaceFile } from '../platform/replace-file.ts';
 
 export interface HostKey {
   privateKey: string;
@@ -39,18 +40,11 @@ async function makePublicKey(path: string, privateKey: string): Promise<string> 
     });
   }
   const line = `${parsed.type} ${parsed.getPublicSSH().toString('base64')}`;
-  await writeWhole(`${path}.pub`, line);
+  await replaceFile(`${path}.pub`, line, 0o600);
   return line;
 }
 
-async function readKey(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return undefined;
-    throw error;
-  }
-}
+const readKey = (path: string) => readFile(path, 'utf8').catch(undefinedIfMissing);
 
 async function makeKey(path: string): Promise<string> {
   const { default: ssh2 } = await import('ssh2');
@@ -63,20 +57,7 @@ async function makeKey(path: string): Promise<string> {
   if (key === undefined) throw new DarkroomError('internal', 'no key for SSH could be made');
   // A public half without its private one is of another key.
   await rm(`${path}.pub`, { force: true });
-  await writeWhole(path, key);
+  // Half a key would lock everybody out at the next start.
+  await replaceFile(path, key, 0o600);
   return key;
-}
-
-/** Whole or not at all: half a key would lock everybody out at the next start. */
-async function writeWhole(path: string, content: string): Promise<void> {
-  const temporary = `${path}.new`;
-  await rm(temporary, { force: true });
-  const file = await open(temporary, 'wx', 0o600);
-  try {
-    await file.writeFile(content);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(temporary, path);
 }

@@ -1,10 +1,11 @@
-import { mkdir, open, readFile, rename, unlink } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, readFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { type Credentials, credentialsSchema, PERMISSIONS } from '@darkroom/contract';
 import type { Kysely } from 'kysely';
 import type { Config } from '../platform/config-schema.ts';
 import type { Database } from '../platform/db/schema.ts';
-import { errnoOf } from '../platform/errors.ts';
+import { undefinedIfMissing } from '../platform/errors.ts';
+import { replaceFile } from '../platform/replace-file.ts';
 import { generateKey, hashKey } from './api-key.ts';
 import { createOrganization } from './organizations.ts';
 
@@ -76,13 +77,8 @@ async function firstOrganization(
 }
 
 async function readCredentials(path: string): Promise<Credentials | undefined> {
-  let text: string;
-  try {
-    text = await readFile(path, 'utf8');
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return undefined;
-    throw error;
-  }
+  const text = await readFile(path, 'utf8').catch(undefinedIfMissing);
+  if (text === undefined) return undefined;
   try {
     return credentialsSchema.safeParse(JSON.parse(text)).data;
   } catch {
@@ -91,26 +87,7 @@ async function readCredentials(path: string): Promise<Credentials | undefined> {
   }
 }
 
-/** Readers see the old file or the new one, also after a crash. Never readable by others, not even for a moment. */
 async function writeCredentials(path: string, credentials: Credentials): Promise<void> {
-  const directory = join(path, '..');
-  await mkdir(directory, { recursive: true });
-  const temporary = `${path}.${process.pid}.tmp`;
-  await unlink(temporary).catch((error: unknown) => {
-    if (errnoOf(error) !== 'ENOENT') throw error;
-  });
-  const file = await open(temporary, 'wx', 0o600);
-  try {
-    await file.writeFile(`${JSON.stringify(credentials, null, 2)}\n`);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(temporary, path);
-  const parent = await open(directory, 'r');
-  try {
-    await parent.sync();
-  } finally {
-    await parent.close();
-  }
+  await mkdir(dirname(path), { recursive: true });
+  await replaceFile(path, `${JSON.stringify(credentials, null, 2)}\n`, 0o600);
 }

@@ -2,7 +2,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream, type Stats } from 'node:fs';
 import { access, mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DarkroomError, errnoOf, invalidRequest, notFound } from '../../platform/errors.ts';
+import { DarkroomError, errnoOf, invalidRequest, notFound, undefinedIfMissing } from '../../platform/errors.ts';
 import { failpoint } from '../../platform/failpoints.ts';
 import { getXattr, setXattr } from '../../platform/libc.ts';
 import { syncDirectory } from '../../platform/sync-directory.ts';
@@ -33,12 +33,12 @@ export async function createLocalContextStore(directory: string): Promise<Contex
     join(uploads, `${safe(uploadId)}.${safe(key.organizationId)}.${safe(key.hash)}`);
 
   async function look(key: ContextKey): Promise<StoredContext | undefined> {
-    const file = await stat(pathOf(key)).catch(nothingWhenMissing);
+    const file = await stat(pathOf(key)).catch(undefinedIfMissing);
     return file && storedOf(key, file);
   }
 
   async function list(organizationId: string): Promise<StoredContext[]> {
-    const names = (await readdir(folderOf({ organizationId })).catch(nothingWhenMissing)) ?? [];
+    const names = (await readdir(folderOf({ organizationId })).catch(undefinedIfMissing)) ?? [];
     const found = await Promise.all(
       names.filter((name) => name.endsWith('.tar')).map((name) => look({ organizationId, hash: name.slice(0, -4) })),
     );
@@ -113,7 +113,7 @@ export async function createLocalContextStore(directory: string): Promise<Contex
     },
     put: (key, body) => store(key, (draft) => writeNewFile(draft, body)),
     async read(key, range) {
-      const file = await open(pathOf(key)).catch(nothingWhenMissing);
+      const file = await open(pathOf(key)).catch(undefinedIfMissing);
       if (file === undefined) throw notFound(`There is no context ${key.hash}`);
       try {
         const stored = await noteUse(storedOf(key, await file.stat()));
@@ -216,9 +216,4 @@ async function removeDrafts(uploads: string): Promise<void> {
 function safe(name: string): string {
   if (SAFE.test(name)) return name;
   throw invalidRequest(`${JSON.stringify(name.slice(0, 80))} cannot be part of the name of a context`);
-}
-
-function nothingWhenMissing(error: unknown): undefined {
-  if (errnoOf(error) === 'ENOENT') return undefined;
-  throw error;
 }

@@ -2,7 +2,7 @@ import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LRUCache } from 'lru-cache';
 import { ChangeSignal } from '../../platform/change-signal.ts';
-import { errnoOf, invalidRequest } from '../../platform/errors.ts';
+import { errnoOf, invalidRequest, undefinedIfMissing } from '../../platform/errors.ts';
 import type { Log } from '../../platform/log.ts';
 import type { BuildLogs } from './build-log.ts';
 import { openToAppend, writeAt } from './log-file.ts';
@@ -128,10 +128,7 @@ export async function createBuildLogs({ directory, log }: { directory: string; l
     async sizes() {
       const sizes = new Map<string, number>();
       for (const buildId of await list()) {
-        const found = await stat(pathOf(buildId)).catch((error: unknown) => {
-          if (errnoOf(error) === 'ENOENT') return undefined;
-          throw error;
-        });
+        const found = await stat(pathOf(buildId)).catch(undefinedIfMissing);
         if (found !== undefined) sizes.set(buildId, found.size);
       }
       return sizes;

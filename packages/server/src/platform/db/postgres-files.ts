@@ -5,7 +5,7 @@ import { tmpdir, userInfo } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
-import { DarkroomError, errnoOf } from '../errors.ts';
+import { DarkroomError, errnoOf, undefinedIfMissing } from '../errors.ts';
 import { run } from '../process.ts';
 
 /** The user that the database runs as: PostgreSQL refuses to run as root, and a hole in it must not be one in the host. */
@@ -78,15 +78,7 @@ export async function findDatabaseUser(dataDir: string): Promise<DatabaseUser> {
   });
 }
 
-async function ownerOf(path: string): Promise<{ uid: number; gid: number } | undefined> {
-  try {
-    const { uid, gid } = await stat(path);
-    return { uid, gid };
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return undefined;
-    throw error;
-  }
-}
+const ownerOf = (path: string) => stat(path).catch(undefinedIfMissing);
 
 /** Makes the directory of the database's socket; the state directory's own name is often too long for one. */
 export async function makeSocketDirectory(stateDir: string, user: DatabaseUser, reachable: boolean): Promise<string> {

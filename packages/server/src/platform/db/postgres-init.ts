@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { dirname, join } from 'node:path';
-import { DarkroomError, errnoOf } from '../errors.ts';
+import { DarkroomError, undefinedIfMissing } from '../errors.ts';
 import { syncDirectory } from '../sync-directory.ts';
 import { type DatabaseUser, ownDirectory } from './postgres-files.ts';
 import type { Launcher } from './postgres-launch.ts';
@@ -37,12 +37,8 @@ export async function ensureDataDirectory(
 }
 
 async function readVersion(dataDir: string): Promise<string | undefined> {
-  try {
-    return (await readFile(join(dataDir, 'PG_VERSION'), 'utf8')).trim();
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return undefined;
-    throw error;
-  }
+  const text = await readFile(join(dataDir, 'PG_VERSION'), 'utf8').catch(undefinedIfMissing);
+  return text?.trim();
 }
 
 async function removeHalfMade(dataDir: string): Promise<void> {

@@ -1,7 +1,7 @@
 import { readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { DarkroomError, errnoOf } from '../errors.ts';
+import { DarkroomError, errnoOf, undefinedIfMissing } from '../errors.ts';
 
 const POLL_MS = 50;
 
@@ -30,13 +30,9 @@ export async function waitForPredecessor(dataDir: string, socketDir: string, wai
 }
 
 async function readLockedPid(dataDir: string): Promise<number | undefined> {
-  try {
-    const pid = Number.parseInt(await readFile(join(dataDir, 'postmaster.pid'), 'utf8'), 10);
-    return Number.isInteger(pid) && pid > 0 ? pid : undefined;
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return undefined;
-    throw error;
-  }
+  const text = await readFile(join(dataDir, 'postmaster.pid'), 'utf8').catch(undefinedIfMissing);
+  const pid = Number.parseInt(text ?? '', 10);
+  return Number.isInteger(pid) && pid > 0 ? pid : undefined;
 }
 
 /** A postmaster works in its data directory; comparing inodes holds through bind mounts. */

@@ -2,10 +2,10 @@ import { createPrivateKey, generateKeyPairSync, type KeyObject, X509Certificate 
 import { chmod, mkdir, readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { DarkroomError, errnoOf } from '../errors.ts';
-import { syncDirectory } from '../sync-directory.ts';
+import { DarkroomError, undefinedIfMissing } from '../errors.ts';
+import { replaceFile } from '../replace-file.ts';
 import type { CertificateNames } from './certificate-names.ts';
-import { makeCaCertificate, makeServerCertificate, replaceFile } from './openssl.ts';
+import { makeCaCertificate, makeServerCertificate } from './openssl.ts';
 
 /** A certificate with its key, as a server takes them (PEM). */
 export interface ServerIdentity {
@@ -58,7 +58,6 @@ export async function openLocalCa(stateDir: string): Promise<LocalCa> {
           days: SERVER_DAYS,
         });
         await replaceFile(at('server.crt'), made, 0o644);
-        await syncDirectory(directory);
       }
       return { cert: await readFile(at('server.crt'), 'utf8'), key: await readFile(at('server.key'), 'utf8') };
     },
@@ -71,7 +70,6 @@ async function caOf(directory: string, ca: { certFile: string; keyFile: string }
   const name = `Darkroom CA of ${hostname().replace(/[^\w.-]/g, '')}`.slice(0, 64);
   const made = await makeCaCertificate({ directory, keyFile: ca.keyFile, name, days: CA_DAYS });
   await replaceFile(ca.certFile, made, 0o644);
-  await syncDirectory(directory);
   return new X509Certificate(made);
 }
 
@@ -102,14 +100,7 @@ async function certificateIn(path: string): Promise<X509Certificate | undefined>
   }
 }
 
-async function textOf(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return undefined;
-    throw error;
-  }
-}
+const textOf = (path: string) => readFile(path, 'utf8').catch(undefinedIfMissing);
 
 const endsWithin = ({ validToDate }: X509Certificate, now: number, days: number) =>
   validToDate.getTime() - now < days * DAY_MS;

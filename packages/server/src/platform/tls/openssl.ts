@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DarkroomError, errnoOf } from '../errors.ts';
 import { run } from '../process.ts';
@@ -93,18 +93,4 @@ async function openssl(...args: string[]): Promise<void> {
       cause: error,
     });
   }
-}
-
-/** Replaces the file in one step, on disk when it resolves. */
-export async function replaceFile(path: string, text: string, mode: number): Promise<void> {
-  const draft = `${path}.${randomBytes(6).toString('hex')}.new`;
-  const file = await open(draft, 'wx', mode);
-  try {
-    await file.writeFile(text);
-    await file.chmod(mode);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(draft, path);
 }

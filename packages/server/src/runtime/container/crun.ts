@@ -2,7 +2,7 @@ import { closeSync, mkdirSync, readFileSync } from 'node:fs';
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { errnoOf } from '../../platform/errors.ts';
+import { undefinedIfMissing } from '../../platform/errors.ts';
 import type { ExitWatcher } from '../../platform/exit-watcher.ts';
 import { findProgram, SEARCH_PATH } from '../../platform/find-program.ts';
 import { pipe } from '../../platform/libc-files.ts';
@@ -107,8 +107,7 @@ export async function createCrun({ command, root, mountPoint, watcher }: CrunOpt
     try {
       return readFileSync(join(root, id, name));
     } catch (error) {
-      if (errnoOf(error) === 'ENOENT') return undefined;
-      throw error;
+      return undefinedIfMissing(error);
     }
   }
 

@@ -1,5 +1,5 @@
 import { closeSync, constants, fstatSync, readFileSync, type Stats } from 'node:fs';
-import { errnoOf, invalidRequest } from '../../platform/errors.ts';
+import { errnoOf, invalidRequest, undefinedIfMissing } from '../../platform/errors.ts';
 import { O_PATH, openat2, RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS } from '../../platform/libc-files.ts';
 import { withFileSystemIds } from '../../platform/libc-ids.ts';
 import { locate } from './container-root.ts';
@@ -38,8 +38,7 @@ export function lookUp(directory: number, name: Buffer | string): Entry | undefi
     const fd = openat2(directory, name, { flags: O_PATH | constants.O_NOFOLLOW, resolve: RESOLVE_BENEATH });
     return { fd, stats: fstatSync(fd) };
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return undefined;
-    throw error;
+    return undefinedIfMissing(error);
   }
 }
 

@@ -1,7 +1,7 @@
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { z } from 'zod';
-import { errnoOf } from '../../platform/errors.ts';
+import { undefinedIfMissing } from '../../platform/errors.ts';
 import type { NetworkPolicy } from '../types.ts';
 import { type Layout, runPaths } from './layout.ts';
 
@@ -28,8 +28,7 @@ export function readPolicyChange(layout: Layout, id: string): NetworkPolicy | un
   try {
     return parsePolicy(readFileSync(runPaths(layout, id).policy, 'utf8'));
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return undefined;
-    throw error;
+    return undefinedIfMissing(error);
   }
 }
 

@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { arch } from 'node:process';
-import { DarkroomError, errnoOf, messageOf } from '../../platform/errors.ts';
+import { DarkroomError, messageOf, undefinedIfMissing } from '../../platform/errors.ts';
 import { INIT, type SeccompSetting, TOOLS_TARGET } from './container-config.ts';
 import type { Crun } from './crun.ts';
 import { faultsOfFilter } from './seccomp-check.ts';
@@ -35,7 +35,7 @@ export async function loadSeccompFilter(options: SeccompFilterOptions): Promise<
     .digest('hex')
     .slice(0, 16);
   const file = join(options.cacheDir, `seccomp-${key}.bpf`);
-  const cached = await readIfThere(file);
+  const cached = await readFile(file).catch(undefinedIfMissing);
   if (cached !== undefined && isSound(cached, arch)) return { bpf: cached.toString('base64') };
 
   const compiled = Buffer.concat([preface, await compile(options, profile)]);
@@ -106,13 +106,4 @@ function compileConfig(options: SeccompFilterOptions, profile: object): object {
       seccomp: profile,
     },
   };
-}
-
-async function readIfThere(file: string): Promise<Buffer | undefined> {
-  try {
-    return await readFile(file);
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return undefined;
-    throw error;
-  }
 }

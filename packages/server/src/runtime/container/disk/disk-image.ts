@@ -2,7 +2,7 @@ import { closeSync, constants, copyFileSync, openSync, readFileSync, statSync, w
 import { open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { DarkroomError, errnoOf } from '../../../platform/errors.ts';
+import { DarkroomError, errnoOf, undefinedIfMissing } from '../../../platform/errors.ts';
 import { MS_NOATIME, MS_NODEV, MS_NOSUID, tryLockFile } from '../../../platform/libc.ts';
 import { attachLoop, deviceNode, holdLoop, type LoopAttachment, mountDevice } from '../../../platform/libc-block.ts';
 import { BLOCK_SIZE } from './ext4-size.ts';
@@ -82,8 +82,7 @@ export function holdAttached(directory: string): LoopAttachment | undefined {
   try {
     number = Number(readFileSync(numberOf(directory), 'utf8'));
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return undefined;
-    throw error;
+    return undefinedIfMissing(error);
   }
   const fd = holdLoop(number, statSync(imageOf(directory)));
   return fd === undefined ? undefined : { number, fd };
@@ -107,8 +106,7 @@ function holdIfThere(directory: string): LoopAttachment | undefined {
     return holdAttached(directory);
   } catch (error) {
     // It was removed meanwhile, and its device goes by itself.
-    if (errnoOf(error) === 'ENOENT') return undefined;
-    throw error;
+    return undefinedIfMissing(error);
   }
 }
 

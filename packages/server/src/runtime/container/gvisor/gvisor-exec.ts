@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { readFile, rm } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { errnoOf } from '../../../platform/errors.ts';
+import { undefinedIfMissing } from '../../../platform/errors.ts';
 import type { SpawnedProcess } from '../../../platform/spawned-process.ts';
 import type { ExecProcess } from '../../types.ts';
 import { notRunning } from '../container-root.ts';
@@ -113,7 +113,6 @@ function readPid(file: string): number | undefined {
     const pid = Number(readFileSync(file, 'utf8'));
     return Number.isInteger(pid) && pid > 1 ? pid : undefined;
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return undefined;
-    throw error;
+    return undefinedIfMissing(error);
   }
 }

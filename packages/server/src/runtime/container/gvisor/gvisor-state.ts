@@ -1,7 +1,7 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { DarkroomError, errnoOf, messageOf } from '../../../platform/errors.ts';
+import { DarkroomError, errnoOf, messageOf, undefinedIfMissing } from '../../../platform/errors.ts';
 import type { ContainerProcess } from '../engine.ts';
 import { isContainerId } from '../layout.ts';
 import { processStat } from '../live-container.ts';
@@ -31,8 +31,7 @@ export function gvisorState(root: string): GvisorState {
     try {
       return readFileSync(note(id), 'utf8');
     } catch (error) {
-      if (errnoOf(error) === 'ENOENT') return undefined;
-      throw error;
+      return undefinedIfMissing(error);
     }
   }
 
