@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readlinkSync } from 'node:fs';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Credentials, credentialsSchema } from '@darkroom/contract';
@@ -49,6 +49,11 @@ export interface RestartOptions {
   quickly?: boolean;
 }
 
+/** Where such a server has its temporary files, and nothing else does. */
+export const temporaryDirOf = (stateDir: string) => `${stateDir}.tmp`;
+
+const configFileOf = (stateDir: string) => `${stateDir}.yml`;
+
 /** As the first life of `darkroom up` starts the second (`packages/cli/src/own-namespace.ts`). */
 const SECOND_LIFE = ['unshare', '--mount', '--propagation', 'slave', '--', process.execPath, '--max-semi-space-size=2'];
 const secondLifeEnvironment = () => ({
@@ -62,13 +67,14 @@ const MAX_PAGES = 100;
 
 export async function startDarkroom(options: DarkroomOptions = {}): Promise<Darkroom> {
   const stateDir = options.stateDir ?? (await mkdtemp(join(tmpdir(), 'darkroom-test-')));
-  const configFile = `${stateDir}.yml`;
+  const configFile = configFileOf(stateDir);
   // JSON is YAML.
   await writeFile(configFile, JSON.stringify({ pool: { maxBytes: 8 * 2 ** 30 }, ...options.config }));
+  await mkdir(temporaryDirOf(stateDir), { recursive: true });
+  await chmod(temporaryDirOf(stateDir), 0o1777);
   let listen = '127.0.0.1:0';
   let current = await launch().catch(async (error: unknown) => {
     await removeState(stateDir);
-    await rm(configFile, { force: true });
     throw error;
   });
 
@@ -80,7 +86,7 @@ export async function startDarkroom(options: DarkroomOptions = {}): Promise<Dark
         ...[options.launcher ?? checkoutLauncher, 'up', '--state-dir', stateDir],
         ...['--listen', listen, '--config', configFile, ...(options.flags ?? [])],
       ],
-      { ...options.env, ...again.env, ...(quickly ? secondLifeEnvironment() : {}) },
+      { TMPDIR: temporaryDirOf(stateDir), ...options.env, ...again.env, ...(quickly ? secondLifeEnvironment() : {}) },
       again.onProcess,
     );
     const credentials = credentialsSchema.parse(JSON.parse(await readFile(join(stateDir, 'credentials.json'), 'utf8')));
@@ -127,7 +133,6 @@ export async function startDarkroom(options: DarkroomOptions = {}): Promise<Dark
       } finally {
         await end('SIGKILL');
         await removeState(stateDir);
-        await rm(configFile, { force: true });
       }
     },
     api: (path, init = {}) => request(current, path, init),
@@ -190,8 +195,7 @@ async function spawnServer(args: string[], env: Record<string, string>, onProces
   return { child, ended, output: () => output };
 }
 
-/** A server that stops leaves its sandboxes running, so they must be gone before. */
-/** Page by page, until there is none: what is left would run for ever, for no server comes after this one. */
+/** Page by page, until there is none: a server that stops leaves its sandboxes running, and none comes after this one. */
 async function deleteAllSandboxes(server: Reached): Promise<void> {
   for (let pages = 0; pages < MAX_PAGES; pages++) {
     const { items } = await jsonOf<{ items: { id: string }[] }>(request(server, '/sandbox?limit=100', {}));
@@ -210,6 +214,8 @@ async function deleteAllSandboxes(server: Reached): Promise<void> {
 async function removeState(stateDir: string): Promise<void> {
   await run('umount', ['--lazy', join(stateDir, 'pool')], { timeoutMs: 10_000, okCodes: [0, 1, 32] });
   await rm(stateDir, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
+  await rm(temporaryDirOf(stateDir), { recursive: true, force: true });
+  await rm(configFileOf(stateDir), { force: true });
 }
 
 /** The body of an answer as the test expects it; what it asserts afterwards is what is checked. */

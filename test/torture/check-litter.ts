@@ -3,6 +3,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { instanceTag } from '../../packages/server/src/runtime/instance-tag.ts';
+import { temporaryDirOf } from '../support/darkroom.ts';
 
 /** What may be on the machine for a server that runs. */
 export interface Belongings {
@@ -39,6 +40,7 @@ async function litter(belongings: Belongings): Promise<string[]> {
     mountLitter(belongings),
     cgroupLitter(belongings),
     networkLitter(belongings),
+    temporaryLitter(belongings),
   ]);
   return found.flat();
 }
@@ -155,4 +157,12 @@ async function networkLitter({ stateDir, running, readyNamespaces }: Belongings)
     ...(names.length > most ? [`${names.length} network namespaces for ${running.size} sandboxes`] : []),
     ...(links.length > most ? [`${links.length} network interfaces for ${running.size} sandboxes`] : []),
   ];
+}
+
+/** Probes that this server makes, and the socket of its database, may be there. */
+async function temporaryLitter({ stateDir, pid }: Belongings): Promise<string[]> {
+  const names = await listed(temporaryDirOf(stateDir));
+  return names
+    .filter((name) => !name.startsWith(`darkroom-probe-${pid}-`) && !name.startsWith('darkroom-postgres-'))
+    .map((name) => `temporary file ${name}`);
 }

@@ -110,8 +110,10 @@ test('a delete ends the build and takes its log away, and the name is free at on
   const next = await builds.create('deleted', ['RUN true']);
   await following;
   expect(await processesOf('7002')).toEqual([]);
-  await expect.poll(() => readdir(join(lab.server.stateDir, 'build-logs'))).not.toContain(`${buildId}.log`);
-  expect(await lab.server.db.selectFrom('builds').selectAll().where('id', '=', buildId).execute()).toEqual([]);
+  const rows = () => lab.server.db.selectFrom('builds').selectAll().where('id', '=', buildId).execute();
+  await expect.poll(rows).toEqual([]);
+  // It goes first.
+  expect(await readdir(join(lab.server.stateDir, 'build-logs'))).not.toContain(`${buildId}.log`);
   await builds.log(at(next));
 });
 
