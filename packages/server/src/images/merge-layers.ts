@@ -11,6 +11,8 @@ const TOOL_MS = 30 * 60_000;
 const SLASH = Buffer.from('/');
 /** Names that are read at once; a directory may have millions. */
 const NAMES = 128;
+/** Paths of up to 4 KiB. */
+const DOOMED = 256;
 
 /**
  * Puts layers, base first, together into one in an empty directory. It shows over anything what they show over it: whiteouts and opaque
@@ -19,7 +21,7 @@ const NAMES = 128;
 export async function mergeLayers(layers: readonly string[], directory: string, signal: AbortSignal): Promise<void> {
   for (const layer of layers) {
     const opaque: Buffer[] = [];
-    await clearTheWay(Buffer.from(layer), Buffer.from(directory), { opaque, signal });
+    await clearTheWay(Buffer.from(layer), Buffer.from(directory), { opaque, doomed: [], signal });
     // What is replaced is removed first: it may be one file under several names, of which the others stay as they are.
     // Asked for by name, attributes that cannot be kept are a failure.
     const kept = '--preserve=mode,ownership,timestamps,links,xattr';
@@ -40,6 +42,8 @@ export async function mergeLayers(layers: readonly string[], directory: string, 
 
 interface Way {
   opaque: Buffer[];
+  /** What is removed when it is many, or the last: a process for each would take longer than its work. */
+  doomed: Buffer[];
   signal: AbortSignal;
 }
 
@@ -68,6 +72,7 @@ async function clearTheWay(layer: Buffer, merged: Buffer, way: Way): Promise<voi
         open.push({ reader: await readerOf(above), path: below });
       } else await replace(entry, target, before.isDirectory(), way);
     }
+    await removeDoomed(way);
   } finally {
     for (const { reader } of open) await reader.close();
   }
@@ -86,13 +91,13 @@ async function replace(
   entry: Pick<Dirent, 'isDirectory'>,
   target: Buffer,
   wasDirectory: boolean,
-  { opaque, signal }: Way,
+  way: Way,
 ): Promise<void> {
-  if (entry.isDirectory()) opaque.push(target);
+  if (entry.isDirectory()) way.opaque.push(target);
   // One file over another is the tool's.
   else if (!wasDirectory) return;
-  // By name: it may be any bytes, which arguments of processes here may not.
-  await removeBytes(target, signal);
+  way.doomed.push(target);
+  if (way.doomed.length >= DOOMED) await removeDoomed(way);
 }
 
 const isOpaque = (path: Buffer) => getXattr(path, OPAQUE)?.equals(YES) === true;
@@ -106,10 +111,11 @@ async function statOf(path: Buffer) {
   }
 }
 
-/** The names come by the tool's input, where they may be any bytes. */
-function removeBytes(path: Buffer, signal: AbortSignal) {
-  const input = Buffer.concat([path, Buffer.of(0)]);
-  return run('xargs', ['--null', 'rm', '-rf', '--one-file-system', '--'], { timeoutMs: TOOL_MS, input, signal });
+/** The names come by the tool's input, where they may be any bytes, which arguments of processes here may not. */
+async function removeDoomed({ doomed, signal }: Way): Promise<void> {
+  if (doomed.length === 0) return;
+  const input = Buffer.concat(doomed.splice(0).flatMap((path) => [path, Buffer.of(0)]));
+  await run('xargs', ['--null', 'rm', '-rf', '--one-file-system', '--'], { timeoutMs: TOOL_MS, input, signal });
 }
 
 /** Nobody waits for it. */

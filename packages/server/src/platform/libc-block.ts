@@ -8,6 +8,7 @@ const c = {
     'int mount(const char *source, const char *target, const char *type, unsigned long flags, const char *data)',
   ),
   ioctl: libc.func('int ioctl(int fd, unsigned long request, void *data)'),
+  syncfs: libc.func('int syncfs(int fd)'),
   ioctlNumber: libc.func('int ioctl(int fd, unsigned long request, long number)'),
 };
 
@@ -81,6 +82,11 @@ async function configure(fd: number, file: number, blockSize: number, number: nu
 /** mount(2) for a file system on a device, which waits for its disk. */
 export function mountDevice(device: string, target: string, type: string, flags: number, data: string): Promise<void> {
   return inThread('mount', target, (done) => c.mount.async(device, target, type, flags, data, done));
+}
+
+/** Resolves when everything of the file system that `fd` lies on is on disk. */
+export function syncFileSystem(fd: number): Promise<void> {
+  return inThread('syncfs', String(fd), (done) => c.syncfs.async(fd, done));
 }
 
 type Done = (error: Error | null, result: number) => void;

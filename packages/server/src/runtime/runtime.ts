@@ -6,7 +6,7 @@ import { failpoint } from '../platform/failpoints.ts';
 import { captureFiles, forkFiles } from './capture.ts';
 import { findContainers } from './container/adopt.ts';
 import type { ContainerHost } from './container/container-host.ts';
-import { notRunning } from './container/container-root.ts';
+import { notRunning, syncFiles } from './container/container-root.ts';
 import { hasDisk } from './container/disk/sandbox-disks.ts';
 import { cleanUpContainer } from './container/end-container.ts';
 import { execInContainer } from './container/exec.ts';
@@ -309,8 +309,9 @@ export function createRuntime(options: RuntimeOptions): SandboxRuntime {
       return existsSync(sandboxPaths(layout, id).borrowed);
     },
 
-    settleFork(id) {
-      checkId(id);
+    async settleFork(id) {
+      // Else a power cut could bring back what was taken out, and not the mark.
+      await syncFiles(find(id));
       rmSync(sandboxPaths(layout, id).borrowed, { force: true });
     },
 

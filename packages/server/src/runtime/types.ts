@@ -193,7 +193,8 @@ export interface SandboxRuntime {
   fork(id: string, children: readonly string[]): Promise<{ pausedMs: number }>;
   /** Whether it was made by `fork`, and what of its files belongs to the other machine alone is still in them. */
   isUnsettledFork(id: string): boolean;
-  settleFork(id: string): void;
+  /** Says that it is not any more, of one that runs. What was done to its files for it is on disk before. */
+  settleFork(id: string): Promise<void>;
   usage(id: string): Promise<SandboxUsage>;
   /** What all containers of this Darkroom take together; undefined when none ever ran. */
   totals(): Promise<{ memoryBytes: number; cpuMicros: number; pids: number } | undefined>;

@@ -29,6 +29,6 @@ async function becomeOther(runtime: SandboxContext['runtime'], id: string, same:
   if (!runtime.isUnsettledFork(id)) return;
   same.borrowed ??= findBorrowed(runtime, id);
   await giveOwnIdentity(runtime, id, await same.borrowed);
-  runtime.settleFork(id);
+  await runtime.settleFork(id);
   await failpoint('fork.identity-given');
 }

@@ -8,6 +8,7 @@ import {
   messageOf,
   notFound,
 } from '../../platform/errors.ts';
+import { syncFileSystem } from '../../platform/libc-block.ts';
 import { O_PATH, openat2, RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS } from '../../platform/libc-files.ts';
 import type { LiveContainer } from './live-container.ts';
 import { bytesOfName } from './name-bytes.ts';
@@ -26,6 +27,17 @@ export async function withRoot<T>(container: LiveContainer, use: (root: number) 
     closeSync(root);
   }
 }
+
+/** Resolves when all that was written to its files is on disk. */
+export const syncFiles = (container: LiveContainer): Promise<void> =>
+  withRoot(container, async (root) => {
+    const directory = reopen(root, constants.O_RDONLY | constants.O_DIRECTORY);
+    try {
+      await syncFileSystem(directory);
+    } finally {
+      closeSync(directory);
+    }
+  });
 
 /** The caller closes it. */
 export function openContainerRoot(container: LiveContainer): number {
