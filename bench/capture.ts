@@ -1,3 +1,4 @@
+import { run } from '../packages/server/src/platform/process.ts';
 import { createSandbox, deleteSandbox, execute, post } from './lib/darkroom.ts';
 import type { Docker } from './lib/peers.ts';
 import { ms, printTable, ratio, type Summary, summarize, writeResults } from './lib/report.ts';
@@ -41,7 +42,7 @@ const podman = await bench.podman();
 const { image } = bench;
 
 const peer = ({ docker: call }: Docker): Contestant => ({
-  begin: () => call('run', '-d', image, 'sleep', '100000'),
+  begin: () => call('run', '-d', '--stop-timeout', '0', image, 'sleep', '100000'),
   run: (id, script) => call('exec', id, 'sh', '-c', script),
   capture: (id, name) => call('commit', id, name),
   end: (id) => call('rm', '--force', id),
@@ -64,10 +65,12 @@ for (const { name, script } of cases) {
   const samples = { darkroom: [] as number[], docker: [] as number[], podman: [] as number[] };
   for (let index = 0; index < RUNS; index++) {
     for (const who of ['darkroom', 'docker', 'podman'] as const) {
-      const { begin, run, capture, end, forget } = contestants[who];
+      const { begin, run: runIn, capture, end, forget } = contestants[who];
       const snapshot = `capture-${results.length}-${index}`;
+      // Nobody's write-back takes the place of what another left in the page cache.
+      await run('sync', [], { timeoutMs: 60_000 });
       const id = await begin();
-      await run(id, script);
+      await runIn(id, script);
       samples[who].push(await timed(() => capture(id, snapshot)));
       await end(id);
       await forget(snapshot);
@@ -92,13 +95,13 @@ const pauses = [];
 for (const load of ['nothing', 'writes without end'] as const) {
   // Podman does not stop what runs in a container, and copies what it finds.
   for (const who of ['darkroom', 'docker'] as const) {
-    const { begin, run, capture, end, forget } = contestants[who];
+    const { begin, run: runIn, capture, end, forget } = contestants[who];
     const waits: Record<keyof StandStill, number[]> = { disk: [], memory: [], diskBefore: [], memoryBefore: [] };
     for (let index = 0; index < RUNS; index++) {
       const id = await begin();
-      await run(id, CHANGED);
+      await runIn(id, CHANGED);
       const seen = await standStill(
-        (script) => run(id, script),
+        (script) => runIn(id, script),
         load,
         () => capture(id, `pause-${index}`),
       );

@@ -34,7 +34,7 @@ for (const count of COUNTS) {
     await Promise.all([id, ...ours.children].map((each) => deleteSandbox(darkroom, each)));
     for (const [name, peer] of Object.entries(peers)) {
       const copy = `fork-${count}-${index}`;
-      const container = await peer.docker('run', '-d', image, 'sleep', '100000');
+      const container = await peer.docker('run', '-d', '--stop-timeout', '0', image, 'sleep', '100000');
       await peer.docker('exec', container, 'sh', '-c', CHANGE);
       const started = performance.now();
       await peer.docker('commit', container, copy);

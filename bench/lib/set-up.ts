@@ -32,6 +32,8 @@ export async function setUp(
   prefix: string,
   layoutOf: (directory: string) => Promise<string> = async () => (await baseImageLayout()).layout,
 ): Promise<Bench> {
+  // A reader who has seen enough (`| head`) ends the process otherwise, and nothing is taken away.
+  process.stdout.on('error', () => {});
   await using untilReady = new AsyncDisposableStack();
   const directory = await mkdtemp(join(tmpdir(), prefix));
   untilReady.defer(forgiven(() => rm(directory, { recursive: true, force: true })));
