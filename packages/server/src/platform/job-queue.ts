@@ -11,6 +11,7 @@ import { failpoint } from './failpoints.ts';
 import type { Instance } from './instance.ts';
 import { allowOneMore, claimRun, dueNames, type JobRun, jobsOfNobody, releaseRun, takeDeadRuns } from './job-runs.ts';
 import { settleJobTimes } from './job-times.ts';
+import { createJobWakes } from './job-wakes.ts';
 import { JOB_LIMIT_SECONDS, type JobContext, type JobName, type JobQueue, type JobTypes } from './jobs.ts';
 
 const CANCEL_CHANNEL = 'darkroom_job_cancel';
@@ -45,20 +46,18 @@ export function createJobQueue(options: {
   const deferred = new Map<string, Set<string>>();
   const timers = new Set<NodeJS.Timeout>();
   const draining = new AbortController();
-  let wakeWorkers: (name: string) => void = () => {};
   let stopListening = () => {};
   let supervising: NodeJS.Timeout | undefined;
   clock.onJump(async () => {
     await settleJobTimes(db, MAX_RETRY_MS);
-    for (const name of NAMES) wakeWorkers(name);
+    for (const name of NAMES) wakes.wake(name);
   });
 
   const boss = new PgBoss({
     db: {
       ...fromKysely(db),
-      async listen(channel, onMessage, onReconnect) {
-        wakeWorkers = onMessage;
-        const stop = await listener.listen(channel, { onMessage, onReconnect });
+      async listen(channel, _wakeAll, onReconnect) {
+        const stop = await listener.listen(channel, { onMessage: wakes.wake, onReconnect });
         return { close: async () => stop() };
       },
     },
@@ -69,6 +68,7 @@ export function createJobQueue(options: {
     superviseIntervalSeconds: HEARTBEAT_CHECK_SECONDS,
     monitorIntervalSeconds: HEARTBEAT_CHECK_SECONDS,
   });
+  const wakes = createJobWakes((worker) => boss.notifyWorker(worker));
   boss.on('error', (error) => log.error({ err: error }, `jobs: ${messageOf(error)}`));
   boss.on('warning', (warning) => log.warn(warning, 'jobs: the queue warns'));
 
@@ -77,7 +77,7 @@ export function createJobQueue(options: {
     try {
       await clock.settle();
       if (instance.isSteady()) await boss.supervise();
-      for (const name of await dueNames(db)) wakeWorkers(name);
+      for (const name of await dueNames(db)) wakes.wake(name);
     } catch (error) {
       if (!draining.signal.aborted)
         log.warn({ err: error }, `jobs: they could not be looked through: ${messageOf(error)}`);
@@ -99,7 +99,7 @@ export function createJobQueue(options: {
   function wakeLater(name: string, ms: number): void {
     const timer = setTimeout(() => {
       timers.delete(timer);
-      wakeWorkers(name);
+      wakes.wake(name);
     }, ms + 1);
     timers.add(timer);
   }
@@ -219,24 +219,23 @@ export function createJobQueue(options: {
       await boss.send(name, data, { singletonKey: key, db: fromKysely(trx) });
     },
     async work<N extends JobName>(name: N, { concurrency }: { concurrency: number }, handler: Handler<N>) {
-      await boss.work<JobTypes[N], unknown, { includeMetadata: true; perJobResults: true }>(
-        name,
-        {
-          includeMetadata: true,
-          perJobResults: true,
-          ...{
-            localConcurrency: concurrency,
-            pollingIntervalSeconds: POLL_SECONDS,
-            notifyPollingIntervalSeconds: POLL_SECONDS,
-          },
-        },
-        async (jobs) => {
-          const results = await Promise.all(jobs.map((job) => runOne<N>(job, handler)));
-          // The workers heard of jobs that came while they were busy, and took one each: there may be more.
-          if (!draining.signal.aborted) wakeWorkers(name);
-          return results;
-        },
-      );
+      const settings = {
+        includeMetadata: true,
+        perJobResults: true,
+        pollingIntervalSeconds: POLL_SECONDS,
+        notifyPollingIntervalSeconds: POLL_SECONDS,
+      } as const;
+      for (let count = 0; count < concurrency; count++) {
+        const worker: string = await boss.work<JobTypes[N], unknown, typeof settings>(name, settings, async (jobs) => {
+          wakes.begin(name, worker);
+          try {
+            return await Promise.all(jobs.map((job) => runOne<N>(job, handler)));
+          } finally {
+            if (!draining.signal.aborted) wakes.end(name, worker);
+          }
+        });
+        wakes.add(name, worker);
+      }
     },
     async cancel(name, key) {
       const jobs = await boss.findJobs(name, { key });
