@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { type Credentials, credentialsSchema } from '@darkroom/contract';
 import { Agent } from 'undici';
 import { run } from '../../packages/server/src/platform/process.ts';
+import { instanceTag } from '../../packages/server/src/runtime/instance-tag.ts';
 import { eventually } from './eventually.ts';
 
 const checkoutLauncher = join(import.meta.dirname, '..', '..', 'bin', 'darkroom');
@@ -50,7 +51,7 @@ export interface RestartOptions {
 }
 
 /** Where such a server has its temporary files, and nothing else does. */
-export const temporaryDirOf = (stateDir: string) => `${stateDir}.tmp`;
+export const temporaryDirOf = (stateDir: string) => join(tmpdir(), `darkroom-tmp-${instanceTag(stateDir)}`);
 
 const configFileOf = (stateDir: string) => `${stateDir}.yml`;
 

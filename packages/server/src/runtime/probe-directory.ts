@@ -1,6 +1,6 @@
-import { lstat, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { lstat, mkdtemp, readdir, realpath, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { errnoOf } from '../platform/errors.ts';
 import { detachWhenUnused, loopDevicesOver } from './loop-devices.ts';
 
@@ -10,11 +10,18 @@ export const LOOP_FILE = 'loop';
 
 /** A directory for one probe, which removes it. What a process left that was killed in the middle of one goes first. */
 export async function probeDirectory(): Promise<string> {
-  for (const name of await readdir(tmpdir())) {
+  const place = (await isOpenToAll(await realpath(tmpdir()))) ? tmpdir() : '/tmp';
+  for (const name of await readdir(place)) {
     const pid = NAME.exec(name)?.[1];
-    if (pid !== undefined && !isAlive(Number(pid))) await removeLeft(join(tmpdir(), name));
+    if (pid !== undefined && !isAlive(Number(pid))) await removeLeft(join(place, name));
   }
-  return mkdtemp(join(tmpdir(), `darkroom-probe-${process.pid}-`));
+  return mkdtemp(join(place, `darkroom-probe-${process.pid}-`));
+}
+
+/** A user's own temporary directory, as pam_tmpdir(8) sets it, is closed to the root of a sandbox, who works in a probe's. */
+async function isOpenToAll(path: string): Promise<boolean> {
+  if (((await stat(path)).mode & 0o001) === 0) return false;
+  return path === '/' || isOpenToAll(dirname(path));
 }
 
 async function removeLeft(directory: string): Promise<void> {

@@ -82,6 +82,18 @@ test('what a killed process left in the middle of a probe goes with the next, an
   }
 });
 
+test('a temporary directory of one user alone is not where probes work', async () => {
+  const closed = await mkdtemp(join(tmpdir(), 'darkroom-test-'));
+  await mkdir(join(closed, 'tmp'));
+  vi.stubEnv('TMPDIR', join(closed, 'tmp'));
+  try {
+    expect((await probeMachine(config)).filter(({ status }) => status === 'fail')).toEqual([]);
+  } finally {
+    vi.unstubAllEnvs();
+    await rm(closed, { recursive: true, force: true });
+  }
+});
+
 test('two probes at once do not meet', async () => {
   const [first, second] = await Promise.all([probeMachine(config), probeMachine(config)]);
   expect([...first, ...second].filter(({ status }) => status === 'fail')).toEqual([]);
